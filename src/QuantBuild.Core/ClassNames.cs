@@ -1,0 +1,67 @@
+using System.Globalization;
+using System.Text;
+
+namespace QuantBuild;
+
+/// <summary>The name of a model's class, and of its file, from what the item says.</summary>
+public static class ClassNames
+{
+    // C#'s reserved words. A name made here starts with a capital or an underscore, so only given names can meet one.
+    private static readonly HashSet<string> Keywords = new(StringComparer.Ordinal)
+    {
+        "abstract", "as", "base", "bool", "break", "byte", "case", "catch", "char", "checked", "class", "const", "continue", "decimal",
+        "default", "delegate", "do", "double", "else", "enum", "event", "explicit", "extern", "false", "finally", "fixed", "float", "for",
+        "foreach", "goto", "if", "implicit", "in", "int", "interface", "internal", "is", "lock", "long", "namespace", "new", "null",
+        "object", "operator", "out", "override", "params", "private", "protected", "public", "readonly", "ref", "return", "sbyte",
+        "sealed", "short", "sizeof", "stackalloc", "static", "string", "struct", "switch", "this", "throw", "true", "try", "typeof",
+        "uint", "ulong", "unchecked", "unsafe", "ushort", "using", "virtual", "void", "volatile", "while",
+    };
+
+    /// <summary>The last segment of a model's path or hub id: <c>meta-llama/Llama-2-7b-hf</c> is <c>Llama-2-7b-hf</c>.</summary>
+    /// <param name="include">The item's <c>Include</c>: a folder or a hub id.</param>
+    public static string ModelName(string include)
+    {
+        string trimmed = include.TrimEnd('/', '\\');
+        int separator = trimmed.LastIndexOfAny(['/', '\\']);
+        return trimmed.Substring(separator + 1);
+    }
+
+    /// <summary>
+    /// The class name of a model: its name in PascalCase without a trailing <c>-hf</c>, an underscore where two digits would meet,
+    /// then method, then bits. <c>llama-7b</c>, GPTQ, 4 bits is <c>Llama7bGptq4</c>; <c>Qwen2.5-0.5B</c> is <c>Qwen2_5_0_5BGptq4</c>.
+    /// </summary>
+    /// <param name="modelName">What <see cref="ModelName"/> gave.</param>
+    /// <param name="spec">The specification.</param>
+    public static string Create(string modelName, QuantizationSpec spec)
+    {
+        string name = modelName.EndsWith("-hf", StringComparison.OrdinalIgnoreCase) ? modelName.Substring(0, modelName.Length - 3) : modelName;
+        StringBuilder result = new();
+        bool startOfWord = true;
+        foreach (char c in name)
+        {
+            if (!char.IsLetterOrDigit(c))
+            {
+                startOfWord = true;
+                continue;
+            }
+
+            if (startOfWord && result.Length > 0 && char.IsDigit(c) && char.IsDigit(result[result.Length - 1])) result.Append('_');
+            result.Append(startOfWord ? char.ToUpperInvariant(c) : c);
+            startOfWord = false;
+        }
+
+        result.Append(spec.Method.ToString()).Append(spec.Bits.ToString(CultureInfo.InvariantCulture));
+        if (char.IsDigit(result[0])) result.Insert(0, '_');
+        return result.ToString();
+    }
+
+    /// <summary>Whether a text is a C# identifier that needs no escape.</summary>
+    public static bool IsIdentifier(string text) =>
+        text.Length > 0
+        && (text[0] == '_' || char.IsLetter(text[0]))
+        && text.All(c => c == '_' || char.IsLetterOrDigit(c))
+        && !Keywords.Contains(text);
+
+    /// <summary>Whether a text is a dotted C# namespace.</summary>
+    public static bool IsNamespace(string text) => text.Split('.').All(IsIdentifier);
+}

@@ -1,0 +1,127 @@
+namespace QuantBuild;
+
+/// <summary>
+/// The id of every diagnostic. QB0xxx is about the declaration, QB1xxx about the environment, QB2xxx about the model's files,
+/// QB3xxx about calibration and quality, QB4xxx about the artifact and the run time.
+/// Each has a page <c>docs/diagnostics/{id}.md</c>.
+/// </summary>
+public static class DiagnosticIds
+{
+    /// <summary><c>Method</c> names no quantization method.</summary>
+    public const string MethodUnknown = "QB0001";
+
+    /// <summary><c>Bits</c> is not a width that the method has.</summary>
+    public const string BitsUnsupported = "QB0002";
+
+    /// <summary><c>GroupSize</c> is not a size that exists.</summary>
+    public const string GroupSizeInvalid = "QB0003";
+
+    /// <summary>Two items give one class name.</summary>
+    public const string ClassNameDuplicate = "QB0004";
+
+    /// <summary>The class name or namespace is not a C# name.</summary>
+    public const string ClassNameInvalid = "QB0005";
+
+    /// <summary>A metadata value cannot be read, or a number is out of its range.</summary>
+    public const string MetadataInvalid = "QB0006";
+
+    /// <summary>The group size does not divide the inputs of a layer.</summary>
+    public const string GroupSizeDoesNotDivide = "QB0007";
+
+    /// <summary>CUDA was asked for and is not there.</summary>
+    public const string CudaUnavailable = "QB1001";
+
+    /// <summary>A native library of torch does not load.</summary>
+    public const string NativeLibraryMissing = "QB1002";
+
+    /// <summary>The disk is full.</summary>
+    public const string DiskFull = "QB1003";
+
+    /// <summary>A folder or file cannot be written.</summary>
+    public const string NotWritable = "QB1004";
+
+    /// <summary>The worker process ended without a result.</summary>
+    public const string WorkerFailed = "QB1005";
+
+    /// <summary>The device is not one of <c>auto</c>, <c>cpu</c>, <c>cuda</c>, <c>cuda:N</c>.</summary>
+    public const string DeviceInvalid = "QB1006";
+
+    /// <summary>The libraries of the worker (TorchSharp, libtorch) could not be restored.</summary>
+    public const string WorkerRestoreFailed = "QB1007";
+
+    /// <summary>The model folder does not exist.</summary>
+    public const string ModelMissing = "QB2001";
+
+    /// <summary>The model folder has no <c>config.json</c>.</summary>
+    public const string ConfigMissing = "QB2002";
+
+    /// <summary><c>config.json</c> is not JSON, or lacks a value, or has one of the wrong kind.</summary>
+    public const string ConfigMalformed = "QB2003";
+
+    /// <summary>The model's architecture is not supported.</summary>
+    public const string ArchitectureUnsupported = "QB2004";
+
+    /// <summary>A weight file is not a valid safetensors file.</summary>
+    public const string WeightsMalformed = "QB2005";
+
+    /// <summary>A weight file lacks a tensor that the architecture needs.</summary>
+    public const string TensorMissing = "QB2006";
+
+    /// <summary>A tensor's shape or element type is not what the configuration says.</summary>
+    public const string TensorMismatch = "QB2007";
+
+    /// <summary>The model folder has no <c>tokenizer.json</c>.</summary>
+    public const string TokenizerMissing = "QB2008";
+
+    /// <summary><c>tokenizer.json</c> is malformed or of a kind that is not supported.</summary>
+    public const string TokenizerUnsupported = "QB2009";
+
+    /// <summary>The model folder has no weight file.</summary>
+    public const string WeightsMissing = "QB2010";
+
+    /// <summary><c>config.json</c> asks for a variation of the architecture that is not supported.</summary>
+    public const string ConfigUnsupported = "QB2011";
+
+    /// <summary>The calibration file does not exist.</summary>
+    public const string CalibrationMissing = "QB3001";
+
+    /// <summary>The calibration file is empty.</summary>
+    public const string CalibrationEmpty = "QB3002";
+
+    /// <summary>The calibration text is too short to fill one window.</summary>
+    public const string CalibrationTooShort = "QB3003";
+
+    /// <summary>The method needs calibration data and none is declared.</summary>
+    public const string CalibrationRequired = "QB3004";
+
+    /// <summary>The evaluation file is missing, empty, or too short to fill one window.</summary>
+    public const string EvaluationUnusable = "QB3005";
+
+    /// <summary>A weight or an activation is not a finite number.</summary>
+    public const string NonFinite = "QB3006";
+
+    /// <summary>A layer's Hessian stays singular even after damping was raised.</summary>
+    public const string HessianSingular = "QB3007";
+
+    /// <summary>The artifact does not exist.</summary>
+    public const string ArtifactMissing = "QB4001";
+
+    /// <summary>The artifact is not a valid artifact of this version.</summary>
+    public const string ArtifactMalformed = "QB4002";
+
+    /// <summary>The artifact was built for another declaration than the class that loads it.</summary>
+    public const string ArtifactMismatch = "QB4003";
+
+    /// <summary>A tensor's bytes do not match their checksum.</summary>
+    public const string ChecksumMismatch = "QB4004";
+
+    /// <summary>The prompt does not fit the model's context.</summary>
+    public const string PromptTooLong = "QB4005";
+
+    /// <summary>A generation or load option is out of its range.</summary>
+    public const string OptionInvalid = "QB4006";
+
+    /// <summary>The page that explains a diagnostic.</summary>
+    /// <param name="id">One of the ids of this class.</param>
+    public static string HelpLink(string id) => $"https://github.com/quantbuild/quantbuild/blob/main/docs/diagnostics/{id}.md";
+}

@@ -1,0 +1,87 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace QuantBuild;
+
+/// <summary>
+/// SHA-256 of files, remembered by path, length and time of writing: hashing gigabytes at every build would make a build that does nothing slow.
+/// </summary>
+/// <param name="folder">Where hashes are remembered. A folder that cannot be written only costs time.</param>
+public sealed class FileHash(string folder)
+{
+    // A file written this recently may be written again within the same tick of its clock: its hash is not remembered yet.
+    private static readonly TimeSpan Settled = TimeSpan.FromSeconds(2);
+
+    /// <summary>The remembered hash of a file, or <see langword="null"/> where it has changed or was never hashed.</summary>
+    public string? Recall(string path)
+    {
+        try
+        {
+            string[] lines = File.ReadAllLines(StampPath(path));
+            return lines.Length == 2 && lines[0] == Stamp(path) ? lines[1] : null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>The SHA-256 of a file as 64 lowercase hexadecimal digits.</summary>
+    public string Compute(string path)
+    {
+        if (Recall(path) is { } known) return known;
+        string stamp = Stamp(path);
+        bool settled = DateTime.UtcNow - File.GetLastWriteTimeUtc(path) > Settled;
+        string hash;
+        using (FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20))
+        using (SHA256 sha = SHA256.Create())
+        {
+            hash = Hex(sha.ComputeHash(stream));
+        }
+
+        if (settled && stamp == Stamp(path)) Remember(path, stamp, hash);
+        return hash;
+    }
+
+    /// <summary>The SHA-256 of a text in UTF-8 as 64 lowercase hexadecimal digits.</summary>
+    public static string OfText(string text)
+    {
+        using SHA256 sha = SHA256.Create();
+        return Hex(sha.ComputeHash(Encoding.UTF8.GetBytes(text)));
+    }
+
+    private static string Hex(byte[] bytes) => string.Concat(bytes.Select(b => b.ToString("x2", CultureInfo.InvariantCulture)));
+
+    private static string Stamp(string path)
+    {
+        FileInfo file = new(path);
+        return string.Format(CultureInfo.InvariantCulture, "{0} {1}", file.Length, file.LastWriteTimeUtc.Ticks);
+    }
+
+    private string StampPath(string path) => Path.Combine(folder, OfText(Path.GetFullPath(path)));
+
+    private void Remember(string path, string stamp, string hash)
+    {
+        string target = StampPath(path);
+        string temporary = target + "." + Guid.NewGuid().ToString("N");
+        try
+        {
+            Directory.CreateDirectory(folder);
+            File.WriteAllLines(temporary, [stamp, hash]);
+            if (File.Exists(target)) File.Delete(target);
+            File.Move(temporary, target);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Another build remembered it first, or the cache cannot be written: the next build hashes again.
+            try
+            {
+                File.Delete(temporary);
+            }
+            catch (Exception again) when (again is IOException or UnauthorizedAccessException)
+            {
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+using System.Text;
+
+namespace QuantBuild;
+
+/// <summary>
+/// The identity of an artifact: SHA-256 over the specification, the content of the model's files and of the texts, and the quantizer's
+/// own identity. The same inputs give the same fingerprint on any machine; no path and no time enters it.
+/// </summary>
+public static class Fingerprint
+{
+    /// <summary>Computes a fingerprint: 64 lowercase hexadecimal digits.</summary>
+    /// <param name="spec">The specification.</param>
+    /// <param name="model">The model's files.</param>
+    /// <param name="calibrationFile">The calibration text, where one is declared.</param>
+    /// <param name="evaluationFile">The evaluation text, where one is declared.</param>
+    /// <param name="quantizer">Identity of the quantizer: its version and the hash of its code.</param>
+    /// <param name="hash">Gives a file's SHA-256.</param>
+    public static string Compute(
+        QuantizationSpec spec, ModelFolder model, string? calibrationFile, string? evaluationFile, string quantizer, Func<string, string> hash)
+    {
+        StringBuilder text = new("quantbuild fingerprint 1\n");
+        void Add(string key, string value) => text.Append(key).Append('=').Append(value).Append('\n');
+
+        Add("quantizer", quantizer);
+        foreach (KeyValuePair<string, string> entry in spec.ToMetadata()) Add(entry.Key, entry.Value);
+        foreach (string file in model.Files) Add("model/" + Path.GetFileName(file), hash(file));
+        // A text that the method does not read must not requantize.
+        if (calibrationFile is not null && spec.NeedsCalibration) Add("calibration", hash(calibrationFile));
+        if (evaluationFile is not null) Add("evaluation", hash(evaluationFile));
+        return FileHash.OfText(text.ToString());
+    }
+}

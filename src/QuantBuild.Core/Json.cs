@@ -1,0 +1,74 @@
+using System.Globalization;
+using System.Runtime.Serialization.Json;
+using System.Text;
+using System.Xml;
+using System.Xml.Linq;
+
+namespace QuantBuild;
+
+/// <summary>
+/// JSON through the framework's JSON-to-XML mapping: netstandard2.0 has no other reader, and MSBuild tasks and source generators should
+/// bring no dependency of their own. An object's member is a child element with a <c>type</c> attribute.
+/// </summary>
+internal static class Json
+{
+    private const int MaximumDepth = 64;
+
+    /// <summary>Parses a document.</summary>
+    /// <exception cref="XmlException">The text is not JSON, or is nested deeper than 64.</exception>
+    public static XElement Parse(string text)
+    {
+        XmlDictionaryReaderQuotas quotas = new()
+        {
+            MaxDepth = MaximumDepth,
+            MaxArrayLength = int.MaxValue,
+            MaxBytesPerRead = int.MaxValue,
+            MaxNameTableCharCount = int.MaxValue,
+            MaxStringContentLength = int.MaxValue,
+        };
+        using XmlDictionaryReader reader = JsonReaderWriterFactory.CreateJsonReader(Encoding.UTF8.GetBytes(text), quotas);
+        try
+        {
+            return XElement.Load(reader);
+        }
+        catch (Exception e) when (e is FormatException or InvalidOperationException or ArgumentException)
+        {
+            throw new XmlException(e.Message, e);
+        }
+    }
+
+    /// <summary>A member of an object, or <see langword="null"/> where it is absent or JSON's <c>null</c>.</summary>
+    public static XElement? Member(this XElement parent, string name)
+    {
+        // A name that is no XML name arrives as <a:item item="name">.
+        XElement? member = parent.Elements().FirstOrDefault(e => (string?)e.Attribute("item") == name || e.Name.LocalName == name);
+        return member is null || Kind(member) == "null" ? null : member;
+    }
+
+    /// <summary>The kind of a value: <c>object</c>, <c>array</c>, <c>string</c>, <c>number</c>, <c>boolean</c> or <c>null</c>.</summary>
+    public static string Kind(this XElement value) => (string?)value.Attribute("type") ?? "string";
+
+    /// <summary>Writes members as one line of JSON; a <see langword="null"/> value is left out.</summary>
+    public static string WriteLine(IEnumerable<KeyValuePair<string, object?>> members)
+    {
+        using MemoryStream stream = new();
+        using (XmlDictionaryWriter writer = JsonReaderWriterFactory.CreateJsonWriter(stream, Encoding.UTF8, ownsStream: false))
+        {
+            writer.WriteStartElement("root");
+            writer.WriteAttributeString("type", "object");
+            foreach (KeyValuePair<string, object?> member in members)
+            {
+                if (member.Value is null) continue;
+                bool isNumber = member.Value is int or long or double;
+                writer.WriteStartElement(member.Key);
+                writer.WriteAttributeString("type", isNumber ? "number" : "string");
+                writer.WriteString(Convert.ToString(member.Value, CultureInfo.InvariantCulture));
+                writer.WriteEndElement();
+            }
+
+            writer.WriteEndElement();
+        }
+
+        return Encoding.UTF8.GetString(stream.ToArray());
+    }
+}

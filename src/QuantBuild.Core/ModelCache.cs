@@ -1,0 +1,86 @@
+namespace QuantBuild;
+
+/// <summary>
+/// The user's cache: artifacts by fingerprint, shared by every project. A file appears in it whole, by a rename, or not at all.
+/// </summary>
+/// <param name="root">The cache's folder. It need not exist yet.</param>
+public sealed class ModelCache(string root)
+{
+    /// <summary>The environment variable that moves the cache.</summary>
+    public const string RootVariable = "QUANTBUILD_CACHE";
+
+    /// <summary>The cache's folder.</summary>
+    public string Root { get; } = Path.GetFullPath(root);
+
+    /// <summary>Where file hashes are remembered.</summary>
+    public string HashFolder => Path.Combine(Root, "hashes");
+
+    /// <summary>The user's cache: <c>QUANTBUILD_CACHE</c>, else <c>QuantBuild</c> under the user's local application data.</summary>
+    public static ModelCache Default()
+    {
+        string? folder = Environment.GetEnvironmentVariable(RootVariable);
+        if (string.IsNullOrEmpty(folder))
+        {
+            string data = Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify);
+            // A service account may have no home: the temporary folder is still shared by its builds.
+            folder = Path.Combine(data.Length > 0 ? data : Path.GetTempPath(), "QuantBuild");
+        }
+
+        return new ModelCache(folder!);
+    }
+
+    /// <summary>Where the artifact of a fingerprint is, once it has been made.</summary>
+    public string ArtifactPath(string fingerprint) => Path.Combine(Root, "artifacts", fingerprint.Substring(0, 2), fingerprint + ".safetensors");
+
+    /// <summary>Where the record of how an artifact was made is: seconds, memory, device.</summary>
+    public string BuildRecordPath(string fingerprint) => Path.ChangeExtension(ArtifactPath(fingerprint), ".build.json");
+
+    /// <summary>
+    /// Takes the lock under which an artifact is made, so that two projects, target frameworks or terminals make it once. The operating
+    /// system frees it when the process ends, however it ends.
+    /// </summary>
+    /// <param name="fingerprint">The artifact's fingerprint.</param>
+    /// <param name="waiting">Called once if another process holds the lock.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="QuantBuildException">QB1004: the cache cannot be written.</exception>
+    public IDisposable Lock(string fingerprint, Action waiting, CancellationToken cancellationToken)
+    {
+        string path = Path.Combine(Root, "locks", fingerprint + ".lock");
+        try
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw NotWritable(e);
+        }
+
+        for (bool waited = false; ; waited = true)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            try
+            {
+                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            }
+            catch (UnauthorizedAccessException e)
+            {
+                throw NotWritable(e);
+            }
+            catch (IOException e) when (!File.Exists(path))
+            {
+                // Held means that the file is there; a file system that refuses to make it is another matter.
+                throw NotWritable(e);
+            }
+            catch (IOException)
+            {
+                if (!waited) waiting();
+                cancellationToken.WaitHandle.WaitOne(TimeSpan.FromMilliseconds(200));
+            }
+        }
+    }
+
+    /// <summary>The error of a cache that cannot be written.</summary>
+    public QuantBuildException NotWritable(Exception cause) => new(
+        DiagnosticIds.NotWritable,
+        $"The model cache {Root} cannot be written: {cause.Message} Allow writing there, or set {RootVariable} to a folder that can be written.", cause);
+}

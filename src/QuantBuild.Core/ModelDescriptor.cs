@@ -1,0 +1,100 @@
+using System.Globalization;
+using System.Xml;
+using System.Xml.Linq;
+
+namespace QuantBuild;
+
+/// <summary>
+/// What the generated class needs to know of a model: the content of a descriptor file, written by the declaring task and read by the generator.
+/// </summary>
+public sealed record ModelDescriptor
+{
+    /// <summary>What the name of every descriptor file ends with.</summary>
+    public const string FileSuffix = ".quantbuild.xml";
+
+    /// <summary>Name of the class to generate.</summary>
+    public required string ClassName { get; init; }
+
+    /// <summary>Namespace of the class to generate.</summary>
+    public required string Namespace { get; init; }
+
+    /// <summary>The model's own name: the last segment of its path or hub id.</summary>
+    public required string ModelName { get; init; }
+
+    /// <summary>The architecture, as <c>config.json</c> names it.</summary>
+    public required string Architecture { get; init; }
+
+    /// <summary>How the integers are chosen.</summary>
+    public required QuantizationMethod Method { get; init; }
+
+    /// <summary>Bits per weight.</summary>
+    public required int Bits { get; init; }
+
+    /// <summary>Inputs that share a scale; -1 is one group of each row.</summary>
+    public required int GroupSize { get; init; }
+
+    /// <summary>Number of weights.</summary>
+    public required long Parameters { get; init; }
+
+    /// <summary>The longest sequence, in tokens.</summary>
+    public required int ContextLength { get; init; }
+
+    /// <summary>Number of tokens.</summary>
+    public required int VocabularySize { get; init; }
+
+    /// <summary>Name of the artifact beside the program.</summary>
+    public required string ArtifactFileName { get; init; }
+
+    /// <summary>The artifact's fingerprint; empty in a design-time build of a model that was never hashed.</summary>
+    public required string Fingerprint { get; init; }
+
+    /// <summary>The descriptor file's text.</summary>
+    public string ToXml()
+    {
+        XElement root = new(
+            "QuantizedModel",
+            new XAttribute("ClassName", ClassName),
+            new XAttribute("Namespace", Namespace),
+            new XAttribute("ModelName", ModelName),
+            new XAttribute("Architecture", Architecture),
+            new XAttribute("Method", Method),
+            new XAttribute("Bits", Bits),
+            new XAttribute("GroupSize", GroupSize),
+            new XAttribute("Parameters", Parameters),
+            new XAttribute("ContextLength", ContextLength),
+            new XAttribute("VocabularySize", VocabularySize),
+            new XAttribute("ArtifactFileName", ArtifactFileName),
+            new XAttribute("Fingerprint", Fingerprint));
+        return root + "\n";
+    }
+
+    /// <summary>Reads a descriptor file's text; <see langword="null"/> where it is not one.</summary>
+    public static ModelDescriptor? TryParse(string xml)
+    {
+        try
+        {
+            XElement root = XElement.Parse(xml);
+            string Text(string name) => (string?)root.Attribute(name) ?? throw new FormatException(name);
+            int Number(string name) => int.Parse(Text(name), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
+            return new ModelDescriptor
+            {
+                ClassName = Text("ClassName"),
+                Namespace = Text("Namespace"),
+                ModelName = Text("ModelName"),
+                Architecture = Text("Architecture"),
+                Method = (QuantizationMethod)Enum.Parse(typeof(QuantizationMethod), Text("Method")),
+                Bits = Number("Bits"),
+                GroupSize = Number("GroupSize"),
+                Parameters = long.Parse(Text("Parameters"), NumberStyles.None, CultureInfo.InvariantCulture),
+                ContextLength = Number("ContextLength"),
+                VocabularySize = Number("VocabularySize"),
+                ArtifactFileName = Text("ArtifactFileName"),
+                Fingerprint = Text("Fingerprint"),
+            };
+        }
+        catch (Exception e) when (e is XmlException or FormatException or ArgumentException or OverflowException)
+        {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,104 @@
+using System.Globalization;
+
+namespace QuantBuild;
+
+/// <summary>The files of a model in the Hugging Face layout, found and checked to be there; only <c>config.json</c> is read.</summary>
+public sealed class ModelFolder
+{
+    private ModelFolder(string path, DecoderConfig config, string configJson, IReadOnlyList<string> weightFiles)
+    {
+        Path = path;
+        Config = config;
+        ConfigJson = configJson;
+        WeightFiles = weightFiles;
+    }
+
+    /// <summary>Full path of the folder.</summary>
+    public string Path { get; }
+
+    /// <summary>What <c>config.json</c> says.</summary>
+    public DecoderConfig Config { get; }
+
+    /// <summary>The text of <c>config.json</c>.</summary>
+    public string ConfigJson { get; }
+
+    /// <summary>Full paths of the <c>*.safetensors</c> files, ordered by name.</summary>
+    public IReadOnlyList<string> WeightFiles { get; }
+
+    /// <summary>Full path of <c>tokenizer.json</c>.</summary>
+    public string TokenizerFile => System.IO.Path.Combine(Path, "tokenizer.json");
+
+    /// <summary>Full path of <c>tokenizer_config.json</c>, or <see langword="null"/> where there is none.</summary>
+    public string? TokenizerConfigFile => Optional("tokenizer_config.json");
+
+    /// <summary>Full path of <c>generation_config.json</c>, or <see langword="null"/> where there is none.</summary>
+    public string? GenerationConfigFile => Optional("generation_config.json");
+
+    /// <summary>Full path of <c>model.safetensors.index.json</c>, or <see langword="null"/> where there is none.</summary>
+    public string? IndexFile => Optional("model.safetensors.index.json");
+
+    /// <summary>Every file that decides the artifact, ordered by name.</summary>
+    public IReadOnlyList<string> Files =>
+    [
+        .. new[] { System.IO.Path.Combine(Path, "config.json"), TokenizerFile, TokenizerConfigFile, GenerationConfigFile, IndexFile }
+            .Concat(WeightFiles).Where(file => file is not null).Select(file => file!).OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal),
+    ];
+
+    /// <summary>Finds the files of a model.</summary>
+    /// <param name="path">The folder.</param>
+    /// <exception cref="QuantBuildException">QB2001 to QB2004, QB2008, QB2010 or QB2011.</exception>
+    public static ModelFolder Open(string path)
+    {
+        string folder = System.IO.Path.GetFullPath(path);
+        if (!Directory.Exists(folder))
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.ModelMissing,
+                $"The model folder {folder} does not exist. Include names a folder in the Hugging Face layout " +
+                "(config.json, tokenizer.json, *.safetensors), relative to the project file. Download the model there, or correct the path.");
+        }
+
+        string configFile = System.IO.Path.Combine(folder, "config.json");
+        if (!File.Exists(configFile))
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.ConfigMissing,
+                $"The model folder {folder} has no config.json; it has {Listing(folder)}. Copy the whole model folder, or correct the path.");
+        }
+
+        string configJson = File.ReadAllText(configFile);
+        DecoderConfig config = DecoderConfig.Parse(configJson, configFile);
+        if (!File.Exists(System.IO.Path.Combine(folder, "tokenizer.json")))
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.TokenizerMissing,
+                $"The model folder {folder} has no tokenizer.json; it has {Listing(folder)}. Copy it from where the model came from: " +
+                "without it text cannot become tokens.");
+        }
+
+        string[] weights = [.. Directory.GetFiles(folder, "*.safetensors").OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal)];
+        if (weights.Length == 0)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.WeightsMissing,
+                $"The model folder {folder} has no *.safetensors file; it has {Listing(folder)}. Copy the weights there in safetensors form.");
+        }
+
+        return new ModelFolder(folder, config, configJson, weights);
+    }
+
+    private static string Listing(string folder)
+    {
+        const int shown = 8;
+        string[] names = [.. Directory.GetFileSystemEntries(folder).Select(e => System.IO.Path.GetFileName(e)!).OrderBy(n => n, StringComparer.Ordinal)];
+        if (names.Length == 0) return "no files";
+        string more = names.Length > shown ? string.Format(CultureInfo.InvariantCulture, " and {0} more", names.Length - shown) : "";
+        return string.Join(", ", names.Take(shown)) + more;
+    }
+
+    private string? Optional(string name)
+    {
+        string file = System.IO.Path.Combine(Path, name);
+        return File.Exists(file) ? file : null;
+    }
+}

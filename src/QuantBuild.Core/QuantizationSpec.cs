@@ -1,0 +1,157 @@
+using System.Globalization;
+
+namespace QuantBuild;
+
+/// <summary>
+/// What a <c>&lt;QuantizedModel&gt;</c> item asks for: everything besides the model and the texts that decides the bytes of the artifact.
+/// </summary>
+public sealed record QuantizationSpec
+{
+    /// <summary>The value of <see cref="GroupSize"/> that makes one group of each row of a weight.</summary>
+    public const int PerChannel = -1;
+
+    /// <summary>The weight widths that exist.</summary>
+    public static IReadOnlyList<int> SupportedBits { get; } = [2, 3, 4, 8];
+
+    /// <summary>How the integers are chosen.</summary>
+    public QuantizationMethod Method { get; init; } = QuantizationMethod.Gptq;
+
+    /// <summary>Bits per weight: 2, 3, 4 or 8.</summary>
+    public int Bits { get; init; } = 4;
+
+    /// <summary>Inputs that share one scale (and zero point): 16 or more, or <see cref="PerChannel"/>.</summary>
+    public int GroupSize { get; init; } = 128;
+
+    /// <summary>No zero points: the range of a group is symmetric about zero.</summary>
+    public bool Symmetric { get; init; }
+
+    /// <summary>GPTQ: quantize the columns with the largest Hessian diagonal first.</summary>
+    public bool ActOrder { get; init; } = true;
+
+    /// <summary>GPTQ: within a decoder layer, calibrate each group of linears on the outputs of those already quantized.</summary>
+    public bool TrueSequential { get; init; } = true;
+
+    /// <summary>GPTQ: what is added to the Hessian's diagonal, as a fraction of its mean. Above 0, at most 1.</summary>
+    public double Damping { get; init; } = 0.01;
+
+    /// <summary>The largest number of calibration windows.</summary>
+    public int CalibrationSamples { get; init; } = 128;
+
+    /// <summary>Tokens of a calibration window; 0 is the model's context, at most 2,048.</summary>
+    public int CalibrationContext { get; init; }
+
+    /// <summary>Tokens of an evaluation window; 0 is the model's context, at most 2,048.</summary>
+    public int EvaluationContext { get; init; }
+
+    /// <summary>Whether the method reads calibration data.</summary>
+    public bool NeedsCalibration => Method == QuantizationMethod.Gptq;
+
+    /// <summary>The name of each property that is metadata of the item, with its value: the canonical text of the specification.</summary>
+    public IEnumerable<KeyValuePair<string, string>> ToMetadata()
+    {
+        yield return new("Method", Method.ToString());
+        yield return new("Bits", Text(Bits));
+        yield return new("GroupSize", Text(GroupSize));
+        yield return new("Symmetric", Text(Symmetric));
+        if (Method == QuantizationMethod.Gptq)
+        {
+            yield return new("ActOrder", Text(ActOrder));
+            yield return new("TrueSequential", Text(TrueSequential));
+            yield return new("Damping", Damping.ToString("R", CultureInfo.InvariantCulture));
+            yield return new("CalibrationSamples", Text(CalibrationSamples));
+            yield return new("CalibrationContext", Text(CalibrationContext));
+        }
+
+        yield return new("EvaluationContext", Text(EvaluationContext));
+    }
+
+    /// <summary>Reads a specification from item metadata (or command-line options of the same names).</summary>
+    /// <param name="metadata">The value of a name, or <see langword="null"/> or an empty text where it is not given.</param>
+    /// <exception cref="QuantBuildException">A value cannot be read or does not exist: QB0001, QB0002, QB0003 or QB0006.</exception>
+    public static QuantizationSpec FromMetadata(Func<string, string?> metadata)
+    {
+        QuantizationSpec standard = new();
+        QuantizationSpec spec = new()
+        {
+            Method = ReadMethod(metadata("Method"), standard.Method),
+            Bits = ReadBits(metadata("Bits"), standard.Bits),
+            GroupSize = ReadGroupSize(metadata("GroupSize"), standard.GroupSize),
+            Symmetric = ReadBoolean(metadata, "Symmetric", standard.Symmetric),
+            ActOrder = ReadBoolean(metadata, "ActOrder", standard.ActOrder),
+            TrueSequential = ReadBoolean(metadata, "TrueSequential", standard.TrueSequential),
+            Damping = ReadDamping(metadata("Damping"), standard.Damping),
+            CalibrationSamples = ReadCount(metadata, "CalibrationSamples", standard.CalibrationSamples, 1),
+            CalibrationContext = ReadCount(metadata, "CalibrationContext", standard.CalibrationContext, 0),
+            EvaluationContext = ReadCount(metadata, "EvaluationContext", standard.EvaluationContext, 0),
+        };
+        return spec;
+    }
+
+    private static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);
+
+    private static string Text(bool value) => value ? "true" : "false";
+
+    private static QuantizationMethod ReadMethod(string? text, QuantizationMethod standard)
+    {
+        if (string.IsNullOrWhiteSpace(text)) return standard;
+        foreach (QuantizationMethod method in (QuantizationMethod[])Enum.GetValues(typeof(QuantizationMethod)))
+        {
+            if (string.Equals(method.ToString(), text!.Trim(), StringComparison.OrdinalIgnoreCase)) return method;
+        }
+
+        throw new QuantBuildException(
+            DiagnosticIds.MethodUnknown,
+            $"Method=\"{text}\" is not a quantization method. The methods are {string.Join(", ", Enum.GetNames(typeof(QuantizationMethod)))}. " +
+            "Set Method to one of them, or leave it out for Gptq.");
+    }
+
+    private static int ReadBits(string? text, int standard)
+    {
+        if (string.IsNullOrWhiteSpace(text)) return standard;
+        if (TryReadInteger(text!, out int bits) && SupportedBits.Contains(bits)) return bits;
+        throw new QuantBuildException(
+            DiagnosticIds.BitsUnsupported,
+            $"Bits=\"{text}\" is not a weight width. The widths are {string.Join(", ", SupportedBits)}. Set Bits to one of them.");
+    }
+
+    private static int ReadGroupSize(string? text, int standard)
+    {
+        if (string.IsNullOrWhiteSpace(text)) return standard;
+        if (string.Equals(text!.Trim(), nameof(PerChannel), StringComparison.OrdinalIgnoreCase)) return PerChannel;
+        if (TryReadInteger(text, out int size) && (size == PerChannel || (size >= 16 && size % 16 == 0))) return size;
+        throw new QuantBuildException(
+            DiagnosticIds.GroupSizeInvalid,
+            $"GroupSize=\"{text}\" is not a group size. It is a multiple of 16 (16, 32, 64, 128, 256, …), " +
+            "or PerChannel (-1) for one group of each row. 128 is usual; 32 costs more bits and loses less.");
+    }
+
+    private static bool ReadBoolean(Func<string, string?> metadata, string name, bool standard)
+    {
+        string? text = metadata(name);
+        if (string.IsNullOrWhiteSpace(text)) return standard;
+        if (bool.TryParse(text!.Trim(), out bool value)) return value;
+        throw new QuantBuildException(
+            DiagnosticIds.MetadataInvalid, $"{name}=\"{text}\" is neither true nor false. Set it to one of them, or leave it out for {Text(standard)}.");
+    }
+
+    private static double ReadDamping(string? text, double standard)
+    {
+        if (string.IsNullOrWhiteSpace(text)) return standard;
+        if (double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && value is > 0 and <= 1) return value;
+        throw new QuantBuildException(
+            DiagnosticIds.MetadataInvalid,
+            $"Damping=\"{text}\" is not a number above 0 and at most 1. It is a fraction of the Hessian's mean diagonal; 0.01 to 0.1 is usual.");
+    }
+
+    private static int ReadCount(Func<string, string?> metadata, string name, int standard, int least)
+    {
+        string? text = metadata(name);
+        if (string.IsNullOrWhiteSpace(text)) return standard;
+        if (TryReadInteger(text!, out int value) && value >= least) return value;
+        throw new QuantBuildException(
+            DiagnosticIds.MetadataInvalid, $"{name}=\"{text}\" is not a whole number of at least {Text(least)}. Left out, it is {Text(standard)}.");
+    }
+
+    private static bool TryReadInteger(string text, out int value) =>
+        int.TryParse(text.Trim(), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out value);
+}

@@ -1,0 +1,1 @@
+namespace QuantBuild.Worker; static class Program { static int Main() => 0; }
