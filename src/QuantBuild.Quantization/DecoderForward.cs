@@ -44,18 +44,18 @@ internal sealed class DecoderForward : IDisposable
     }
 
     /// <summary>The residual stream after attention, [B, T, D].</summary>
-    public torch.Tensor AfterAttention(torch.Tensor hidden, torch.Tensor context, LayerWeights layer) =>
+    public static torch.Tensor AfterAttention(torch.Tensor hidden, torch.Tensor context, LayerWeights layer) =>
         hidden + linear(context, layer[LinearRole.Output]);
 
     /// <summary>The input of gate and up: the normed residual stream, [B, T, D].</summary>
     public torch.Tensor MlpInput(torch.Tensor hidden, LayerWeights layer) => Norm(hidden, layer.MlpNorm);
 
     /// <summary>The input of down: <c>silu(gate x) * up x</c>, [B, T, intermediate].</summary>
-    public torch.Tensor Gate(torch.Tensor input, LayerWeights layer) =>
+    public static torch.Tensor Gate(torch.Tensor input, LayerWeights layer) =>
         silu(linear(input, layer[LinearRole.Gate])).mul_(linear(input, layer[LinearRole.Up]));
 
     /// <summary>The residual stream after the MLP, [B, T, D].</summary>
-    public torch.Tensor AfterMlp(torch.Tensor hidden, torch.Tensor gated, LayerWeights layer) =>
+    public static torch.Tensor AfterMlp(torch.Tensor hidden, torch.Tensor gated, LayerWeights layer) =>
         hidden + linear(gated, layer[LinearRole.Down]);
 
     /// <summary>The whole layer, [B, T, D] to [B, T, D].</summary>

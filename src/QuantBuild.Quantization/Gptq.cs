@@ -16,6 +16,7 @@ namespace QuantBuild.Quantization;
 public static class Gptq
 {
     private const int BlockSize = 128;
+    internal static int ImportanceMode = 1;
 
     /// <summary>Quantizes a weight.</summary>
     /// <param name="weight">float32 [N, K] on any device; not changed.</param>
@@ -71,7 +72,7 @@ public static class Gptq
         groupSize <= BlockSize ? BlockSize / groupSize * groupSize : Math.Min(BlockSize, groupSize - (start % groupSize));
 
     /// <summary>The loop over the columns of a block, on the host.</summary>
-    private sealed unsafe class Block(QuantizedLinear result, AffineGrid grid, torch.Tensor upper)
+    internal sealed unsafe class Block(QuantizedLinear result, AffineGrid grid, torch.Tensor upper)
     {
         private const int Lanes = AffineGrid.Lanes;
 
@@ -140,7 +141,7 @@ public static class Gptq
             }
         }
 
-        internal static int ImportanceMode = 1;
+
 
         /// <summary>What an error in each column of a group costs: <c>1 / U_kk^2</c>, GPTQ's own objective.</summary>
         private float[] Importance(float* u, int column)

@@ -68,7 +68,7 @@ public sealed class InverseFactor : IDisposable
             (torch.Tensor lower, torch.Tensor info) = torch.linalg.cholesky_ex(damped.flip(0, 1));
             if (info.item<int>() == 0)
             {
-                torch.Tensor identity = torch.eye(inputs, torch.float32, hessian.device);
+                torch.Tensor identity = torch.eye(inputs, dtype: torch.float32, device: hessian.device);
                 torch.Tensor upper = torch.linalg.solve_triangular(lower.flip(0, 1).contiguous(), identity, upper: true);
                 if (upper.isfinite().all().item<bool>())
                 {

@@ -15,6 +15,7 @@ internal sealed class LayerQuantizer(DecoderForward forward, DecoderConfig confi
 
     /// <summary>Quantizes a layer without calibration: each weight to its nearest value.</summary>
     /// <param name="layer">The float weights; becomes the dequantized ones.</param>
+    /// <param name="cancellationToken">Looked at between linears.</param>
     /// <returns>The linears in the order of <see cref="LinearRole"/>.</returns>
     public QuantizedLinear[] RoundToNearest(LayerWeights layer, CancellationToken cancellationToken)
     {
@@ -36,6 +37,8 @@ internal sealed class LayerQuantizer(DecoderForward forward, DecoderConfig confi
     /// <param name="index">The layer, from 0.</param>
     /// <param name="layer">The float weights; becomes the dequantized ones.</param>
     /// <param name="states">The calibration text's residual stream before the layer; becomes that after the quantized layer.</param>
+    /// <param name="cancellationToken">Looked at between batches and blocks.</param>
+    /// <returns>The linears in the order of <see cref="LinearRole"/>.</returns>
     public QuantizedLinear[] Sequential(int index, LayerWeights layer, HiddenStates states, CancellationToken cancellationToken)
     {
         QuantizedLinear[] results = new QuantizedLinear[Enum.GetValues<LinearRole>().Length];
@@ -57,7 +60,7 @@ internal sealed class LayerQuantizer(DecoderForward forward, DecoderConfig confi
                 },
                 cancellationToken);
             Quantize(index, layer, hessian, Output, results, cancellationToken);
-            states.Update(contexts, (hidden, context) => forward.AfterAttention(hidden, context, layer), cancellationToken);
+            states.Update(contexts, (hidden, context) => DecoderForward.AfterAttention(hidden, context, layer), cancellationToken);
         }
 
         using (Hessian hessian = new(config.HiddenSize, device))
@@ -68,9 +71,9 @@ internal sealed class LayerQuantizer(DecoderForward forward, DecoderConfig confi
 
         using (Hessian hessian = new(config.IntermediateSize, device))
         {
-            states.ForEach(hidden => hessian.Add(forward.Gate(forward.MlpInput(hidden, layer), layer)), cancellationToken);
+            states.ForEach(hidden => hessian.Add(DecoderForward.Gate(forward.MlpInput(hidden, layer), layer)), cancellationToken);
             Quantize(index, layer, hessian, Down, results, cancellationToken);
-            states.Update(hidden => forward.AfterMlp(hidden, forward.Gate(forward.MlpInput(hidden, layer), layer), layer), cancellationToken);
+            states.Update(hidden => DecoderForward.AfterMlp(hidden, DecoderForward.Gate(forward.MlpInput(hidden, layer), layer), layer), cancellationToken);
         }
 
         return results;
@@ -92,9 +95,9 @@ internal sealed class LayerQuantizer(DecoderForward forward, DecoderConfig confi
                 attention.Add(input);
                 torch.Tensor context = forward.Attend(input, layer);
                 output.Add(context);
-                input = forward.MlpInput(forward.AfterAttention(hidden, context, layer), layer);
+                input = forward.MlpInput(DecoderForward.AfterAttention(hidden, context, layer), layer);
                 mlp.Add(input);
-                down.Add(forward.Gate(input, layer));
+                down.Add(DecoderForward.Gate(input, layer));
             },
             cancellationToken);
         Quantize(index, layer, attention, Attention, results, cancellationToken);

@@ -26,8 +26,15 @@ internal sealed class TokenWindows
     /// <summary>Number of windows.</summary>
     public int Count { get; }
 
-    /// <summary>The default length of a window: the model's context, at most 2,048, or what the specification says.</summary>
-    public static int LengthFor(DecoderConfig config, int asked) => asked > 0 ? asked : Math.Min(config.ContextLength, 2048);
+    /// <summary>The length of a window: what the specification says, else the model's context, at most 2,048.</summary>
+    /// <exception cref="QuantBuildException">QB0006: longer than the model's context.</exception>
+    public static int LengthFor(DecoderConfig config, int asked, string name)
+    {
+        if (asked <= config.ContextLength) return asked > 0 ? asked : Math.Min(config.ContextLength, 2048);
+        throw new QuantBuildException(
+            DiagnosticIds.MetadataInvalid,
+            $"{name}=\"{asked}\" is longer than the model's context of {config.ContextLength} tokens. Set it to at most that, or leave it out.");
+    }
 
     /// <summary>Reads a calibration text.</summary>
     /// <exception cref="QuantBuildException">QB3001 missing, QB3002 empty, QB3003 too short for one window.</exception>
@@ -46,7 +53,7 @@ internal sealed class TokenWindows
                 DiagnosticIds.CalibrationMissing, $"The calibration file {file} does not exist. Correct the path: it is relative to the project file.");
         }
 
-        int length = LengthFor(config, spec.CalibrationContext);
+        int length = LengthFor(config, spec.CalibrationContext, nameof(spec.CalibrationContext));
         string text = File.ReadAllText(file);
         if (string.IsNullOrWhiteSpace(text))
         {
@@ -54,7 +61,7 @@ internal sealed class TokenWindows
                 DiagnosticIds.CalibrationEmpty, $"The calibration file {file} is empty. It needs text of the kind that the model will meet, at least {Number(length)} tokens.");
         }
 
-        IReadOnlyList<int> tokens = tokenizer.Encode(text);
+        IReadOnlyList<int> tokens = Encode(text, config, tokenizer);
         if (tokens.Count < length)
         {
             throw new QuantBuildException(
@@ -70,14 +77,14 @@ internal sealed class TokenWindows
     /// <exception cref="QuantBuildException">QB3005 missing, empty or too short for one window.</exception>
     public static TokenWindows ReadEvaluation(string file, QuantizationSpec spec, DecoderConfig config, TextTokenizer tokenizer)
     {
-        int length = LengthFor(config, spec.EvaluationContext);
+        int length = LengthFor(config, spec.EvaluationContext, nameof(spec.EvaluationContext));
         if (!File.Exists(file))
         {
             throw new QuantBuildException(
                 DiagnosticIds.EvaluationUnusable, $"The evaluation file {file} does not exist. Correct the path: it is relative to the project file.");
         }
 
-        IReadOnlyList<int> tokens = tokenizer.Encode(File.ReadAllText(file));
+        IReadOnlyList<int> tokens = Encode(File.ReadAllText(file), config, tokenizer);
         if (tokens.Count < length || length < 2)
         {
             throw new QuantBuildException(
@@ -100,6 +107,16 @@ internal sealed class TokenWindows
             long[] batch = [.. tokens.Skip(first * Length).Take(count * Length).Select(token => (long)token)];
             yield return torch.tensor(batch).view(count, Length);
         }
+    }
+
+    private static IReadOnlyList<int> Encode(string text, DecoderConfig config, TextTokenizer tokenizer)
+    {
+        IReadOnlyList<int> tokens = tokenizer.Encode(text);
+        int largest = tokens.DefaultIfEmpty().Max();
+        if (largest < config.VocabularySize) return tokens;
+        throw new QuantBuildException(
+            DiagnosticIds.TokenizerUnsupported,
+            $"tokenizer.json gives the token {largest}, and the model's embedding has {config.VocabularySize} rows. They are not of the same model: copy the model again.");
     }
 
     private static string Number(int value) => value.ToString("N0", CultureInfo.InvariantCulture);
