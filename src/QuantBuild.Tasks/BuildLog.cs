@@ -9,15 +9,15 @@ internal static class BuildLog
     private static readonly int[] DiskFull = [28, 122, unchecked((int)0x80070070)];
 
     /// <summary>Logs an error at an item.</summary>
-    public static void LogError(this TaskLoggingHelper log, QuantBuildException error, ItemPosition position) =>
-        log.LogError(error.Id, error.Message, position);
+    public static void ErrorAt(this TaskLoggingHelper log, QuantBuildException error, ItemPosition position) =>
+        log.ErrorAt(error.Id, error.Message, position);
 
     /// <summary>Logs an error at an item.</summary>
-    public static void LogError(this TaskLoggingHelper log, string id, string message, ItemPosition position) =>
+    public static void ErrorAt(this TaskLoggingHelper log, string id, string message, ItemPosition position) =>
         log.LogError(null, id, null, DiagnosticIds.HelpLink(id), position.File, position.Line, position.Column, 0, 0, message);
 
     /// <summary>Logs a warning at an item.</summary>
-    public static void LogWarning(this TaskLoggingHelper log, string id, string message, ItemPosition position) =>
+    public static void WarningAt(this TaskLoggingHelper log, string id, string message, ItemPosition position) =>
         log.LogWarning(null, id, null, DiagnosticIds.HelpLink(id), position.File, position.Line, position.Column, 0, 0, message);
 
     /// <summary>Whether an exception is the file system's.</summary>

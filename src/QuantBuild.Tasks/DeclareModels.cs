@@ -55,7 +55,7 @@ public sealed class DeclareModels : MSBuildTask
         }
         catch (QuantBuildException e)
         {
-            Log.LogError(e, new ItemPosition(ProjectFile, 0, 0));
+            Log.ErrorAt(e, new ItemPosition(ProjectFile, 0, 0));
         }
 
         List<ITaskItem> descriptors = [];
@@ -84,7 +84,7 @@ public sealed class DeclareModels : MSBuildTask
             }
             catch (QuantBuildException e)
             {
-                Log.LogError(e, position);
+                Log.ErrorAt(e, position);
             }
         }
 
@@ -105,12 +105,12 @@ public sealed class DeclareModels : MSBuildTask
             }
             catch (QuantBuildException e)
             {
-                Log.LogError(e, ItemPosition.Of(item, ProjectFile));
+                Log.ErrorAt(e, ItemPosition.Of(item, ProjectFile));
             }
             catch (Exception e) when (BuildLog.IsFileError(e))
             {
                 // Found, and then not readable.
-                Log.LogError(DiagnosticIds.ModelMissing, $"The model {item.ItemSpec} cannot be read: {e.Message} Allow reading it.", ItemPosition.Of(item, ProjectFile));
+                Log.ErrorAt(DiagnosticIds.ModelMissing, $"The model {item.ItemSpec} cannot be read: {e.Message} Allow reading it.", ItemPosition.Of(item, ProjectFile));
             }
         }
 
@@ -122,7 +122,7 @@ public sealed class DeclareModels : MSBuildTask
         foreach (string name in item.CloneCustomMetadata().Keys)
         {
             if (MetadataNames.MeantBy(name) is not { } meant) continue;
-            Log.LogWarning(
+            Log.WarningAt(
                 DiagnosticIds.MetadataInvalid,
                 $"{name}=\"{item.GetMetadata(name)}\" of {item.ItemSpec} has no effect: a model has no such setting. Probably {meant} is meant.",
                 ItemPosition.Of(item, ProjectFile));
@@ -141,7 +141,7 @@ public sealed class DeclareModels : MSBuildTask
             {
                 ItemPosition other = ItemPosition.Of(first, ProjectFile);
                 string line = other.Line > 0 ? $" (line {other.Line})" : "";
-                Log.LogError(
+                Log.ErrorAt(
                     DiagnosticIds.ClassNameDuplicate,
                     $"The items {first.ItemSpec}{line} and {entry.Key.ItemSpec} both give the class {className}. Set ClassName on one of them.",
                     ItemPosition.Of(entry.Key, ProjectFile));

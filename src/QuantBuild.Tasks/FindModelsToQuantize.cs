@@ -34,7 +34,7 @@ public sealed class FindModelsToQuantize : MSBuildTask
         }
         catch (QuantBuildException e)
         {
-            Log.LogError(e, new ItemPosition(ProjectFile, 0, 0));
+            Log.ErrorAt(e, new ItemPosition(ProjectFile, 0, 0));
         }
 
         return !Log.HasLoggedErrors;

@@ -60,7 +60,7 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
             }
             catch (QuantBuildException e)
             {
-                Log.LogError(e, model.Position);
+                Log.ErrorAt(e, model.Position);
             }
             catch (OperationCanceledException)
             {
@@ -169,10 +169,10 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
                 Log.LogMessage(MessageImportance.High, $"{model.ClassName}: {message.Text}, {Duration(seconds)} left");
                 break;
             case { Kind: WorkerMessageKind.Warning }:
-                Log.LogWarning(message.Code ?? "", $"{model.ClassName}: {message.Text}", model.Position);
+                Log.WarningAt(message.Code ?? "", $"{model.ClassName}: {message.Text}", model.Position);
                 break;
             case { Kind: WorkerMessageKind.Error }:
-                Log.LogError(message.Code ?? DiagnosticIds.WorkerFailed, message.Text, model.Position);
+                Log.ErrorAt(message.Code ?? DiagnosticIds.WorkerFailed, message.Text, model.Position);
                 break;
             default:
                 Log.LogMessage(MessageImportance.High, $"{model.ClassName}: {message.Text}");
