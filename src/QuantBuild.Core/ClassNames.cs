@@ -17,6 +17,12 @@ public static class ClassNames
         "uint", "ulong", "unchecked", "unsafe", "ushort", "using", "virtual", "void", "volatile", "while",
     };
 
+    // A class cannot have a member of its own name.
+    private static readonly HashSet<string> MemberNames = new(StringComparer.Ordinal)
+    {
+        "Generate", "GenerateAsync", "Info", "Load", "LoadAsync", "Shared", "StreamAsync", "QuantBuildInstance",
+    };
+
     /// <summary>The last segment of a model's path or hub id: <c>meta-llama/Llama-2-7b-hf</c> is <c>Llama-2-7b-hf</c>.</summary>
     /// <param name="include">The item's <c>Include</c>: a folder or a hub id.</param>
     public static string ModelName(string include)
@@ -61,6 +67,9 @@ public static class ClassNames
         && (text[0] == '_' || char.IsLetter(text[0]))
         && text.All(c => c == '_' || char.IsLetterOrDigit(c))
         && !Keywords.Contains(text);
+
+    /// <summary>Whether a text can name a generated class: an identifier that none of the class's members has.</summary>
+    public static bool IsClassName(string text) => IsIdentifier(text) && !MemberNames.Contains(text);
 
     /// <summary>Whether a text is a dotted C# namespace.</summary>
     public static bool IsNamespace(string text) => text.Split('.').All(IsIdentifier);

@@ -28,6 +28,9 @@ public static class DiagnosticIds
     /// <summary>The group size does not divide the inputs of a layer.</summary>
     public const string GroupSizeDoesNotDivide = "QB0007";
 
+    /// <summary>A descriptor file, from which a class is generated, cannot be read.</summary>
+    public const string DescriptorMalformed = "QB0008";
+
     /// <summary>CUDA was asked for and is not there.</summary>
     public const string CudaUnavailable = "QB1001";
 

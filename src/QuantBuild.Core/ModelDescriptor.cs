@@ -12,6 +12,8 @@ public sealed record ModelDescriptor
     /// <summary>What the name of every descriptor file ends with.</summary>
     public const string FileSuffix = ".quantbuild.xml";
 
+    private const string RootName = "QuantizedModel";
+
     /// <summary>Name of the class to generate.</summary>
     public required string ClassName { get; init; }
 
@@ -52,7 +54,7 @@ public sealed record ModelDescriptor
     public string ToXml()
     {
         XElement root = new(
-            "QuantizedModel",
+            RootName,
             new XAttribute("ClassName", ClassName),
             new XAttribute("Namespace", Namespace),
             new XAttribute("ModelName", ModelName),
@@ -74,15 +76,19 @@ public sealed record ModelDescriptor
         try
         {
             XElement root = XElement.Parse(xml);
+            if (root.Name != RootName) return null;
             string Text(string name) => (string?)root.Attribute(name) ?? throw new FormatException(name);
             int Number(string name) => int.Parse(Text(name), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
+            QuantizationMethod method = (QuantizationMethod)Enum.Parse(typeof(QuantizationMethod), Text("Method"));
+            // Enum.Parse takes any number.
+            if (!Enum.IsDefined(typeof(QuantizationMethod), method)) return null;
             return new ModelDescriptor
             {
                 ClassName = Text("ClassName"),
                 Namespace = Text("Namespace"),
                 ModelName = Text("ModelName"),
                 Architecture = Text("Architecture"),
-                Method = (QuantizationMethod)Enum.Parse(typeof(QuantizationMethod), Text("Method")),
+                Method = method,
                 Bits = Number("Bits"),
                 GroupSize = Number("GroupSize"),
                 Parameters = long.Parse(Text("Parameters"), NumberStyles.None, CultureInfo.InvariantCulture),

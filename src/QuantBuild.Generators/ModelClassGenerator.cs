@@ -1,0 +1,55 @@
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.Text;
+using QuantBuild.Generators.Models;
+
+namespace QuantBuild.Generators;
+
+/// <summary>
+/// Turns each descriptor file (<c>*.quantbuild.xml</c>, written by the build from a <c>&lt;QuantizedModel&gt;</c> item) into a class.
+/// Nothing else of the compilation is looked at, so that typing in an editor never runs it.
+/// </summary>
+[Generator(LanguageNames.CSharp)]
+public sealed class ModelClassGenerator : IIncrementalGenerator
+{
+    /// <summary>Names of the steps, for tests that assert which of them ran.</summary>
+    internal static class Steps
+    {
+        public const string Read = nameof(Read);
+        public const string Name = nameof(Name);
+    }
+
+    /// <inheritdoc/>
+    public void Initialize(IncrementalGeneratorInitializationContext context)
+    {
+        // Each descriptor file is read by itself: the others stay as they were.
+        IncrementalValuesProvider<DescriptorFile> files = context.AdditionalTextsProvider
+            .Where(static text => text.Path.EndsWith(ModelDescriptor.FileSuffix, StringComparison.Ordinal))
+            .Select(static (text, cancellationToken) => Read(text, cancellationToken))
+            .WithTrackingName(Steps.Read);
+
+        // File names of generated code must differ, so this step sees all descriptors at once. What it gives is compared
+        // one by one: a model that is as before is not written again.
+        IncrementalValuesProvider<ModelClass> classes = files
+            .Where(static file => file.Descriptor is not null)
+            .Select(static (file, _) => file.Descriptor!)
+            .Collect()
+            .SelectMany(static (descriptors, _) => ModelClass.Distinct(descriptors))
+            .WithTrackingName(Steps.Name);
+
+        context.RegisterSourceOutput(classes, static (output, model) => output.AddSource(model.HintName, ModelClassEmitter.Emit(model.Descriptor)));
+
+        context.RegisterSourceOutput(files.Where(static file => file.Descriptor is null), static (output, file) =>
+        {
+            Location location = Location.Create(file.Path, default, default);
+            output.ReportDiagnostic(Diagnostic.Create(Diagnostics.DescriptorMalformed, location, file.Path));
+        });
+    }
+
+    private static DescriptorFile Read(AdditionalText text, CancellationToken cancellationToken)
+    {
+        SourceText? content = text.GetText(cancellationToken);
+        ModelDescriptor? descriptor = content is null ? null : ModelDescriptor.TryParse(content.ToString());
+        bool usable = descriptor is not null && ClassNames.IsClassName(descriptor.ClassName) && ClassNames.IsNamespace(descriptor.Namespace);
+        return new DescriptorFile(text.Path, usable ? descriptor : null);
+    }
+}

@@ -1,0 +1,235 @@
+using System.Text;
+using Microsoft.Build.Framework;
+using MSBuildTask = Microsoft.Build.Utilities.Task;
+
+namespace QuantBuild.Tasks;
+
+/// <summary>
+/// Turns <c>&lt;QuantizedModel&gt;</c> items into descriptors for the generator and artifacts-to-be for the build. Runs in every build, design-time
+/// ones too: it reads <c>config.json</c>, never weights, and reports every bad item, not only the first.
+/// </summary>
+public sealed class DeclareModels : MSBuildTask
+{
+    /// <summary>The <c>&lt;QuantizedModel&gt;</c> items.</summary>
+    [Required]
+    public ITaskItem[] Models { get; set; } = [];
+
+    /// <summary>Full path of the project file: its folder is what paths are relative to.</summary>
+    [Required]
+    public string ProjectFile { get; set; } = "";
+
+    /// <summary>The project's root namespace.</summary>
+    public string RootNamespace { get; set; } = "";
+
+    /// <summary>Folder of the descriptors and artifacts, under <c>obj</c>, as the project names it.</summary>
+    [Required]
+    public string OutputFolder { get; set; } = "";
+
+    /// <summary>Where to quantize: <c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</summary>
+    [Required]
+    public string Device { get; set; } = "";
+
+    /// <summary>Full path of the quantizer's code, which is part of every fingerprint.</summary>
+    [Required]
+    public string QuantizerAssembly { get; set; } = "";
+
+    /// <summary>Whether an IDE asks only for what the compiler needs: nothing big is hashed then.</summary>
+    public bool DesignTime { get; set; }
+
+    /// <summary>The descriptors, one for each sound item.</summary>
+    [Output]
+    public ITaskItem[] Descriptors { get; private set; } = [];
+
+    /// <summary>The sound items, as <see cref="QuantizeModels"/> wants them.</summary>
+    [Output]
+    public ITaskItem[] Declared { get; private set; } = [];
+
+    private string ProjectFolder => Path.GetDirectoryName(ProjectFile)!;
+
+    /// <inheritdoc/>
+    public override bool Execute()
+    {
+        try
+        {
+            Tasks.Device.CheckSpelling(Device);
+        }
+        catch (QuantBuildException e)
+        {
+            Log.ErrorAt(e, new ItemPosition(ProjectFile, 0, 0));
+        }
+
+        List<ITaskItem> descriptors = [];
+        List<ITaskItem> declared = [];
+        foreach (KeyValuePair<ITaskItem, ModelDeclaration> entry in WithoutDuplicates(Read()))
+        {
+            ItemPosition position = ItemPosition.Of(entry.Key, ProjectFile);
+            try
+            {
+                ModelDeclaration model = entry.Value;
+                string descriptorPath = Path.Combine(OutputFolder, model.ClassName + ModelDescriptor.FileSuffix);
+                string fingerprint = FingerprintOf(model, descriptorPath);
+                WriteDescriptor(model, fingerprint, descriptorPath);
+                descriptors.Add(new Microsoft.Build.Utilities.TaskItem(descriptorPath));
+                declared.Add(new DeclaredModel
+                {
+                    ClassName = model.ClassName,
+                    ModelPath = model.Folder.Path,
+                    Spec = model.Spec,
+                    CalibrationFile = model.CalibrationFile,
+                    EvaluationFile = model.EvaluationFile,
+                    Fingerprint = fingerprint,
+                    ArtifactPath = Path.Combine(OutputFolder, model.ArtifactFileName),
+                    Position = position,
+                }.ToItem());
+            }
+            catch (QuantBuildException e)
+            {
+                Log.ErrorAt(e, position);
+            }
+        }
+
+        Descriptors = [.. descriptors];
+        Declared = [.. declared];
+        return !Log.HasLoggedErrors;
+    }
+
+    private List<KeyValuePair<ITaskItem, ModelDeclaration>> Read()
+    {
+        List<KeyValuePair<ITaskItem, ModelDeclaration>> models = [];
+        foreach (ITaskItem item in Models)
+        {
+            WarnOfMisspelledMetadata(item);
+            try
+            {
+                models.Add(new(item, ModelDeclaration.Read(item, ProjectFolder, RootNamespace)));
+            }
+            catch (QuantBuildException e)
+            {
+                Log.ErrorAt(e, ItemPosition.Of(item, ProjectFile));
+            }
+            catch (Exception e) when (BuildLog.IsFileError(e))
+            {
+                // Found, and then not readable.
+                Log.ErrorAt(DiagnosticIds.ModelMissing, $"The model {item.ItemSpec} cannot be read: {e.Message} Allow reading it.", ItemPosition.Of(item, ProjectFile));
+            }
+        }
+
+        return models;
+    }
+
+    private void WarnOfMisspelledMetadata(ITaskItem item)
+    {
+        foreach (string name in item.CloneCustomMetadata().Keys)
+        {
+            if (MetadataNames.MeantBy(name) is not { } meant) continue;
+            Log.WarningAt(
+                DiagnosticIds.MetadataInvalid,
+                $"{name}=\"{item.GetMetadata(name)}\" of {item.ItemSpec} has no effect: a model has no such setting. Probably {meant} is meant.",
+                ItemPosition.Of(item, ProjectFile));
+        }
+    }
+
+    // The files of two classes that differ in case alone would be one file on many systems.
+    private List<KeyValuePair<ITaskItem, ModelDeclaration>> WithoutDuplicates(List<KeyValuePair<ITaskItem, ModelDeclaration>> models)
+    {
+        Dictionary<string, ITaskItem> owners = new(StringComparer.OrdinalIgnoreCase);
+        List<KeyValuePair<ITaskItem, ModelDeclaration>> distinct = [];
+        foreach (KeyValuePair<ITaskItem, ModelDeclaration> entry in models)
+        {
+            string className = entry.Value.ClassName;
+            if (owners.TryGetValue(className, out ITaskItem? first))
+            {
+                ItemPosition other = ItemPosition.Of(first, ProjectFile);
+                string line = other.Line > 0 ? $" (line {other.Line})" : "";
+                Log.ErrorAt(
+                    DiagnosticIds.ClassNameDuplicate,
+                    $"The items {first.ItemSpec}{line} and {entry.Key.ItemSpec} both give the class {className}. Set ClassName on one of them.",
+                    ItemPosition.Of(entry.Key, ProjectFile));
+                continue;
+            }
+
+            owners.Add(className, entry.Key);
+            distinct.Add(entry);
+        }
+
+        return distinct;
+    }
+
+    private string FingerprintOf(ModelDeclaration model, string descriptorPath)
+    {
+        FileHash hash = new(ModelCache.Default().HashFolder);
+        string Compute(Func<string, string> hashOf) =>
+            Fingerprint.Compute(model.Spec, model.Folder, model.CalibrationFile, model.EvaluationFile, hashOf(QuantizerAssembly), hashOf);
+
+        if (DesignTime)
+        {
+            bool allKnown = true;
+            string fingerprint = Compute(path =>
+            {
+                string? known = File.Exists(path) ? hash.Recall(path) : null;
+                allKnown &= known is not null;
+                return known ?? "";
+            });
+            return allKnown ? fingerprint : Existing(descriptorPath)?.Fingerprint ?? "";
+        }
+
+        if (!File.Exists(QuantizerAssembly))
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.WorkerFailed,
+                $"The quantizer {QuantizerAssembly} does not exist. The QuantBuild package is not whole: delete it from the packages folder and restore again.");
+        }
+
+        try
+        {
+            return Compute(hash.Compute);
+        }
+        catch (Exception e) when (BuildLog.IsFileError(e))
+        {
+            throw new QuantBuildException(DiagnosticIds.ModelMissing, $"A file of the model {model.Folder.Path} cannot be read: {e.Message} Allow reading it.", e);
+        }
+    }
+
+    // An untouched file lets the compiler be skipped.
+    private static void WriteDescriptor(ModelDeclaration model, string fingerprint, string path)
+    {
+        DecoderConfig config = model.Folder.Config;
+        string xml = new ModelDescriptor
+        {
+            ClassName = model.ClassName,
+            Namespace = model.Namespace,
+            ModelName = model.ModelName,
+            Architecture = config.Architecture,
+            Method = model.Spec.Method,
+            Bits = model.Spec.Bits,
+            GroupSize = model.Spec.GroupSize,
+            Parameters = config.Parameters,
+            ContextLength = config.ContextLength,
+            VocabularySize = config.VocabularySize,
+            ArtifactFileName = model.ArtifactFileName,
+            Fingerprint = fingerprint,
+        }.ToXml();
+        try
+        {
+            if (File.Exists(path) && File.ReadAllText(path) == xml) return;
+            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            File.WriteAllText(path, xml, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
+        }
+        catch (Exception e) when (BuildLog.IsFileError(e))
+        {
+            throw BuildLog.WriteFailed(path, e);
+        }
+    }
+
+    private static ModelDescriptor? Existing(string descriptorPath)
+    {
+        try
+        {
+            return ModelDescriptor.TryParse(File.ReadAllText(descriptorPath));
+        }
+        catch (Exception e) when (BuildLog.IsFileError(e))
+        {
+            return null;
+        }
+    }
+}

@@ -1,0 +1,113 @@
+using Microsoft.Build.Framework;
+
+namespace QuantBuild.Tasks;
+
+/// <summary>What one <c>&lt;QuantizedModel&gt;</c> item declares, checked as far as it can be without reading weights.</summary>
+internal sealed record ModelDeclaration
+{
+    /// <summary>Name of the class to generate.</summary>
+    public required string ClassName { get; init; }
+
+    /// <summary>Namespace of the class to generate.</summary>
+    public required string Namespace { get; init; }
+
+    /// <summary>The model's files.</summary>
+    public required ModelFolder Folder { get; init; }
+
+    /// <summary>How to quantize it.</summary>
+    public required QuantizationSpec Spec { get; init; }
+
+    /// <summary>Full path of the calibration text, where one is declared.</summary>
+    public string? CalibrationFile { get; init; }
+
+    /// <summary>Full path of the evaluation text, where one is declared.</summary>
+    public string? EvaluationFile { get; init; }
+
+    /// <summary>Name of the model: the last segment of its path.</summary>
+    public string ModelName => ClassNames.ModelName(Folder.Path);
+
+    /// <summary>Name of the artifact beside the program.</summary>
+    public string ArtifactFileName => ClassName + ".safetensors";
+
+    /// <summary>Reads an item.</summary>
+    /// <param name="item">The item.</param>
+    /// <param name="projectFolder">What its paths are relative to.</param>
+    /// <param name="rootNamespace">The project's root namespace.</param>
+    /// <exception cref="QuantBuildException">What is wrong with it: QB0xxx, QB2xxx or QB3xxx.</exception>
+    public static ModelDeclaration Read(ITaskItem item, string projectFolder, string rootNamespace)
+    {
+        string? Metadata(string name) => item.GetMetadata(name) is { Length: > 0 } value ? value : null;
+        string FullPath(string path) => Path.GetFullPath(Path.Combine(projectFolder, path));
+
+        QuantizationSpec spec = QuantizationSpec.FromMetadata(Metadata);
+        string path = FullPath(item.ItemSpec);
+        string className = Metadata(MetadataNames.ClassName) ?? ClassNames.Create(ClassNames.ModelName(path), spec);
+        if (!ClassNames.IsIdentifier(className))
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.ClassNameInvalid,
+                $"The class name \"{className}\" of {item.ItemSpec} is not a C# identifier. Set ClassName to one, such as MyModel.");
+        }
+
+        string @namespace = Metadata(MetadataNames.Namespace) ?? rootNamespace + ".Models";
+        if (!ClassNames.IsNamespace(@namespace))
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.ClassNameInvalid,
+                $"The namespace \"{@namespace}\" of {item.ItemSpec} is not a C# namespace. Set Namespace to one, such as MyProgram.Models; " +
+                "left out, it is the project's RootNamespace and .Models.");
+        }
+
+        ModelFolder folder = ModelFolder.Open(path);
+        folder.Config.CheckGroupSize(spec.GroupSize);
+        string? calibration = Metadata(MetadataNames.CalibrationData) is { } c ? FullPath(c) : null;
+        string? evaluation = Metadata(MetadataNames.EvaluationData) is { } e ? FullPath(e) : null;
+        CheckCalibration(item.ItemSpec, spec, calibration);
+        CheckEvaluation(evaluation);
+        return new ModelDeclaration
+        {
+            ClassName = className,
+            Namespace = @namespace,
+            Folder = folder,
+            Spec = spec,
+            CalibrationFile = calibration,
+            EvaluationFile = evaluation,
+        };
+    }
+
+    // How many tokens a text has, the worker finds out; that it is there and has anything in it costs nothing to see here.
+    private static void CheckCalibration(string include, QuantizationSpec spec, string? calibration)
+    {
+        if (!spec.NeedsCalibration) return;
+        if (calibration is null)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.CalibrationRequired,
+                $"Method=\"{spec.Method}\" of {include} reads calibration text, and no CalibrationData is declared. Set CalibrationData to a " +
+                "text file with some pages of what the model will see, or Method to Rtn, which needs none.");
+        }
+
+        if (!File.Exists(calibration))
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.CalibrationMissing,
+                $"The calibration file {calibration} does not exist. CalibrationData names a text file relative to the project file: correct the path.");
+        }
+
+        if (new FileInfo(calibration).Length == 0)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.CalibrationEmpty,
+                $"The calibration file {calibration} is empty. Fill it with some pages of text of the kind that the model will see.");
+        }
+    }
+
+    private static void CheckEvaluation(string? evaluation)
+    {
+        if (evaluation is null || (File.Exists(evaluation) && new FileInfo(evaluation).Length > 0)) return;
+        throw new QuantBuildException(
+            DiagnosticIds.EvaluationUnusable,
+            $"The evaluation file {evaluation} {(File.Exists(evaluation) ? "is empty" : "does not exist")}. EvaluationData names a text " +
+            "file relative to the project file: correct it, or leave it out to build without measuring quality.");
+    }
+}

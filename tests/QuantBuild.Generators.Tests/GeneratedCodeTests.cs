@@ -1,0 +1,152 @@
+using System.Collections.Immutable;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+
+namespace QuantBuild.Generators.Tests;
+
+public class GeneratedCodeTests
+{
+    [Fact]
+    public void The_class_of_the_sample() => Snapshot.Verify(GeneratorRun.Source(Descriptors.Sample));
+
+    [Fact]
+    public void The_class_of_a_model_quantized_per_channel() => Snapshot.Verify(GeneratorRun.Source(Descriptors.PerChannel));
+
+    [Fact]
+    public void The_class_of_a_model_whose_names_need_escapes() => Snapshot.Verify(GeneratorRun.Source(Descriptors.Awkward));
+
+    [Theory]
+    [InlineData(LanguageVersion.CSharp9)]
+    [InlineData(LanguageVersion.CSharp10)]
+    [InlineData(LanguageVersion.CSharp11)]
+    [InlineData(LanguageVersion.Latest)]
+    public void Generated_code_compiles_without_a_diagnostic_of_any_severity(LanguageVersion version)
+    {
+        Assert.Empty(Compile(version, "", Descriptors.Sample, Descriptors.PerChannel, Descriptors.Awkward));
+    }
+
+    [Theory]
+    [InlineData("llama")]
+    [InlineData("record")]
+    [InlineData("var")]
+    [InlineData("dynamic")]
+    [InlineData("await")]
+    [InlineData("async")]
+    [InlineData("file")]
+    [InlineData("required")]
+    [InlineData("scoped")]
+    [InlineData("field")]
+    [InlineData("partial")]
+    [InlineData("global")]
+    [InlineData("nint")]
+    [InlineData("_")]
+    [InlineData("System")]
+    [InlineData("QuantBuild")]
+    [InlineData("LanguageModel")]
+    [InlineData("Task")]
+    [InlineData("Größe1")]
+    public void Any_class_name_that_is_accepted_compiles_without_a_diagnostic(string name)
+    {
+        Assert.True(ClassNames.IsClassName(name));
+        Assert.Empty(Compile(LanguageVersion.Latest, "", Descriptors.Sample with { ClassName = name }));
+        Assert.Empty(Compile(LanguageVersion.Latest, "", Descriptors.Sample with { Namespace = "A." + name }));
+    }
+
+    [Fact]
+    public void A_user_can_add_to_the_class_and_use_it_where_names_of_the_framework_are_taken()
+    {
+        const string User = """
+            namespace System.Mine { internal class Uses { } }
+            namespace HelloQuant.Models.System { internal class Threading { } }
+            namespace HelloQuant.QuantBuild { internal class LanguageModel { } }
+            namespace HelloQuant.Models
+            {
+                /// <summary>The user's part.</summary>
+                public static partial class Gutenberg7mGptq4
+                {
+                    /// <summary>Initialized before the fields of the generated part.</summary>
+                    public static string Greeting { get; } = Generate("Hello,", cancellationToken: default);
+                    /// <summary>All members.</summary>
+                    public static async global::System.Threading.Tasks.Task UseAsync()
+                    {
+                        using global::QuantBuild.LanguageModel model = Load(new global::QuantBuild.LoadOptions());
+                        using global::QuantBuild.LanguageModel other = await LoadAsync();
+                        await GenerateAsync("Hello,");
+                        await foreach (string piece in StreamAsync("Hello,", new global::QuantBuild.GenerationOptions())) _ = piece;
+                        _ = Info.Bits + Shared.Generate("").Length;
+                    }
+                }
+            }
+            """;
+        Assert.Empty(Compile(LanguageVersion.Latest, User, Descriptors.Sample));
+    }
+
+    [Fact]
+    public void Every_public_member_is_documented_with_its_parameters_and_errors()
+    {
+        Compilation compilation = Generate(LanguageVersion.Latest, "", Descriptors.Sample);
+        INamedTypeSymbol type = compilation.GetTypeByMetadataName("HelloQuant.Models.Gutenberg7mGptq4")!;
+        ISymbol[] members = [.. type.GetMembers().Where(m => m.DeclaredAccessibility == Accessibility.Public && !m.IsImplicitlyDeclared && m is not IMethodSymbol { AssociatedSymbol: not null })];
+        Assert.Equal(["Generate", "GenerateAsync", "Info", "Load", "LoadAsync", "Shared", "StreamAsync"], members.Select(m => m.Name).Order(StringComparer.Ordinal));
+        foreach (ISymbol member in members)
+        {
+            string documentation = member.GetDocumentationCommentXml()!;
+            Assert.Contains("<summary>", documentation, StringComparison.Ordinal);
+            if (member is not IMethodSymbol method) continue;
+            Assert.Contains("<returns>", documentation, StringComparison.Ordinal);
+            Assert.Contains("T:QuantBuild.QuantBuildException", documentation, StringComparison.Ordinal);
+            Assert.All(method.Parameters, p => Assert.Contains($"<param name=\"{p.Name}\">", documentation, StringComparison.Ordinal));
+        }
+    }
+
+    [Fact]
+    public void A_hundred_models_give_a_hundred_classes()
+    {
+        ModelDescriptor[] descriptors = [.. Enumerable.Range(0, 100).Select(i => Descriptors.Sample with { ClassName = $"Model{i}" })];
+        Compilation compilation = Generate(LanguageVersion.Latest, "", descriptors);
+        Assert.All(descriptors, d => Assert.NotNull(compilation.GetTypeByMetadataName($"{d.Namespace}.{d.ClassName}")));
+        Assert.Equal(101, compilation.SyntaxTrees.Count());
+    }
+
+    [Fact]
+    public void The_same_class_name_in_two_namespaces_gives_two_classes()
+    {
+        ModelDescriptor other = Descriptors.Sample with { Namespace = "Other.Models" };
+        Assert.Empty(Compile(LanguageVersion.Latest, "", Descriptors.Sample, other));
+    }
+
+    [Fact]
+    public void Class_names_that_differ_in_case_alone_give_two_classes()
+    {
+        ModelDescriptor other = Descriptors.Sample with { ClassName = "GUTENBERG7mGptq4" };
+        Compilation compilation = Generate(LanguageVersion.Latest, "", Descriptors.Sample, other);
+        Assert.NotNull(compilation.GetTypeByMetadataName("HelloQuant.Models.Gutenberg7mGptq4"));
+        Assert.NotNull(compilation.GetTypeByMetadataName("HelloQuant.Models.GUTENBERG7mGptq4"));
+    }
+
+    [Fact]
+    public void Two_descriptors_of_one_class_give_the_first_and_leave_the_others_alone()
+    {
+        ModelDescriptor third = Descriptors.Sample with { ClassName = "Third" };
+        Compilation compilation = Generate(LanguageVersion.Latest, "", Descriptors.Sample, Descriptors.Sample with { Bits = 3 }, third);
+        Assert.NotNull(compilation.GetTypeByMetadataName("HelloQuant.Models.Third"));
+        string source = Assert.Single(compilation.SyntaxTrees, t => t.FilePath.Contains("Gutenberg7mGptq4", StringComparison.Ordinal)).ToString();
+        Assert.Contains("Bits = 4,", source, StringComparison.Ordinal);
+    }
+
+    private static Compilation Generate(LanguageVersion version, string user, params ModelDescriptor[] descriptors)
+    {
+        ImmutableArray<AdditionalText> files = [.. descriptors.Select(GeneratorRun.File)];
+        GeneratorRun.DriverOf(files, version).RunGeneratorsAndUpdateCompilation(
+            GeneratorRun.Compilation(user, version), out Compilation result, out ImmutableArray<Diagnostic> reported);
+        Assert.Empty(reported);
+        return result;
+    }
+
+    private static ImmutableArray<Diagnostic> Compile(LanguageVersion version, string user, params ModelDescriptor[] descriptors)
+    {
+        Compilation compilation = Generate(version, user, descriptors);
+        Assert.Equal(descriptors.Length + 1, compilation.SyntaxTrees.Count());
+        return compilation.GetDiagnostics();
+    }
+}

@@ -1,0 +1,55 @@
+// Does what the environment variable QUANTBUILD_STUB says, and writes a line to the file QUANTBUILD_STUB_STARTS names each time it starts.
+//
+//   done      makes an artifact
+//   error     says why not, exit code 1
+//   crash     writes to standard error, exit code 42
+//   silent    makes an artifact after three seconds without a word
+//   obedient  waits for the end of standard input, exit code 130
+//   deaf      waits for nothing and ends never
+
+using QuantBuild;
+
+File.AppendAllLines(Environment.GetEnvironmentVariable("QUANTBUILD_STUB_STARTS")!, [string.Join(' ', args)]);
+WorkerRequest request = WorkerRequest.Load(args[^1]);
+switch (Environment.GetEnvironmentVariable("QUANTBUILD_STUB"))
+{
+    case "done":
+        Console.WriteLine("a library says something");
+        Send(new() { Kind = WorkerMessageKind.Progress, Text = "layer 1 of 2", Fraction = 0.5, SecondsLeft = 4 });
+        Send(new() { Kind = WorkerMessageKind.Warning, Text = "look at this", Code = DiagnosticIds.HessianSingular });
+        return MakeArtifact();
+    case "error":
+        Send(new() { Kind = WorkerMessageKind.Error, Text = "the weights are no good", Code = DiagnosticIds.WeightsMalformed });
+        return 1;
+    case "crash":
+        Console.Error.WriteLine("a library gives up");
+        return 42;
+    case "silent":
+        Thread.Sleep(TimeSpan.FromSeconds(3));
+        return MakeArtifact();
+    case "obedient":
+        Send(new() { Kind = WorkerMessageKind.Progress, Text = "waiting" });
+        while (Console.ReadLine() is not null) ;
+        return 130;
+    case "deaf":
+        Send(new() { Kind = WorkerMessageKind.Progress, Text = "waiting" });
+        Thread.Sleep(Timeout.Infinite);
+        return 0;
+    default:
+        return 2;
+}
+
+int MakeArtifact()
+{
+    Directory.CreateDirectory(Path.GetDirectoryName(request.ArtifactPath)!);
+    File.WriteAllText(request.BuildRecordPath, "{}");
+    File.WriteAllText(request.ArtifactPath, request.Fingerprint);
+    Send(new() { Kind = WorkerMessageKind.Done, Text = "done" });
+    return 0;
+}
+
+static void Send(WorkerMessage message)
+{
+    Console.WriteLine(message.ToLine());
+    Console.Out.Flush();
+}

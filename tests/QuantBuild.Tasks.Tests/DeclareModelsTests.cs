@@ -1,0 +1,200 @@
+using Microsoft.Build.Framework;
+
+namespace QuantBuild.Tasks.Tests;
+
+[Collection("one cache variable a process")]
+public sealed class DeclareModelsTests : IDisposable
+{
+    private readonly TestProject project = new();
+
+    public void Dispose() => project.Dispose();
+
+    [Fact]
+    public void A_sound_item_gives_a_descriptor_and_an_artifact_to_be()
+    {
+        (DeclareModels task, RecordingBuildEngine engine, bool succeeded) = project.Declare(TestProject.Sound());
+
+        Assert.True(succeeded);
+        Assert.Empty(engine.Errors);
+        Assert.Empty(engine.Warnings);
+        ModelDescriptor descriptor = project.Descriptor("TinyGptq4");
+        Assert.Equal("Test.Models", descriptor.Namespace);
+        Assert.Equal("tiny", descriptor.ModelName);
+        Assert.Equal(16, descriptor.GroupSize);
+        Assert.Equal(64, descriptor.Fingerprint.Length);
+        Assert.Equal("TinyGptq4.safetensors", descriptor.ArtifactFileName);
+        // 64 x 32 twice (no tie), the last norm, two norms, four projections of 32 x 32 and three of 64 x 32.
+        Assert.Equal((2 * 64 * 32) + 32 + (2 * 32) + (4 * 32 * 32) + (3 * 64 * 32), descriptor.Parameters);
+        ITaskItem declared = Assert.Single(task.Declared);
+        Assert.Equal(Path.Combine(project.OutputFolder, "TinyGptq4.safetensors"), declared.ItemSpec);
+        Assert.Equal(descriptor.Fingerprint, declared.GetMetadata("Fingerprint"));
+        Assert.Equal(project.DescriptorPath("TinyGptq4"), Assert.Single(task.Descriptors).ItemSpec);
+    }
+
+    [Fact]
+    public void A_descriptor_that_stays_the_same_is_not_written_again()
+    {
+        project.Declare(TestProject.Sound());
+        DateTime past = new(2020, 1, 1, 0, 0, 0, DateTimeKind.Utc);
+        File.SetLastWriteTimeUtc(project.DescriptorPath("TinyGptq4"), past);
+
+        project.Declare(TestProject.Sound());
+        Assert.Equal(past, File.GetLastWriteTimeUtc(project.DescriptorPath("TinyGptq4")));
+
+        project.Declare(TestProject.Sound(("Symmetric", "true")));
+        Assert.NotEqual(past, File.GetLastWriteTimeUtc(project.DescriptorPath("TinyGptq4")));
+    }
+
+    [Theory]
+    [InlineData("QB0001", "Method", "Gptqq")]
+    [InlineData("QB0002", "Bits", "5")]
+    [InlineData("QB0003", "GroupSize", "12")]
+    [InlineData("QB0007", "GroupSize", "48")]
+    [InlineData("QB0005", "ClassName", "2fast")]
+    [InlineData("QB0005", "Namespace", "A..B")]
+    [InlineData("QB0006", "ActOrder", "maybe")]
+    [InlineData("QB0006", "Damping", "-1")]
+    [InlineData("QB3001", "CalibrationData", "nowhere.txt")]
+    [InlineData("QB3002", "CalibrationData", "empty.txt")]
+    [InlineData("QB3005", "EvaluationData", "nowhere.txt")]
+    [InlineData("QB3005", "EvaluationData", "empty.txt")]
+    public void A_bad_value_is_an_error_with_its_code_and_its_page(string code, string name, string value)
+    {
+        project.Write("empty.txt", "");
+        (DeclareModels task, RecordingBuildEngine engine, bool succeeded) = project.Declare(TestProject.Sound((name, value)));
+
+        Assert.False(succeeded);
+        BuildErrorEventArgs error = Assert.Single(engine.Errors);
+        Assert.Equal(code, error.Code);
+        Assert.Equal(DiagnosticIds.HelpLink(code), error.HelpLink);
+        Assert.Empty(task.Descriptors);
+    }
+
+    [Fact]
+    public void Gptq_without_calibration_data_is_an_error_and_rtn_without_it_is_not()
+    {
+        (_, RecordingBuildEngine engine, _) = project.Declare(TestProject.Item("tiny", ("GroupSize", "16")));
+        Assert.Equal(["QB3004"], engine.ErrorCodes);
+
+        (_, _, bool succeeded) = project.Declare(TestProject.Item("tiny", ("GroupSize", "16"), ("Method", "Rtn")));
+        Assert.True(succeeded);
+    }
+
+    [Fact]
+    public void Every_bad_item_is_reported_in_one_build()
+    {
+        project.Write("noconfig/tokenizer.json", "{}");
+        project.WriteModel("notokenizer");
+        File.Delete(Path.Combine(project.Folder, "notokenizer/tokenizer.json"));
+        project.WriteModel("noweights");
+        File.Delete(Path.Combine(project.Folder, "noweights/model.safetensors"));
+        project.WriteModel("nojson");
+        project.Write("nojson/config.json", "not json");
+        project.WriteModel("mamba");
+        project.Write("mamba/config.json", """{ "architectures": ["MambaForCausalLM"] }""");
+
+        string[] folders = ["nowhere", "noconfig", "nojson", "mamba", "notokenizer", "noweights", "tiny"];
+        (DeclareModels task, RecordingBuildEngine engine, bool succeeded) = project.Declare(
+            [.. folders.Select(f => TestProject.Item(f, ("CalibrationData", "calibration.txt"), ("GroupSize", "16")))]);
+
+        Assert.False(succeeded);
+        Assert.Equal(["QB2001", "QB2002", "QB2003", "QB2004", "QB2008", "QB2010"], engine.ErrorCodes);
+        Assert.Contains("LlamaForCausalLM", engine.Errors.Single(e => e.Code == "QB2004").Message, StringComparison.Ordinal);
+        Assert.Single(task.Descriptors);
+    }
+
+    [Fact]
+    public void Two_items_of_one_class_name_are_both_named()
+    {
+        project.WriteModel("other/Tiny");
+        (_, RecordingBuildEngine engine, _) = project.Declare(
+            TestProject.Sound(), TestProject.Item("other/Tiny", ("CalibrationData", "calibration.txt"), ("GroupSize", "32")));
+
+        BuildErrorEventArgs error = Assert.Single(engine.Errors);
+        Assert.Equal("QB0004", error.Code);
+        Assert.Contains("tiny", error.Message, StringComparison.Ordinal);
+        Assert.Contains("other/Tiny", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_misspelled_setting_is_a_warning_and_metadata_of_the_users_own_is_not()
+    {
+        (_, RecordingBuildEngine engine, bool succeeded) = project.Declare(TestProject.Sound(("GroupSze", "32"), ("Team", "search")));
+
+        Assert.True(succeeded);
+        BuildWarningEventArgs warning = Assert.Single(engine.Warnings);
+        Assert.Equal("QB0006", warning.Code);
+        Assert.Contains("GroupSize", warning.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("gpu")]
+    [InlineData("cuda:")]
+    [InlineData("cuda:-1")]
+    [InlineData("")]
+    public void A_device_that_does_not_exist_is_an_error(string device)
+    {
+        (_, RecordingBuildEngine engine, bool succeeded) = project.Declare(false, device, TestProject.Sound());
+        Assert.False(succeeded);
+        Assert.Equal(["QB1006"], engine.ErrorCodes);
+    }
+
+    [Theory]
+    [InlineData("tiny/model.safetensors", true)]
+    [InlineData("tiny/tokenizer.json", true)]
+    [InlineData("calibration.txt", true)]
+    [InlineData("quantizer.dll", true)]
+    [InlineData("tiny/README.md", false)]
+    [InlineData("evaluation.txt", false)]
+    public void A_changed_file_changes_the_fingerprint_if_it_decides_the_artifact(string file, bool changes)
+    {
+        project.Declare(TestProject.Sound());
+        string before = project.Descriptor("TinyGptq4").Fingerprint;
+        project.Write(file, "{ \"changed\": true }");
+        project.Declare(TestProject.Sound());
+        Assert.Equal(changes, before != project.Descriptor("TinyGptq4").Fingerprint);
+    }
+
+    [Fact]
+    public void A_design_time_build_hashes_nothing_and_keeps_the_fingerprint_that_was_known()
+    {
+        project.Declare(designTime: true, "auto", TestProject.Sound());
+        Assert.Equal("", project.Descriptor("TinyGptq4").Fingerprint);
+        Assert.False(Directory.Exists(project.Cache.HashFolder));
+
+        project.Declare(TestProject.Sound());
+        string known = project.Descriptor("TinyGptq4").Fingerprint;
+        project.Write("tiny/model.safetensors", "other weights");
+        project.Declare(designTime: true, "auto", TestProject.Sound());
+        Assert.Equal(known, project.Descriptor("TinyGptq4").Fingerprint);
+    }
+
+    [Fact]
+    public void A_design_time_build_recalls_a_fingerprint_that_other_builds_computed()
+    {
+        project.Declare(TestProject.Sound());
+        string known = project.Descriptor("TinyGptq4").Fingerprint;
+        Directory.Delete(project.OutputFolder, recursive: true);
+
+        project.Declare(designTime: true, "auto", TestProject.Sound());
+        Assert.Equal(known, project.Descriptor("TinyGptq4").Fingerprint);
+    }
+
+    [Fact]
+    public void An_error_points_at_the_element_of_its_item()
+    {
+        project.Write("test.csproj", """
+            <Project>
+              <ItemGroup>
+                <QuantizedModel Include="tiny" Bits="4" />
+                <QuantizedModel Include="tiny" Bits="5" />
+              </ItemGroup>
+            </Project>
+            """);
+        (_, RecordingBuildEngine engine, _) = project.Declare(TestProject.Item("tiny", ("Bits", "5")));
+
+        BuildErrorEventArgs error = Assert.Single(engine.Errors);
+        Assert.Equal(project.ProjectFile, error.File);
+        Assert.Equal(4, error.LineNumber);
+    }
+}

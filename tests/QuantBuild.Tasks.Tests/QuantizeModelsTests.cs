@@ -1,0 +1,172 @@
+using System.Diagnostics;
+using Microsoft.Build.Framework;
+
+namespace QuantBuild.Tasks.Tests;
+
+[Collection("one cache variable a process")]
+public sealed class QuantizeModelsTests : IDisposable
+{
+    private const string ArtifactName = "TinyGptq4.safetensors";
+    private readonly TestProject project = new();
+    private readonly RecordingBuildEngine engine = new();
+
+    private string Starts => Path.Combine(project.Folder, "starts.txt");
+
+    private string Artifact => Path.Combine(project.OutputFolder, ArtifactName);
+
+    public void Dispose()
+    {
+        Environment.SetEnvironmentVariable("QUANTBUILD_STUB", null);
+        Environment.SetEnvironmentVariable("QUANTBUILD_STUB_STARTS", null);
+        project.Dispose();
+    }
+
+    [Fact]
+    public void A_model_that_no_cache_has_is_quantized_once()
+    {
+        Assert.True(Run("done"));
+        Assert.Equal(project.Descriptor("TinyGptq4").Fingerprint, File.ReadAllText(Artifact));
+        Assert.Single(File.ReadAllLines(Starts));
+
+        Assert.True(Run("crash"));
+        Assert.Single(File.ReadAllLines(Starts));
+    }
+
+    [Fact]
+    public void The_workers_messages_reach_the_log_on_the_tasks_own_thread()
+    {
+        Assert.True(Run("done"));
+        Assert.Contains(engine.Messages, m => m.Message == "TinyGptq4: layer 1 of 2, 4 s left" && m.Importance == MessageImportance.High);
+        Assert.Contains(engine.Messages, m => m.Message == "TinyGptq4: a library says something" && m.Importance == MessageImportance.Low);
+        Assert.Equal("QB3007", Assert.Single(engine.Warnings).Code);
+        Assert.Equal([Environment.CurrentManagedThreadId], engine.Threads.Keys);
+    }
+
+    [Fact]
+    public void An_error_of_the_worker_has_its_code_and_leaves_the_last_good_artifact()
+    {
+        Assert.True(Run("done"));
+        string good = File.ReadAllText(Artifact);
+        project.Write("tiny/model.safetensors", "other weights");
+
+        Assert.False(Run("error"));
+        BuildErrorEventArgs error = Assert.Single(engine.Errors);
+        Assert.Equal("QB2005", error.Code);
+        Assert.Equal("the weights are no good", error.Message);
+        Assert.Equal(good, File.ReadAllText(Artifact));
+        Assert.DoesNotContain(Directory.GetFiles(project.OutputFolder), f => f.Contains("request", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_worker_that_dies_is_reported_with_its_exit_code_and_last_words()
+    {
+        Assert.False(Run("crash"));
+        BuildErrorEventArgs error = Assert.Single(engine.Errors);
+        Assert.Equal("QB1005", error.Code);
+        Assert.Contains("42", error.Message, StringComparison.Ordinal);
+        Assert.Contains("a library gives up", error.Message, StringComparison.Ordinal);
+        Assert.False(File.Exists(Artifact));
+    }
+
+    [Theory]
+    [InlineData("obedient")]
+    [InlineData("deaf")]
+    public void Cancelling_ends_the_worker_whether_it_listens_or_not(string behaviour)
+    {
+        using QuantizeModels task = Prepare(behaviour);
+        Stopwatch watch = Stopwatch.StartNew();
+        using Timer timer = new(_ =>
+        {
+            if (engine.Messages.Any(m => m.Message!.Contains("waiting", StringComparison.Ordinal))) task.Cancel();
+        }, null, 100, 50);
+        Assert.False(task.Execute());
+        Assert.True(watch.Elapsed < TimeSpan.FromSeconds(20), $"took {watch.Elapsed}");
+        Assert.Empty(engine.Errors);
+        Assert.False(File.Exists(Artifact));
+        // The lock is free again: the next build is not kept waiting.
+        Assert.True(Run("done"));
+    }
+
+    [Fact]
+    public void An_artifact_that_the_cache_has_is_linked_and_not_made_again()
+    {
+        Assert.True(Run("done"));
+        Directory.Delete(project.OutputFolder, recursive: true);
+        Assert.True(Run("crash"));
+        Assert.True(File.Exists(Artifact));
+        Assert.Equal(File.GetLastWriteTimeUtc(project.Cache.ArtifactPath(project.Descriptor("TinyGptq4").Fingerprint)), File.GetLastWriteTimeUtc(Artifact));
+        Assert.DoesNotContain(Directory.GetFiles(project.OutputFolder), f => Path.GetExtension(f).Length > 20);
+    }
+
+    [Fact]
+    public void An_artifact_under_obj_outlives_the_cache()
+    {
+        Assert.True(Run("done"));
+        Directory.Delete(project.Cache.Root, recursive: true);
+        Assert.True(Run("crash"));
+    }
+
+    [Fact]
+    public void A_cache_that_cannot_be_written_is_an_error()
+    {
+        using QuantizeModels task = Prepare("done");
+        Directory.Delete(project.Cache.Root, recursive: true);
+        File.WriteAllText(project.Cache.Root, "a file where the folder should be");
+        Assert.False(task.Execute());
+        Assert.Equal(["QB1004"], engine.ErrorCodes);
+    }
+
+    [Fact]
+    public void Only_models_that_are_neither_under_obj_nor_cached_need_a_worker()
+    {
+        Assert.Single(Find("auto", TestProject.Sound()).Missing);
+        Assert.True(Run("done"));
+        Assert.Empty(Find("auto", TestProject.Sound()).Missing);
+        Directory.Delete(project.OutputFolder, recursive: true);
+        Assert.Empty(Find("auto", TestProject.Sound()).Missing);
+        Assert.Single(Find("auto", TestProject.Sound(("Bits", "3"))).Missing);
+    }
+
+    [Fact]
+    public void Cuda_without_a_driver_is_an_error_that_says_what_was_looked_for()
+    {
+        // Where there is a driver there is nothing to see.
+        if (File.Exists("/proc/driver/nvidia/version")) return;
+        Find("cuda:0", TestProject.Sound());
+        BuildErrorEventArgs error = Assert.Single(engine.Errors);
+        Assert.Equal("QB1001", error.Code);
+        Assert.Contains(OperatingSystem.IsWindows() ? "nvcuda.dll" : "/proc/driver/nvidia", error.Message, StringComparison.Ordinal);
+    }
+
+    private FindModelsToQuantize Find(string device, ITaskItem item)
+    {
+        FindModelsToQuantize task = new()
+        {
+            BuildEngine = engine,
+            Models = project.Declare(item).Task.Declared,
+            ProjectFile = project.ProjectFile,
+            Device = device,
+        };
+        task.Execute();
+        return task;
+    }
+
+    private QuantizeModels Prepare(string behaviour)
+    {
+        Environment.SetEnvironmentVariable("QUANTBUILD_STUB", behaviour);
+        Environment.SetEnvironmentVariable("QUANTBUILD_STUB_STARTS", Starts);
+        return new QuantizeModels
+        {
+            BuildEngine = engine,
+            Models = project.Declare(TestProject.Sound()).Task.Declared,
+            Device = "cpu",
+            WorkerAssembly = Path.Combine(AppContext.BaseDirectory, "QuantBuild.StubWorker.dll"),
+        };
+    }
+
+    private bool Run(string behaviour)
+    {
+        using QuantizeModels task = Prepare(behaviour);
+        return task.Execute();
+    }
+}
