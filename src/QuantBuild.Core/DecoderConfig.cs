@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Xml;
 using System.Xml.Linq;
 
 namespace QuantBuild;
@@ -196,7 +195,7 @@ public sealed record DecoderConfig
             {
                 root = Json.Parse(json);
             }
-            catch (XmlException e)
+            catch (FormatException e)
             {
                 throw new QuantBuildException(
                     DiagnosticIds.ConfigMalformed,
