@@ -122,6 +122,7 @@ public class DecoderConfigTests
 
     [Theory]
     [InlineData("")]
+    [InlineData(" ")]
     [InlineData("not JSON")]
     [InlineData("{")]
     [InlineData("""{"hidden_size": 1,,}""")]
@@ -132,6 +133,22 @@ public class DecoderConfigTests
     [InlineData("null")]
     [InlineData("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 631\n")]
     public void A_file_that_is_no_JSON_object_is_malformed(string json) => ErrorAssert.Throws("QB2003", () => Parse(json), "config.json");
+
+    [Theory]
+    [InlineData("{")]
+    [InlineData("]")]
+    [InlineData(",")]
+    [InlineData(", {}")]
+    [InlineData("} garbage")]
+    [InlineData("garbage")]
+    public void A_file_with_something_behind_its_object_is_malformed(string rest) => ErrorAssert.Throws("QB2003", () => Parse(Sample + rest), "not valid JSON");
+
+    [Fact]
+    public void A_file_cut_short_anywhere_is_malformed()
+    {
+        string whole = Sample.TrimEnd();
+        for (int length = 0; length < whole.Length; length++) ErrorAssert.Throws("QB2003", () => Parse(whole[..length]), "not valid JSON");
+    }
 
     [Fact]
     public void A_file_nested_without_end_is_malformed() =>
