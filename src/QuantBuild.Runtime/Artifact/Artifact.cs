@@ -1,0 +1,217 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text.Json;
+
+namespace QuantBuild;
+
+/// <summary>
+/// A quantized model in one file, mapped into memory. What opens has the right version, and every tensor that the model needs, with the right
+/// type and shape; indices that the kernels follow are in range.
+/// </summary>
+public sealed class Artifact : IDisposable
+{
+    /// <summary>The key of the manifest in the file's metadata.</summary>
+    public const string ManifestKey = "quantbuild";
+
+    /// <summary>The name of the tensor that holds <c>tokenizer.json</c>.</summary>
+    public const string TokenizerName = "tokenizer";
+
+    private Artifact(SafetensorsFile file, ArtifactManifest manifest, DecoderConfig config)
+    {
+        File = file;
+        Manifest = manifest;
+        Config = config;
+    }
+
+    /// <summary>The file.</summary>
+    public SafetensorsFile File { get; }
+
+    /// <summary>What the artifact says of itself.</summary>
+    public ArtifactManifest Manifest { get; }
+
+    /// <summary>What the model's <c>config.json</c> says.</summary>
+    public DecoderConfig Config { get; }
+
+    /// <summary>Bytes of the whole file.</summary>
+    public long Length => File.Length;
+
+    /// <summary>The bytes of <c>tokenizer.json</c>, padded with blanks.</summary>
+    public ReadOnlySpan<byte> TokenizerJson => File.Bytes(File.Tensors[TokenizerName]);
+
+    /// <summary>Maps and verifies an artifact.</summary>
+    /// <exception cref="QuantBuildException">QB4001: there is no such file. QB4002: it is not a valid artifact of this version.</exception>
+    public static Artifact Open(string path)
+    {
+        if (!System.IO.File.Exists(path))
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.ArtifactMissing,
+                $"The artifact {path} does not exist. Build the project that declares the model, and copy the artifact along with the program.");
+        }
+
+        SafetensorsFile file = SafetensorsFile.Open(path, DiagnosticIds.ArtifactMalformed);
+        try
+        {
+            ArtifactManifest manifest = ReadManifest(file);
+            DecoderConfig config = ReadConfig(file, manifest);
+            Verify(file, manifest, config);
+            return new Artifact(file, manifest, config);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Reads every byte and compares it with its tensor's checksum.</summary>
+    /// <exception cref="QuantBuildException">QB4004: a tensor differs, or has no checksum.</exception>
+    public void VerifyChecksums()
+    {
+        foreach (TensorEntry entry in File.Tensors.Values.OrderBy(e => e.Offset))
+        {
+            string actual = Checksum(entry);
+            string expected = Manifest.Checksums.GetValueOrDefault(entry.Name, "none");
+            if (expected != actual)
+            {
+                throw new QuantBuildException(
+                    DiagnosticIds.ChecksumMismatch,
+                    $"{File.Path}: the bytes of {entry.Name} have the SHA-256 {actual}, expected {expected}. The file is damaged: build it again, or copy it again.");
+            }
+        }
+    }
+
+    /// <summary>Unmaps the file.</summary>
+    public void Dispose() => File.Dispose();
+
+    private unsafe string Checksum(TensorEntry entry)
+    {
+        const int piece = 1 << 24;
+        using IncrementalHash sha = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        byte* bytes = File.Pointer(entry);
+        for (long offset = 0; offset < entry.ByteLength; offset += piece)
+        {
+            sha.AppendData(new ReadOnlySpan<byte>(bytes + offset, (int)Math.Min(piece, entry.ByteLength - offset)));
+        }
+
+        return Convert.ToHexStringLower(sha.GetHashAndReset());
+    }
+
+    private static QuantBuildException Malformed(SafetensorsFile file, string what, Exception? cause = null) => new(
+        DiagnosticIds.ArtifactMalformed, $"{file.Path} is not a valid artifact: {what}. Build the project that declares the model again.", cause);
+
+    private static ArtifactManifest ReadManifest(SafetensorsFile file)
+    {
+        if (!file.Metadata.TryGetValue(ManifestKey, out string? json))
+        {
+            throw Malformed(file, $"its metadata lacks \"{ManifestKey}\"; it may be a model's checkpoint, which is an input of the build");
+        }
+
+        try
+        {
+            // The version comes first: another version's manifest need not have this one's members.
+            using JsonDocument document = JsonDocument.Parse(json);
+            if (!document.RootElement.TryGetProperty(nameof(ArtifactManifest.FormatVersion), out JsonElement version)
+                || !version.TryGetInt32(out int number)
+                || number != ArtifactManifest.CurrentFormatVersion)
+            {
+                throw Malformed(
+                    file, $"its format version is {(version.ValueKind == JsonValueKind.Undefined ? "missing" : version.GetRawText())}, expected {ArtifactManifest.CurrentFormatVersion}");
+            }
+
+            return ArtifactManifest.Parse(json);
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            throw Malformed(file, $"its manifest cannot be read: {e.Message}", e);
+        }
+    }
+
+    private static DecoderConfig ReadConfig(SafetensorsFile file, ArtifactManifest manifest)
+    {
+        try
+        {
+            return DecoderConfig.Parse(manifest.ConfigJson, file.Path);
+        }
+        catch (QuantBuildException e)
+        {
+            throw Malformed(file, $"its model configuration is not usable: {e.Message}", e);
+        }
+    }
+
+    private static void Verify(SafetensorsFile file, ArtifactManifest manifest, DecoderConfig config)
+    {
+        Find(file, TokenizerName, [ElementType.U8], null);
+        // Before anything is made for each layer: a damaged count must not ask for gigabytes.
+        if (config.Layers > file.Tensors.Count)
+        {
+            throw Malformed(file, $"its configuration has {config.Layers} layers, but it holds only {file.Tensors.Count} tensors");
+        }
+
+        Dictionary<string, LinearShape> linears = Enumerable.Range(0, config.Layers).SelectMany(config.Linears).ToDictionary(l => l.WeightName);
+        foreach ((string name, IReadOnlyList<int> shape) in config.Tensors())
+        {
+            if (linears.TryGetValue(name, out LinearShape? linear) && manifest.Layers.GetValueOrDefault(linear.Name) is { } format)
+            {
+                VerifyLinear(file, linear, format);
+            }
+            else
+            {
+                Find(file, name, [ElementType.F32, ElementType.F16, ElementType.BF16], [.. shape]);
+            }
+        }
+    }
+
+    private static void VerifyLinear(SafetensorsFile file, LinearShape linear, LayerFormat format)
+    {
+        string name = linear.Name;
+        if (format.Format != IntAffine.FormatName) throw Malformed(file, $"{name} has the format {format.Format}, expected {IntAffine.FormatName}");
+        if (!QuantizationSpec.SupportedBits.Contains(format.Bits))
+        {
+            throw Malformed(file, $"{name} has {format.Bits} bits, expected one of {string.Join(", ", QuantizationSpec.SupportedBits)}");
+        }
+
+        int groupSize = format.GroupSize;
+        bool groupSizeFits = groupSize == linear.Inputs || (groupSize >= 16 && groupSize % 16 == 0 && linear.Inputs % groupSize == 0);
+        if (!groupSizeFits) throw Malformed(file, $"{name} has groups of {groupSize}, expected {linear.Inputs} or a multiple of 16 that divides it");
+
+        long groups = linear.Inputs / groupSize;
+        Find(file, name + IntAffine.WeightSuffix, [ElementType.U8], [linear.Outputs, IntAffine.RowBytes(linear.Inputs, format.Bits)]);
+        Find(file, name + IntAffine.ScalesSuffix, [ElementType.F16], [linear.Outputs, groups]);
+        if (!format.Symmetric) Find(file, name + IntAffine.ZerosSuffix, [ElementType.U8], [linear.Outputs, groups]);
+        if (format.Ordered) VerifyOrder(file, Find(file, name + IntAffine.OrderSuffix, [ElementType.I32], [linear.Inputs]));
+    }
+
+    // The kernels read inputs where the order points: it must be a permutation.
+    private static void VerifyOrder(SafetensorsFile file, TensorEntry entry)
+    {
+        ReadOnlySpan<int> order = MemoryMarshal.Cast<byte, int>(file.Bytes(entry));
+        bool[] seen = new bool[order.Length];
+        foreach (int input in order)
+        {
+            if ((uint)input >= (uint)seen.Length || seen[input])
+            {
+                throw Malformed(file, $"{entry.Name} is not a permutation: {input} is out of range or appears twice among {order.Length} inputs");
+            }
+
+            seen[input] = true;
+        }
+    }
+
+    private static TensorEntry Find(SafetensorsFile file, string name, ReadOnlySpan<ElementType> types, long[]? shape)
+    {
+        if (!file.Tensors.TryGetValue(name, out TensorEntry? entry)) throw Malformed(file, $"it lacks the tensor {name}");
+        if (!types.Contains(entry.Type))
+        {
+            throw Malformed(
+                file, $"{name} has the element type {entry.Type.HeaderName()}, expected {string.Join(" or ", types.ToArray().Select(t => t.HeaderName()))}");
+        }
+
+        if (shape is not null && !entry.Shape.SequenceEqual(shape))
+        {
+            throw Malformed(file, $"{name} has the shape [{string.Join(", ", entry.Shape)}], expected [{string.Join(", ", shape)}]");
+        }
+
+        return entry;
+    }
+}

@@ -1,0 +1,77 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace QuantBuild;
+
+/// <summary>
+/// How an artifact was made. Lies beside the artifact rather than in it: time and memory differ from run to run, the artifact's bytes do not.
+/// </summary>
+public sealed record BuildRecord
+{
+    /// <summary>Seconds from start to end.</summary>
+    public required double Seconds { get; init; }
+
+    /// <summary>The largest amount of memory that the worker held, in bytes.</summary>
+    public required long PeakMemoryBytes { get; init; }
+
+    /// <summary>Where it was quantized, such as <c>cpu</c> or <c>cuda:0</c>.</summary>
+    public required string Device { get; init; }
+
+    /// <summary>Processor threads that were used.</summary>
+    public required int Threads { get; init; }
+
+    /// <summary>When the work began, in UTC.</summary>
+    public required DateTime StartedAt { get; init; }
+
+    /// <summary>Bytes of the artifact.</summary>
+    public required long ArtifactBytes { get; init; }
+
+    /// <summary>Where the record of an artifact lies: beside it, <c>{name}.build.json</c>.</summary>
+    public static string PathOf(string artifactPath) => Path.ChangeExtension(artifactPath, ".build.json");
+
+    /// <summary>Reads a record; <see langword="null"/> where there is none or it cannot be read: nothing depends on it.</summary>
+    public static BuildRecord? TryRead(string path)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(File.ReadAllBytes(path), BuildRecordJson.Default.BuildRecord);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Writes the record; it appears whole or not at all.</summary>
+    /// <exception cref="QuantBuildException">QB1004: it cannot be written.</exception>
+    public void Write(string path)
+    {
+        string target = Path.GetFullPath(path);
+        string temporary = $"{target}.{Guid.NewGuid():N}.tmp";
+        try
+        {
+            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+            File.WriteAllBytes(temporary, JsonSerializer.SerializeToUtf8Bytes(this, BuildRecordJson.Default.BuildRecord));
+            File.Move(temporary, target, overwrite: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            try
+            {
+                File.Delete(temporary);
+            }
+            catch (Exception again) when (again is IOException or UnauthorizedAccessException)
+            {
+                // The error that led here is the one to report.
+            }
+
+            throw new QuantBuildException(
+                DiagnosticIds.NotWritable, $"{target} cannot be written: {e.Message} Allow writing there, or choose another folder.", e);
+        }
+    }
+}
+
+/// <summary>JSON of the build record without reflection, so that it survives trimming.</summary>
+[JsonSourceGenerationOptions(WriteIndented = true, RespectNullableAnnotations = true)]
+[JsonSerializable(typeof(BuildRecord))]
+internal sealed partial class BuildRecordJson : JsonSerializerContext;
