@@ -9,10 +9,14 @@ namespace QuantBuild;
 /// </summary>
 public sealed class TextTokenizer
 {
+    // Where the library's quadratic merging begins to cost more than a table of our own.
+    private const int LongWord = 512;
+
     private readonly TokenizerFile file;
     private readonly AddedTokens added;
     private readonly WordSplitter words;
     private readonly BpeTokenizer merges;
+    private readonly Lazy<LongWordMerges> longWordMerges;
 
     // By id: the bytes of each token; null where no token has the id, empty where it is special.
     private readonly byte[]?[] bytes;
@@ -23,6 +27,7 @@ public sealed class TextTokenizer
         added = new AddedTokens(file.AddedTokens);
         words = new WordSplitter(file.Patterns);
         merges = BpeTokenizer.Create(new BpeOptions(file.Vocabulary) { Merges = file.Merges, ByteLevel = true });
+        longWordMerges = new Lazy<LongWordMerges>(() => new LongWordMerges(file.Vocabulary, file.Merges));
         bytes = new byte[]?[1 + Math.Max(file.Vocabulary.Values.DefaultIfEmpty(-1).Max(), file.AddedTokens.Select(t => t.Id).DefaultIfEmpty(-1).Max())];
         foreach ((string token, int id) in file.Vocabulary) bytes[id] = ByteAlphabet.Decode(token);
         foreach (AddedToken token in file.AddedTokens) bytes[token.Id] = token.Special ? [] : ByteAlphabet.Decode(token.Content);
@@ -97,6 +102,7 @@ public sealed class TextTokenizer
         {
             string word = text[range];
             if (file.IgnoreMerges && file.Vocabulary.TryGetValue(ByteAlphabet.Encode(word), out int id)) ids.Add(id);
+            else if (word.Length > LongWord) ids.AddRange(longWordMerges.Value.Encode(ByteAlphabet.Encode(word)));
             else ids.AddRange(merges.EncodeToIds(word, considerPreTokenization: false, considerNormalization: false));
         }
     }

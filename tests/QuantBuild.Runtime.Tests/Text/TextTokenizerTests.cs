@@ -110,8 +110,20 @@ public class TextTokenizerTests
         foreach (string unit in new[] { "a", " ", "=-", "the quick brown fox ", "\U0001F600", "ab" })
         {
             string text = string.Concat(Enumerable.Repeat(unit, 400_000 / unit.Length));
-            Assert.InRange(Time(text), TimeSpan.Zero, TimeSpan.FromSeconds(20));
+            Assert.InRange(Time(text), TimeSpan.Zero, TimeSpan.FromSeconds(5));
         }
+    }
+
+    [Theory]
+    [InlineData("ab")]
+    [InlineData("theinganda")]
+    [InlineData("=-")]
+    [InlineData(" ")]
+    [InlineData("é")]
+    public void Tokens_of_a_very_long_word_are_those_of_the_definition(string unit)
+    {
+        string text = string.Concat(Enumerable.Repeat(unit, 3000 / unit.Length));
+        Assert.Equal(Reference.Encode(text), Tokenizer.Encode(text, addSpecialTokens: false));
     }
 
     [Fact]
