@@ -35,6 +35,20 @@ public sealed class ModelCache(string root)
     /// <summary>Where the record of how an artifact was made is: seconds, memory, device.</summary>
     public string BuildRecordPath(string fingerprint) => Path.ChangeExtension(ArtifactPath(fingerprint), ".build.json");
 
+    /// <summary>Where the finished layers of an artifact that is being made are kept, so that a build that was ended can go on.</summary>
+    public string WorkFolder(string fingerprint) => Path.Combine(Root, "work", fingerprint);
+
+    /// <summary>The cache that an artifact is in; the user's cache where the artifact is in none.</summary>
+    /// <param name="artifactPath">Full path of the artifact, which need not exist yet.</param>
+    /// <param name="fingerprint">The artifact's fingerprint.</param>
+    public static ModelCache OfArtifact(string artifactPath, string fingerprint)
+    {
+        // <root>/artifacts/ab/abcd….safetensors
+        string? root = Path.GetDirectoryName(Path.GetDirectoryName(Path.GetDirectoryName(Path.GetFullPath(artifactPath))));
+        ModelCache? cache = root is null ? null : new ModelCache(root);
+        return cache?.ArtifactPath(fingerprint) == Path.GetFullPath(artifactPath) ? cache : Default();
+    }
+
     /// <summary>
     /// Takes the lock under which an artifact is made, so that two projects, target frameworks or terminals make it once. The operating
     /// system frees it when the process ends, however it ends.

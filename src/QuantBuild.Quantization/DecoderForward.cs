@@ -1,0 +1,98 @@
+using TorchSharp;
+using static TorchSharp.torch.nn.functional;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>
+/// The forward pass of a decoder in float32, in the parts between which GPTQ looks at activations. All windows of a batch have the same
+/// length and begin at position 0. B windows, T tokens, D hidden size.
+/// </summary>
+internal sealed class DecoderForward : IDisposable
+{
+    private readonly DecoderConfig config;
+    private readonly torch.Tensor cosine; // [context, headDim]
+    private readonly torch.Tensor sine; // [context, headDim]
+
+    /// <summary>Prepares the rotary angles.</summary>
+    /// <param name="config">The decoder.</param>
+    /// <param name="context">The longest window, in tokens.</param>
+    /// <param name="device">Where to compute.</param>
+    public DecoderForward(DecoderConfig config, int context, torch.Device device)
+    {
+        this.config = config;
+        using DisposeScope scope = torch.NewDisposeScope();
+        int half = config.HeadDim / 2;
+        double[] frequencies = [.. Enumerable.Range(0, half).Select(i => Math.Pow(config.RopeTheta, -2.0 * i / config.HeadDim))];
+        torch.Tensor positions = torch.arange(context, torch.float64);
+        torch.Tensor angles = torch.outer(positions, torch.tensor(frequencies));
+        angles = torch.cat([angles, angles], 1);
+        cosine = angles.cos().to(torch.float32).to(device).DetachFromDisposeScope();
+        sine = angles.sin().to(torch.float32).to(device).DetachFromDisposeScope();
+    }
+
+    /// <summary>The input of q, k and v: the normed residual stream, [B, T, D].</summary>
+    public torch.Tensor AttentionInput(torch.Tensor hidden, LayerWeights layer) => Norm(hidden, layer.AttentionNorm);
+
+    /// <summary>Causal attention, the input of o: [B, T, D] to [B, T, heads * headDim].</summary>
+    public torch.Tensor Attend(torch.Tensor input, LayerWeights layer)
+    {
+        torch.Tensor query = Rotate(Heads(linear(input, layer[LinearRole.Query]), config.Heads));
+        torch.Tensor key = Shared(Rotate(Heads(linear(input, layer[LinearRole.Key]), config.KvHeads)));
+        torch.Tensor value = Shared(Heads(linear(input, layer[LinearRole.Value]), config.KvHeads));
+        torch.Tensor context = scaled_dot_product_attention(query, key, value, is_casual: true); // [B, heads, T, headDim]
+        return context.transpose(1, 2).reshape(input.shape[0], input.shape[1], (long)config.Heads * config.HeadDim);
+    }
+
+    /// <summary>The residual stream after attention, [B, T, D].</summary>
+    public static torch.Tensor AfterAttention(torch.Tensor hidden, torch.Tensor context, LayerWeights layer) =>
+        hidden + linear(context, layer[LinearRole.Output]);
+
+    /// <summary>The input of gate and up: the normed residual stream, [B, T, D].</summary>
+    public torch.Tensor MlpInput(torch.Tensor hidden, LayerWeights layer) => Norm(hidden, layer.MlpNorm);
+
+    /// <summary>The input of down: <c>silu(gate x) * up x</c>, [B, T, intermediate].</summary>
+    public static torch.Tensor Gate(torch.Tensor input, LayerWeights layer) =>
+        silu(linear(input, layer[LinearRole.Gate])).mul_(linear(input, layer[LinearRole.Up]));
+
+    /// <summary>The residual stream after the MLP, [B, T, D].</summary>
+    public static torch.Tensor AfterMlp(torch.Tensor hidden, torch.Tensor gated, LayerWeights layer) =>
+        hidden + linear(gated, layer[LinearRole.Down]);
+
+    /// <summary>The whole layer, [B, T, D] to [B, T, D].</summary>
+    public torch.Tensor Layer(torch.Tensor hidden, LayerWeights layer)
+    {
+        hidden = AfterAttention(hidden, Attend(AttentionInput(hidden, layer), layer), layer);
+        return AfterMlp(hidden, Gate(MlpInput(hidden, layer), layer), layer);
+    }
+
+    /// <summary>The logits, [B, T, D] to [B, T, vocabulary].</summary>
+    public torch.Tensor Head(torch.Tensor hidden, torch.Tensor norm, torch.Tensor head) => linear(Norm(hidden, norm), head);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        cosine.Dispose();
+        sine.Dispose();
+    }
+
+    /// <summary>RMSNorm: <c>x / sqrt(mean(x^2) + epsilon) * weight</c>.</summary>
+    private torch.Tensor Norm(torch.Tensor hidden, torch.Tensor weight) =>
+        hidden * hidden.square().mean([-1], keepdim: true).add_(config.NormEpsilon).rsqrt_() * weight;
+
+    /// <summary>[B, T, heads * headDim] to [B, heads, T, headDim].</summary>
+    private torch.Tensor Heads(torch.Tensor projected, int heads) =>
+        projected.view(projected.shape[0], projected.shape[1], heads, config.HeadDim).transpose(1, 2);
+
+    /// <summary>Gives each group of query heads its key or value head: [B, kvHeads, T, headDim] to [B, heads, T, headDim].</summary>
+    private torch.Tensor Shared(torch.Tensor heads) =>
+        config.KvHeads == config.Heads ? heads : heads.repeat_interleave(config.Heads / config.KvHeads, dim: 1);
+
+    /// <summary>Rotary embedding: turns the pairs (i, i + headDim / 2) of [B, heads, T, headDim] by the angle of their position.</summary>
+    private torch.Tensor Rotate(torch.Tensor heads)
+    {
+        long tokens = heads.shape[2];
+        int half = config.HeadDim / 2;
+        torch.Tensor turned = torch.cat([heads.narrow(3, half, half).neg(), heads.narrow(3, 0, half)], 3);
+        return (heads * cosine.narrow(0, 0, tokens)) + (turned * sine.narrow(0, 0, tokens));
+    }
+}

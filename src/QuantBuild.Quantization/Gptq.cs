@@ -1,0 +1,143 @@
+using System.Numerics;
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>
+/// GPTQ (Frantar et al., 2022, arXiv:2210.17323): the columns of a weight are quantized one after the other, and the error of each is made
+/// good, as far as second-order information says it can be, by the columns that are not quantized yet.
+/// </summary>
+/// <remarks>
+/// For column j with the rounded weight q_j and U of <see cref="InverseFactor"/>: <c>e = (w_j - q_j) / U_jj</c>, then <c>w_k -= e U_jk</c> for
+/// k > j. Within a block of 128 columns that is done at once, for the columns after the block by one matrix product. Rows do not
+/// depend on each other: a tile of rows goes through a block on one core, in its first-level cache. Unlike the paper's
+/// code, a group's grid is chosen when its first column is reached, from weights that have every update so far.
+/// </remarks>
+public static class Gptq
+{
+    private const int BlockSize = 128;
+
+    /// <summary>Quantizes a weight.</summary>
+    /// <param name="weight">float32 [N, K] on any device; not changed.</param>
+    /// <param name="factor">Of the Hessian of the linear's inputs.</param>
+    /// <param name="spec">Bits, group size and symmetry.</param>
+    /// <param name="cancellationToken">Looked at between blocks.</param>
+    public static QuantizedLinear Quantize(
+        torch.Tensor weight, InverseFactor factor, QuantizationSpec spec, CancellationToken cancellationToken = default)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        (int outputs, int inputs) = ((int)weight.shape[0], (int)weight.shape[1]);
+        int groupSize = spec.GroupSize == QuantizationSpec.PerChannel ? inputs : spec.GroupSize;
+        QuantizedLinear result = new(outputs, inputs, spec.Bits, groupSize, spec.Symmetric) { Order = factor.Order };
+
+        // [K, N]: a column of the weight is contiguous.
+        torch.Tensor columns = weight.t();
+        columns = factor.Order is null
+            ? columns.contiguous().clone()
+            : columns.index_select(0, torch.tensor(factor.Order, torch.int64, weight.device)).contiguous();
+        for (int column = 0; column < inputs; column++)
+        {
+            if (factor.Dead[column]) columns[column].zero_();
+        }
+
+        torch.Tensor upper = factor.Upper.cpu().contiguous();
+        Block block = new(result, new AffineGrid(spec.Bits, spec.Symmetric), upper);
+        for (int start = 0; start < inputs;)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            using DisposeScope step = torch.NewDisposeScope();
+            int end = Math.Min(inputs, start + BlockLength(start, groupSize));
+            bool wideGroup = groupSize > BlockSize && start % groupSize == 0;
+            torch.Tensor rows = columns.narrow(0, start, wideGroup ? groupSize : end - start).cpu();
+            torch.Tensor errors = torch.empty(end - start, outputs, torch.float32);
+            block.Quantize(rows, errors, start, end);
+            if (end < inputs)
+            {
+                torch.Tensor influence = factor.Upper.narrow(0, start, end - start).narrow(1, end, inputs - end).t();
+                columns.narrow(0, end, inputs - end).addmm_(influence, errors.to(weight.device), beta: 1, alpha: -1);
+            }
+
+            start = end;
+        }
+
+        return result;
+    }
+
+    /// <summary>
+    /// A block never begins inside a group that fits into one, and a group that is larger than a block begins with a block: at a group's
+    /// first column all its columns have every update.
+    /// </summary>
+    private static int BlockLength(int start, int groupSize) =>
+        groupSize <= BlockSize ? BlockSize / groupSize * groupSize : Math.Min(BlockSize, groupSize - (start % groupSize));
+
+    /// <summary>The loop over the columns of a block, on the host.</summary>
+    private sealed unsafe class Block(QuantizedLinear result, AffineGrid grid, torch.Tensor upper)
+    {
+        private const int Lanes = AffineGrid.Lanes;
+
+        // The grid of the group that the current column is in, for each row: a group can span blocks.
+        private readonly float[] scales = new float[AffineGrid.Tiles(result.Outputs) * Lanes];
+        private readonly float[] zeros = new float[AffineGrid.Tiles(result.Outputs) * Lanes];
+
+        /// <summary>Quantizes columns.</summary>
+        /// <param name="rows">The columns from <paramref name="start"/> as rows, [at least end - start, N]; a group larger than a block is here whole.</param>
+        /// <param name="errors">Receives each column's error over its diagonal, [end - start, N].</param>
+        /// <param name="start">The first column.</param>
+        /// <param name="end">One after the last column.</param>
+        public void Quantize(torch.Tensor rows, torch.Tensor errors, int start, int end)
+        {
+            int available = (int)rows.shape[0];
+            fixed (byte* rowBytes = rows.bytes, errorBytes = errors.bytes, upperBytes = upper.bytes)
+            {
+                float* w = (float*)rowBytes, e = (float*)errorBytes, u = (float*)upperBytes;
+                Parallel.For(0, AffineGrid.Tiles(result.Outputs), tile => QuantizeTile(w, e, u, available, start, end, tile * Lanes));
+            }
+        }
+
+        private void QuantizeTile(float* w, float* e, float* u, int available, int start, int end, int firstRow)
+        {
+            int lanes = Math.Min(Lanes, result.Outputs - firstRow);
+            float[] tile = new float[available * Lanes];
+            for (int j = 0; j < available; j++)
+            {
+                new ReadOnlySpan<float>(w + ((long)j * result.Outputs) + firstRow, lanes).CopyTo(tile.AsSpan(j * Lanes));
+            }
+
+            Span<float> scale = scales.AsSpan(firstRow, Lanes), zero = zeros.AsSpan(firstRow, Lanes);
+            Span<float> values = stackalloc float[Lanes], dequantized = stackalloc float[Lanes], error = stackalloc float[Lanes];
+            for (int column = start; column < end; column++)
+            {
+                int j = column - start;
+                Span<float> current = tile.AsSpan(j * Lanes, Lanes);
+                if (column % result.GroupSize == 0)
+                {
+                    grid.Fit(tile.AsSpan(j * Lanes, result.GroupSize * Lanes), scale, zero);
+                    result.SetGroup(firstRow, column / result.GroupSize, scale, zero);
+                }
+
+                grid.Round(current, scale, zero, values, dequantized);
+                result.SetColumn(firstRow, column, values);
+
+                float* row = u + ((long)column * result.Inputs);
+                for (int lane = 0; lane < Lanes; lane++) error[lane] = (current[lane] - dequantized[lane]) / row[column];
+                error[..lanes].CopyTo(new Span<float>(e + ((long)j * result.Outputs) + firstRow, lanes));
+                Spread(error, row + column + 1, tile.AsSpan((j + 1) * Lanes, (end - column - 1) * Lanes));
+            }
+        }
+
+        /// <summary>Takes a column's error, as far as it has influence on them, from the columns after it.</summary>
+        private static void Spread(ReadOnlySpan<float> error, float* influence, Span<float> columns)
+        {
+            for (int lane = 0; lane < Lanes; lane += Vector<float>.Count)
+            {
+                Vector<float> e = new(error[lane..]);
+                for (int i = lane, k = 0; i < columns.Length; i += Lanes, k++)
+                {
+                    // Multiply and subtract apart: a fused instruction would make other bits on a machine that lacks it.
+                    Span<float> column = columns[i..];
+                    (new Vector<float>(column) - (e * influence[k])).CopyTo(column);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+using System.Globalization;
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>
+/// What GPTQ needs of a Hessian: the upper triangular U with <c>(H + damping)^-1 = U^T U</c>, in the order in which the columns are quantized.
+/// Row j of U over its diagonal says how an error in column j is made good in the columns after it.
+/// </summary>
+public sealed class InverseFactor : IDisposable
+{
+    // Beyond its own mean there is nothing left of a Hessian but the identity, and GPTQ is round to nearest.
+    private const double LargestDamping = 1;
+
+    private InverseFactor(torch.Tensor upper, int[]? order, bool[] dead, double damping)
+    {
+        (Upper, Order, Dead, Damping) = (upper, order, dead, damping);
+    }
+
+    /// <summary>U, float32 [K, K] on the Hessian's device.</summary>
+    public torch.Tensor Upper { get; }
+
+    /// <summary>The input of each column, where activation order is asked for: largest diagonal first, [K].</summary>
+    public int[]? Order { get; }
+
+    /// <summary>Inputs that were always 0, [K] in the order of the columns: their weights do nothing, and become 0.</summary>
+    public IReadOnlyList<bool> Dead { get; }
+
+    /// <summary>The damping that was needed, as a fraction of the diagonal's mean.</summary>
+    public double Damping { get; }
+
+    /// <summary>Factors a Hessian.</summary>
+    /// <param name="hessian">float32 [K, K]; not changed.</param>
+    /// <param name="spec">Damping and activation order.</param>
+    /// <param name="name">The linear, for errors.</param>
+    /// <exception cref="QuantBuildException">QB3006 not finite, QB3007 singular with the largest damping.</exception>
+    public static InverseFactor Create(torch.Tensor hessian, QuantizationSpec spec, string name)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        int inputs = (int)hessian.shape[0];
+        float[] diagonal = hessian.diagonal().cpu().contiguous().data<float>().ToArray();
+        if (!Array.TrueForAll(diagonal, float.IsFinite))
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.NonFinite,
+                $"{name}: its inputs on the calibration text are not finite numbers, or too large to square. Check the model's weights before this layer.");
+        }
+
+        int[] order = [.. Enumerable.Range(0, inputs)];
+        torch.Tensor ordered = hessian;
+        if (spec.ActOrder)
+        {
+            // Equal diagonals keep their order, so that the result does not depend on the sort.
+            order = [.. order.OrderByDescending(i => diagonal[i])];
+            torch.Tensor index = torch.tensor(order, torch.int64, hessian.device);
+            ordered = hessian.index_select(0, index).index_select(1, index);
+        }
+
+        bool[] dead = [.. order.Select(i => diagonal[i] == 0)];
+        double mean = diagonal.Average(value => value == 0 ? 1.0 : value);
+        torch.Tensor ones = torch.tensor(dead.Select(d => d ? 1f : 0f).ToArray(), device: hessian.device);
+        for (double damping = spec.Damping; ; damping *= 10)
+        {
+            using DisposeScope attempt = torch.NewDisposeScope();
+            torch.Tensor damped = ordered + torch.diag(ones + (float)(damping * mean));
+            // H = R R^T with R upper is a Cholesky factorization from the last column to the first, and U = R^-1: half the work of
+            // inverting H and factoring the inverse, and one rounding less.
+            (torch.Tensor lower, torch.Tensor info) = torch.linalg.cholesky_ex(damped.flip(0, 1));
+            if (info.item<int>() == 0)
+            {
+                torch.Tensor identity = torch.eye(inputs, dtype: torch.float32, device: hessian.device);
+                torch.Tensor upper = torch.linalg.solve_triangular(lower.flip(0, 1).contiguous(), identity, upper: true);
+                if (upper.isfinite().all().item<bool>())
+                {
+                    return new InverseFactor(upper.contiguous().DetachFromDisposeScope(), spec.ActOrder ? order : null, dead, damping);
+                }
+            }
+
+            if (damping * 10 > LargestDamping)
+            {
+                throw new QuantBuildException(
+                    DiagnosticIds.HessianSingular,
+                    $"{name}: its Hessian is not positive definite, even with a damping of {damping.ToString(CultureInfo.InvariantCulture)} " +
+                    "of its mean diagonal. More calibration text, or more varied text, helps; or set Damping higher, or Method to Rtn.");
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => Upper.Dispose();
+}

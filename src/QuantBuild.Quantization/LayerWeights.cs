@@ -1,0 +1,59 @@
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>The linears of a decoder layer, numbered as <see cref="DecoderConfig.Linears"/> orders them.</summary>
+internal enum LinearRole
+{
+    Query,
+    Key,
+    Value,
+    Output,
+    Gate,
+    Up,
+    Down,
+}
+
+/// <summary>The weights of one decoder layer on the device, float32. A linear's weight can be replaced by a quantized one.</summary>
+internal sealed class LayerWeights : IDisposable
+{
+    private readonly torch.Tensor[] linears;
+
+    /// <summary>Takes over the tensors.</summary>
+    /// <param name="attentionNorm">[hidden].</param>
+    /// <param name="mlpNorm">[hidden].</param>
+    /// <param name="linears">[outputs, inputs] each, in the order of <see cref="LinearRole"/>.</param>
+    public LayerWeights(torch.Tensor attentionNorm, torch.Tensor mlpNorm, IEnumerable<torch.Tensor> linears)
+    {
+        AttentionNorm = attentionNorm.DetachFromDisposeScope();
+        MlpNorm = mlpNorm.DetachFromDisposeScope();
+        this.linears = [.. linears.Select(linear => linear.DetachFromDisposeScope())];
+    }
+
+    /// <summary>The weight of the norm before attention.</summary>
+    public torch.Tensor AttentionNorm { get; }
+
+    /// <summary>The weight of the norm before the MLP.</summary>
+    public torch.Tensor MlpNorm { get; }
+
+    /// <summary>The weight of a linear, [outputs, inputs].</summary>
+    public torch.Tensor this[LinearRole role] => linears[(int)role];
+
+    /// <summary>A second set that shares the tensors until one is replaced there.</summary>
+    public LayerWeights Share() => new(AttentionNorm.alias(), MlpNorm.alias(), linears.Select(linear => linear.alias()));
+
+    /// <summary>Replaces the weight of a linear, and frees the old one.</summary>
+    public void Replace(LinearRole role, torch.Tensor weight)
+    {
+        linears[(int)role].Dispose();
+        linears[(int)role] = weight.DetachFromDisposeScope();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        AttentionNorm.Dispose();
+        MlpNorm.Dispose();
+        foreach (torch.Tensor linear in linears) linear.Dispose();
+    }
+}

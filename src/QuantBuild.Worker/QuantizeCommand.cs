@@ -1,0 +1,89 @@
+using System.CommandLine;
+using QuantBuild.Quantization;
+
+namespace QuantBuild.Worker;
+
+/// <summary>
+/// The verb <c>quantize</c>: with <c>--request</c> for a build, which is spoken to in lines of JSON; with a model folder and options for people.
+/// </summary>
+internal static class QuantizeCommand
+{
+    /// <summary>The command with its options. Their values are read as item metadata is, so that both give the same errors.</summary>
+    public static Command Create()
+    {
+        Argument<string?> model = new("model")
+        {
+            Description = "The model's folder in the Hugging Face layout.",
+            Arity = ArgumentArity.ZeroOrOne,
+        };
+        Option<string?> request = new("--request") { Description = "A build's request file; messages go to standard output, and the end of standard input cancels." };
+        Dictionary<string, Option<string?>> metadata = new()
+        {
+            ["Method"] = new("--method") { Description = $"How the integers are chosen: {string.Join(" or ", Enum.GetNames<QuantizationMethod>())}." },
+            ["Bits"] = new("--bits") { Description = $"Bits per weight: {string.Join(", ", QuantizationSpec.SupportedBits)}." },
+            ["GroupSize"] = new("--group-size") { Description = "Inputs that share a scale: a multiple of 16, or PerChannel." },
+            ["Symmetric"] = new("--symmetric") { Description = "No zero points: true or false." },
+            ["ActOrder"] = new("--act-order") { Description = "Columns with the largest activations first: true or false." },
+            ["TrueSequential"] = new("--true-sequential") { Description = "Calibrate within a layer on what is quantized already: true or false." },
+            ["Damping"] = new("--damping") { Description = "Added to the Hessian's diagonal, as a fraction of its mean." },
+            ["CalibrationSamples"] = new("--calibration-samples") { Description = "The largest number of calibration windows." },
+            ["CalibrationContext"] = new("--calibration-context") { Description = "Tokens of a calibration window; 0 is the model's context, at most 2048." },
+            ["EvaluationContext"] = new("--evaluation-context") { Description = "Tokens of an evaluation window; 0 is the model's context, at most 2048." },
+        };
+        Option<string?> calibration = new("--calibration-data") { Description = "A text file to calibrate on." };
+        Option<string?> evaluation = new("--evaluation-data") { Description = "A text file to measure perplexity on." };
+        Option<string> device = new("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
+        Option<string?> output = new("--output", "-o") { Description = "The artifact to make." };
+
+        Command command = new("quantize", "Quantizes a model.") { model, request, calibration, evaluation, device, output };
+        foreach (Option<string?> option in metadata.Values) command.Options.Add(option);
+        command.Validators.Add(result =>
+        {
+            bool build = result.GetValue(request) is not null;
+            if (build == (result.GetValue(model) is not null)) result.AddError("Give a model folder, or --request with a request file.");
+            else if (!build && result.GetValue(output) is null) result.AddError("Say with -o where the artifact goes.");
+        });
+        command.SetAction(result =>
+        {
+            if (result.GetValue(request) is { } file)
+            {
+                using LineReport lines = new();
+                return QuantizeRun.Execute(() => WorkerRequest.Load(file), lines, cancelAtEndOfInput: true);
+            }
+
+            using PersonReport person = new();
+            return QuantizeRun.Execute(
+                () => Request(
+                    result.GetValue(model)!,
+                    QuantizationSpec.FromMetadata(name => metadata.TryGetValue(name, out Option<string?>? option) ? result.GetValue(option) : null),
+                    result.GetValue(calibration),
+                    result.GetValue(evaluation),
+                    result.GetValue(device)!,
+                    result.GetValue(output)!),
+                person,
+                cancelAtEndOfInput: false);
+        });
+        return command;
+    }
+
+    private static WorkerRequest Request(string model, QuantizationSpec spec, string? calibration, string? evaluation, string device, string output)
+    {
+        ModelFolder folder = ModelFolder.Open(model);
+        FileHash hash = new(ModelCache.Default().HashFolder);
+        // Another build of the quantizer may choose other integers: its journal is not this one's.
+        string quantizer = $"{ModelQuantizer.Version} {typeof(ModelQuantizer).Module.ModuleVersionId}";
+        string artifact = Path.GetFullPath(output);
+        return new WorkerRequest
+        {
+            ModelPath = folder.Path,
+            Spec = spec,
+            CalibrationFile = calibration is null ? null : Path.GetFullPath(calibration),
+            EvaluationFile = evaluation is null ? null : Path.GetFullPath(evaluation),
+            Device = device,
+            // A text that is not there is an error of the run, which knows what to say.
+            Fingerprint = Fingerprint.Compute(spec, folder, calibration, evaluation, quantizer, file => File.Exists(file) ? hash.Compute(file) : ""),
+            ArtifactPath = artifact,
+            BuildRecordPath = BuildRecord.PathOf(artifact),
+        };
+    }
+}

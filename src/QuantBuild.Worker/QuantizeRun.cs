@@ -1,0 +1,82 @@
+using System.Globalization;
+using QuantBuild.Quantization;
+
+namespace QuantBuild.Worker;
+
+/// <summary>One run of <c>quantize</c>: whatever happens, it ends with one last message and the exit code that belongs to it.</summary>
+internal static class QuantizeRun
+{
+    /// <summary>The exit code of success: the message <see cref="WorkerMessageKind.Done"/> was sent.</summary>
+    public const int Succeeded = 0;
+
+    /// <summary>The exit code of failure: a message <see cref="WorkerMessageKind.Error"/> was sent.</summary>
+    public const int Failed = 1;
+
+    /// <summary>Quantizes.</summary>
+    /// <param name="read">Gives the request.</param>
+    /// <param name="report">Where messages go.</param>
+    /// <param name="cancelAtEndOfInput">Whether the end of standard input cancels: a build that is gone must not leave a worker behind.</param>
+    /// <returns>The exit code.</returns>
+    public static int Execute(Func<WorkerRequest> read, IReport report, bool cancelAtEndOfInput)
+    {
+        using Cancellation cancellation = new(cancelAtEndOfInput);
+        try
+        {
+            WorkerRequest request = read();
+            cancellation.Leftovers = () => Leftovers(request);
+            // A build holds the artifact's lock itself, so that it can look into the cache again once it has it.
+            using IDisposable? held = cancelAtEndOfInput
+                ? null
+                : ModelCache.Default().Lock(
+                    request.Fingerprint,
+                    () => report.Send(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = "waiting for another run that makes the same artifact" }),
+                    cancellation.Token);
+            ArtifactManifest manifest = ModelQuantizer.Run(request, report.Send, cancellation.Token);
+            report.Send(new WorkerMessage { Kind = WorkerMessageKind.Done, Text = Summary(request, manifest) });
+            return Succeeded;
+        }
+        catch (OperationCanceledException) when (cancellation.Token.IsCancellationRequested)
+        {
+            return Cancellation.ExitCode;
+        }
+        catch (QuantBuildException e)
+        {
+            report.Send(new WorkerMessage { Kind = WorkerMessageKind.Error, Code = e.Id, Text = e.Message });
+            return Failed;
+        }
+        catch (Exception e)
+        {
+            Console.Error.WriteLine(e);
+            report.Send(new WorkerMessage
+            {
+                Kind = WorkerMessageKind.Error,
+                Code = DiagnosticIds.WorkerFailed,
+                Text = $"The worker failed with an error that it does not know: {e.GetType().Name}: {e.Message}",
+            });
+            return Failed;
+        }
+    }
+
+    private static string Summary(WorkerRequest request, ArtifactManifest manifest)
+    {
+        FormattableString sizes = $"{manifest.ModelName}: {manifest.OriginalBytes / 1e6:F1} MB -> {new FileInfo(request.ArtifactPath).Length / 1e6:F1} MB";
+        string text = sizes.ToString(CultureInfo.InvariantCulture);
+        return manifest.Quality is not { } quality
+            ? text
+            : text + string.Create(
+                CultureInfo.InvariantCulture,
+                $", perplexity {quality.FloatPerplexity:F2} -> {quality.Perplexity:F2} ({(quality.Perplexity / quality.FloatPerplexity) - 1:+0.00%;-0.00%})");
+    }
+
+    /// <summary>The files that a run which is stopped at once leaves half-written.</summary>
+    private static IEnumerable<string> Leftovers(WorkerRequest request)
+    {
+        (string Folder, string Pattern)[] places =
+        [
+            (Path.GetDirectoryName(request.ArtifactPath)!, Path.GetFileName(request.ArtifactPath) + ".*.tmp"),
+            (Path.GetDirectoryName(request.BuildRecordPath)!, Path.GetFileName(request.BuildRecordPath) + ".*.tmp"),
+            (ModelCache.OfArtifact(request.ArtifactPath, request.Fingerprint).WorkFolder(request.Fingerprint), "*.tmp"),
+        ];
+        return places.Where(place => Directory.Exists(place.Folder)).SelectMany(place => Directory.GetFiles(place.Folder, place.Pattern));
+    }
+}

@@ -1,0 +1,83 @@
+using System.Globalization;
+using System.Text;
+
+namespace QuantBuild.Worker;
+
+/// <summary>Where the messages of a run go.</summary>
+internal interface IReport
+{
+    /// <summary>Shows a message.</summary>
+    void Send(WorkerMessage message);
+}
+
+/// <summary>For a build: each message is a line of JSON on standard output, where nothing else is ever written.</summary>
+internal sealed class LineReport : IReport, IDisposable
+{
+    private readonly StreamWriter lines = new(Console.OpenStandardOutput(), new UTF8Encoding(encoderShouldEmitUTF8Identifier: false))
+    {
+        AutoFlush = true,
+        NewLine = "\n",
+    };
+
+    /// <summary>Takes standard output over: what a library prints goes to standard error.</summary>
+    public LineReport() => Console.SetOut(Console.Error);
+
+    /// <inheritdoc/>
+    public void Send(WorkerMessage message)
+    {
+        try
+        {
+            lines.WriteLine(message.ToLine());
+        }
+        catch (IOException)
+        {
+            // Nobody listens any more; standard input has ended as well, and cancels.
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => lines.Dispose();
+}
+
+/// <summary>For people: progress and errors on standard error, the result on standard output.</summary>
+internal sealed class PersonReport : IReport, IDisposable
+{
+    // A terminal shows progress in one line that is written over.
+    private readonly bool overwrite = !Console.IsErrorRedirected;
+    private bool lineOpen;
+
+    /// <inheritdoc/>
+    public void Send(WorkerMessage message)
+    {
+        switch (message.Kind)
+        {
+            case WorkerMessageKind.Progress:
+                string left = message.SecondsLeft is >= 1 ? string.Create(CultureInfo.InvariantCulture, $", {message.SecondsLeft:F0} s left") : "";
+                string text = string.Create(CultureInfo.InvariantCulture, $"[{message.Fraction ?? 0,4:P0}] {message.Text}{left}");
+                Console.Error.Write(overwrite ? $"\r{text}\u001b[K" : text + Environment.NewLine);
+                lineOpen = overwrite;
+                break;
+            case WorkerMessageKind.Done:
+                CloseLine();
+                Console.Out.WriteLine(message.Text);
+                break;
+            case WorkerMessageKind.Warning or WorkerMessageKind.Error:
+                CloseLine();
+                Console.Error.WriteLine($"{(message.Kind == WorkerMessageKind.Error ? "error" : "warning")} {message.Code}: {message.Text}");
+                break;
+            default:
+                CloseLine();
+                Console.Error.WriteLine(message.Text);
+                break;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => CloseLine();
+
+    private void CloseLine()
+    {
+        if (lineOpen) Console.Error.WriteLine();
+        lineOpen = false;
+    }
+}
