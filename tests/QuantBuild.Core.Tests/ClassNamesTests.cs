@@ -69,6 +69,22 @@ public class ClassNamesTests
     public void A_class_cannot_have_the_name_of_a_keyword_or_of_its_members(string name) => Assert.False(ClassNames.IsClassName(name));
 
     [Theory]
+    [InlineData("MyApp", "MyApp.Models")]
+    [InlineData("My.App", "My.App.Models")]
+    [InlineData("my-app", "my_app.Models")]
+    [InlineData("My App (2)", "My_App__2_.Models")]
+    [InlineData("7b.test", "_7b.test.Models")]
+    [InlineData("new.class", "_new._class.Models")]
+    [InlineData("", "Models")]
+    [InlineData("..", "Models")]
+    [InlineData("😀", "__.Models")]
+    public void A_projects_models_are_in_a_namespace_below_its_root(string rootNamespace, string expected)
+    {
+        Assert.Equal(expected, ClassNames.DefaultNamespace(rootNamespace));
+        Assert.True(ClassNames.IsNamespace(expected));
+    }
+
+    [Theory]
     [InlineData("A", true)]
     [InlineData("A.B._7", true)]
     [InlineData("", false)]

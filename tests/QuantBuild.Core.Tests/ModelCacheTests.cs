@@ -22,6 +22,14 @@ public sealed class ModelCacheTests : IDisposable
     }
 
     [Fact]
+    public void The_cache_of_an_artifact_is_found_from_its_path()
+    {
+        Assert.Equal(cache.Root, ModelCache.OfArtifact(cache.ArtifactPath(Fingerprint), Fingerprint).Root);
+        Assert.Equal(ModelCache.Default().Root, ModelCache.OfArtifact(Path.Combine(folder.Path, "elsewhere.safetensors"), Fingerprint).Root);
+        Assert.StartsWith(cache.Root, cache.WorkFolder(Fingerprint), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void The_environment_moves_the_cache()
     {
         string? before = Environment.GetEnvironmentVariable(ModelCache.RootVariable);
