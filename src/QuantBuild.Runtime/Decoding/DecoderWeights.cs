@@ -1,0 +1,97 @@
+using QuantBuild.Kernels;
+
+namespace QuantBuild.Decoding;
+
+/// <summary>The weights of a decoder: views of an artifact's memory map, and the norms as float32.</summary>
+internal sealed class DecoderWeights
+{
+    private readonly Artifact artifact;
+
+    public DecoderWeights(Artifact artifact)
+    {
+        this.artifact = artifact;
+        DecoderConfig config = artifact.Config;
+        Embedding = Float(DecoderConfig.EmbeddingName, config.VocabularySize, config.HiddenSize);
+        Head = config.TieWordEmbeddings ? Embedding : Float(DecoderConfig.HeadName, config.VocabularySize, config.HiddenSize);
+        FinalNorm = Vector(DecoderConfig.FinalNormName, config.HiddenSize);
+        Layers = [.. Enumerable.Range(0, config.Layers).Select(Layer)];
+    }
+
+    /// <summary>[vocabulary, hidden].</summary>
+    public WeightMatrix Embedding { get; }
+
+    /// <summary>[vocabulary, hidden].</summary>
+    public WeightMatrix Head { get; }
+
+    /// <summary>[hidden].</summary>
+    public float[] FinalNorm { get; }
+
+    public LayerWeights[] Layers { get; }
+
+    private LayerWeights Layer(int layer)
+    {
+        DecoderConfig config = artifact.Config;
+        IReadOnlyList<LinearShape> linears = config.Linears(layer);
+        WeightMatrix Find(string name) => Linear(linears.Single(l => l.Name.EndsWith(name, StringComparison.Ordinal)));
+        return new LayerWeights(
+            Vector(DecoderConfig.AttentionNormName(layer), config.HiddenSize),
+            Find("q_proj"),
+            Find("k_proj"),
+            Find("v_proj"),
+            Find("o_proj"),
+            Vector(DecoderConfig.MlpNormName(layer), config.HiddenSize),
+            Find("gate_proj"),
+            Find("up_proj"),
+            Find("down_proj"));
+    }
+
+    private WeightMatrix Linear(LinearShape linear)
+    {
+        if (artifact.Manifest.Layers.GetValueOrDefault(linear.Name) is not { } format) return Float(linear.WeightName, linear.Outputs, linear.Inputs);
+        IntAffineParts parts = new(
+            Pointer(linear.Name + IntAffine.WeightSuffix),
+            Pointer(linear.Name + IntAffine.ScalesSuffix),
+            format.Symmetric ? 0 : Pointer(linear.Name + IntAffine.ZerosSuffix),
+            format.Ordered ? Pointer(linear.Name + IntAffine.OrderSuffix) : 0);
+        return format.Bits switch
+        {
+            2 => new IntAffineMatrix<TwoBits>(linear.Outputs, linear.Inputs, format.GroupSize, parts),
+            3 => new IntAffineMatrix<ThreeBits>(linear.Outputs, linear.Inputs, format.GroupSize, parts),
+            4 => new IntAffineMatrix<FourBits>(linear.Outputs, linear.Inputs, format.GroupSize, parts),
+            _ => new IntAffineMatrix<EightBits>(linear.Outputs, linear.Inputs, format.GroupSize, parts),
+        };
+    }
+
+    private WeightMatrix Float(string name, int outputs, int inputs)
+    {
+        IntPtr weight = Pointer(name);
+        return artifact.File.Tensors[name].Type switch
+        {
+            ElementType.F32 => new FloatMatrix<F32Element>(outputs, inputs, weight),
+            ElementType.F16 => new FloatMatrix<F16Element>(outputs, inputs, weight),
+            _ => new FloatMatrix<BF16Element>(outputs, inputs, weight),
+        };
+    }
+
+    private unsafe float[] Vector(string name, int length)
+    {
+        WeightMatrix row = Float(name, 1, length);
+        float[] values = new float[row.PaddedInputs];
+        fixed (float* target = values) row.ReadRow(0, target);
+        return values[..length];
+    }
+
+    private unsafe IntPtr Pointer(string name) => (IntPtr)artifact.File.Pointer(artifact.File.Tensors[name]);
+}
+
+/// <summary>The weights of one decoder layer.</summary>
+internal sealed record LayerWeights(
+    float[] AttentionNorm,
+    WeightMatrix Query,
+    WeightMatrix Key,
+    WeightMatrix Value,
+    WeightMatrix Output,
+    float[] MlpNorm,
+    WeightMatrix Gate,
+    WeightMatrix Up,
+    WeightMatrix Down);

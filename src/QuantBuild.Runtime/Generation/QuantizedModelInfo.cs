@@ -1,0 +1,51 @@
+namespace QuantBuild;
+
+/// <summary>What a generated class knows of its model.</summary>
+public sealed record QuantizedModelInfo
+{
+    /// <summary>Name of the generated class.</summary>
+    public required string ClassName { get; init; }
+
+    /// <summary>The model's own name, such as <c>gutenberg-7m</c>.</summary>
+    public required string ModelName { get; init; }
+
+    /// <summary>The architecture, as <c>config.json</c> names it.</summary>
+    public required string Architecture { get; init; }
+
+    /// <summary>How the integers were chosen.</summary>
+    public required QuantizationMethod Method { get; init; }
+
+    /// <summary>Bits per weight.</summary>
+    public required int Bits { get; init; }
+
+    /// <summary>Inputs that share a scale; -1 is one group of each row.</summary>
+    public required int GroupSize { get; init; }
+
+    /// <summary>Number of weights.</summary>
+    public required long Parameters { get; init; }
+
+    /// <summary>The longest sequence, in tokens.</summary>
+    public required int ContextLength { get; init; }
+
+    /// <summary>Number of tokens.</summary>
+    public required int VocabularySize { get; init; }
+
+    /// <summary>Name of the artifact beside the program.</summary>
+    public required string ArtifactFileName { get; init; }
+
+    /// <summary>The fingerprint of the artifact that the class was generated for.</summary>
+    public required string Fingerprint { get; init; }
+}
+
+/// <summary>How a model is loaded.</summary>
+public sealed record LoadOptions
+{
+    /// <summary>Where the artifact is; <see langword="null"/> is beside the program, under the name that the build gave it.</summary>
+    public string? ArtifactPath { get; init; }
+
+    /// <summary>Processor threads that one forward pass may use; 0 is all cores. Results do not depend on it.</summary>
+    public int Threads { get; init; }
+
+    /// <summary>Whether to compare every tensor with its checksum first, which reads the whole file.</summary>
+    public bool VerifyChecksums { get; init; }
+}

@@ -1,0 +1,173 @@
+using System.Buffers;
+using System.Runtime.Intrinsics;
+
+namespace QuantBuild.Kernels;
+
+/// <summary>A weight W [outputs, inputs] in memory that it does not own, and its product with activations: <c>y = W x</c>.</summary>
+internal abstract unsafe class WeightMatrix(int outputs, int inputs)
+{
+    // Rows that are made float at a time when there are several activations: small enough to stay in the cache.
+    private const int TileRows = 16;
+
+    // Weights rows and activations of one step of the inner product: 12 accumulators fit the 16 vector registers of AVX2.
+    private const int StepRows = 4;
+    private const int StepTokens = 3;
+
+    public int Outputs { get; } = outputs;
+
+    public int Inputs { get; } = inputs;
+
+    /// <summary>Inputs of a row of activations with its padding.</summary>
+    public int PaddedInputs { get; } = IntAffine.PaddedInputs(inputs);
+
+    /// <summary>Writes a row as float32: <see cref="PaddedInputs"/> values in the order of the packed columns, the padding zero.</summary>
+    public abstract void ReadRow(int row, float* weights);
+
+    /// <summary>y[n] = W[n] x for rows from <paramref name="from"/> to before <paramref name="to"/>.</summary>
+    /// <param name="from">The first row.</param>
+    /// <param name="to">The row after the last.</param>
+    /// <param name="x">Activations in the order of the packed columns, padded.</param>
+    /// <param name="y">Receives the products; indexed by row.</param>
+    protected abstract void MultiplyVector(int from, int to, float* x, float* y);
+
+    /// <summary>The input of each packed column, or <see langword="null"/> where they are in order.</summary>
+    protected virtual int* Order => null;
+
+    /// <summary>y[t] = W x[t] for the first <paramref name="tokens"/> rows of activations.</summary>
+    /// <param name="x">[tokens, inputs].</param>
+    /// <param name="firstToken">The row of <paramref name="x"/> that is token 0.</param>
+    /// <param name="y">Receives [tokens, outputs].</param>
+    /// <param name="yStride">Floats from a row of <paramref name="y"/> to the next.</param>
+    /// <param name="tokens">How many rows.</param>
+    /// <param name="gathered">Room for the activations in packed order; at least as many rows, and as wide.</param>
+    /// <param name="workers">Who computes.</param>
+    public void Multiply(Activations x, int firstToken, float* y, long yStride, int tokens, float[] gathered, Workers workers)
+    {
+        if (Order is null)
+        {
+            Multiply(x.Row(firstToken), x.Stride, y, yStride, tokens, workers);
+            return;
+        }
+
+        fixed (float* ordered = gathered)
+        {
+            float* target = ordered;
+            for (int t = 0; t < tokens; t++) Gather(x.Row(firstToken + t), target + ((long)t * PaddedInputs));
+            Multiply(target, PaddedInputs, y, yStride, tokens, workers);
+        }
+    }
+
+    private void Gather(float* x, float* ordered)
+    {
+        int* order = Order;
+        for (int j = 0; j < Inputs; j++) ordered[j] = x[order[j]];
+        for (int j = Inputs; j < PaddedInputs; j++) ordered[j] = 0;
+    }
+
+    private void Multiply(float* x, long xStride, float* y, long yStride, int tokens, Workers workers)
+    {
+        if (tokens == 1) workers.For(Outputs, StepRows, Inputs, (from, to) => MultiplyVector(from, to, x, y));
+        else workers.For(Outputs, TileRows, (long)Inputs * tokens, (from, to) => MultiplyTiles(from, to, x, xStride, y, yStride, tokens));
+    }
+
+    /// <summary>Makes a tile of rows float once and uses it for every token.</summary>
+    private void MultiplyTiles(int from, int to, float* x, long xStride, float* y, long yStride, int tokens)
+    {
+        float[] rented = ArrayPool<float>.Shared.Rent(TileRows * PaddedInputs);
+        fixed (float* tile = rented)
+        {
+            for (int first = from; first < to; first += TileRows)
+            {
+                int rows = Math.Min(TileRows, to - first);
+                for (int r = 0; r < rows; r++) ReadRow(first + r, tile + ((long)r * PaddedInputs));
+                for (int t = 0; t < tokens; t += StepTokens)
+                {
+                    int stepTokens = Math.Min(StepTokens, tokens - t);
+                    for (int r = 0; r < rows; r += StepRows)
+                    {
+                        Step(
+                            tile + ((long)r * PaddedInputs), Math.Min(StepRows, rows - r), x + (t * xStride), xStride, stepTokens,
+                            y + (t * yStride) + first + r, yStride);
+                    }
+                }
+            }
+        }
+
+        ArrayPool<float>.Shared.Return(rented);
+    }
+
+    /// <summary>
+    /// Up to 4 rows times up to 3 tokens. Each product sums in the same order whatever the others are, so that a result does not depend on its place in a tile.
+    /// </summary>
+    private void Step(float* w, int rows, float* x, long xStride, int tokens, float* y, long yStride)
+    {
+        if (rows == StepRows && tokens == StepTokens)
+        {
+            FullStep(w, x, xStride, y, yStride);
+            return;
+        }
+
+        for (int t = 0; t < tokens; t++)
+        {
+            for (int r = 0; r < rows; r++)
+            {
+                float* weights = w + ((long)r * PaddedInputs);
+                float* activations = x + (t * xStride);
+                Vector256<float> sum = default;
+                for (int k = 0; k < PaddedInputs; k += 8)
+                {
+                    sum = Vector256.MultiplyAddEstimate(Vector256.Load(weights + k), Vector256.Load(activations + k), sum);
+                }
+
+                y[(t * yStride) + r] = Vector256.Sum(sum);
+            }
+        }
+    }
+
+    private void FullStep(float* w0, float* x0, long xStride, float* y, long yStride)
+    {
+        int count = PaddedInputs;
+        float* w1 = w0 + count;
+        float* w2 = w1 + count;
+        float* w3 = w2 + count;
+        float* x1 = x0 + xStride;
+        float* x2 = x1 + xStride;
+        Vector256<float> a0 = default, a1 = default, a2 = default, a3 = default;
+        Vector256<float> b0 = default, b1 = default, b2 = default, b3 = default;
+        Vector256<float> c0 = default, c1 = default, c2 = default, c3 = default;
+        for (int k = 0; k < count; k += 8)
+        {
+            Vector256<float> a = Vector256.Load(x0 + k);
+            Vector256<float> b = Vector256.Load(x1 + k);
+            Vector256<float> c = Vector256.Load(x2 + k);
+            Vector256<float> w = Vector256.Load(w0 + k);
+            a0 = Vector256.MultiplyAddEstimate(w, a, a0);
+            b0 = Vector256.MultiplyAddEstimate(w, b, b0);
+            c0 = Vector256.MultiplyAddEstimate(w, c, c0);
+            w = Vector256.Load(w1 + k);
+            a1 = Vector256.MultiplyAddEstimate(w, a, a1);
+            b1 = Vector256.MultiplyAddEstimate(w, b, b1);
+            c1 = Vector256.MultiplyAddEstimate(w, c, c1);
+            w = Vector256.Load(w2 + k);
+            a2 = Vector256.MultiplyAddEstimate(w, a, a2);
+            b2 = Vector256.MultiplyAddEstimate(w, b, b2);
+            c2 = Vector256.MultiplyAddEstimate(w, c, c2);
+            w = Vector256.Load(w3 + k);
+            a3 = Vector256.MultiplyAddEstimate(w, a, a3);
+            b3 = Vector256.MultiplyAddEstimate(w, b, b3);
+            c3 = Vector256.MultiplyAddEstimate(w, c, c3);
+        }
+
+        Store(y, a0, a1, a2, a3);
+        Store(y + yStride, b0, b1, b2, b3);
+        Store(y + (2 * yStride), c0, c1, c2, c3);
+    }
+
+    private static void Store(float* y, Vector256<float> v0, Vector256<float> v1, Vector256<float> v2, Vector256<float> v3)
+    {
+        y[0] = Vector256.Sum(v0);
+        y[1] = Vector256.Sum(v1);
+        y[2] = Vector256.Sum(v2);
+        y[3] = Vector256.Sum(v3);
+    }
+}
