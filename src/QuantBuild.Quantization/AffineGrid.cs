@@ -15,9 +15,8 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
 
     // How much of a group's range the search gives up at most, and in how many steps. Few weights are at the ends of the range, and
     // a finer grid for the many can be worth more than the clipped few.
-    internal static int ShrinkSteps = 40;
-    internal static float LargestShrink = 0.6f;
-    internal static int ZeroShifts = 1;
+    internal const int ShrinkSteps = 40;
+    internal const float LargestShrink = 0.6f;
 
     /// <summary>Tiles that a weight of some rows needs; the last may be partly unused.</summary>
     public static int Tiles(int rows) => (rows + Lanes - 1) / Lanes;
@@ -26,13 +25,13 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
     public int Largest { get; } = (1 << bits) - 1;
 
     /// <summary>
-    /// Finds the scale and zero point of each lane's group with the least <c>sum_k importance[k] * (w[k] - dequantize(quantize(w[k])))^2</c>.
+    /// Finds the scale and zero point of each lane's group with the least squared error <c>sum_k (w[k] - dequantize(quantize(w[k])))^2</c> among
+    /// the group's range and shrunk ranges.
     /// </summary>
     /// <param name="weights">The group, [columns, <see cref="Lanes"/>].</param>
-    /// <param name="importance">Weight of each column's error, [columns]; empty for equal weights.</param>
     /// <param name="scales">Receives the scales, float16 values, [<see cref="Lanes"/>].</param>
     /// <param name="zeros">Receives the zero points, integers, [<see cref="Lanes"/>].</param>
-    public void Fit(ReadOnlySpan<float> weights, ReadOnlySpan<float> importance, Span<float> scales, Span<float> zeros)
+    public void Fit(ReadOnlySpan<float> weights, Span<float> scales, Span<float> zeros)
     {
         Span<float> low = stackalloc float[Lanes], high = stackalloc float[Lanes];
         low.Clear();
@@ -51,17 +50,17 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
         best.Fill(float.PositiveInfinity);
         for (int step = 0; step <= ShrinkSteps; step++)
         {
-            float shrink = 1 - (LargestShrink * step / Math.Max(1, ShrinkSteps));
-            for (int variant = 0; variant < (symmetric ? 2 : 1 + (2 * ZeroShifts)); variant++)
+            float shrink = 1 - (LargestShrink * step / ShrinkSteps);
+            for (int variant = 0; variant < (symmetric ? 2 : 1); variant++)
             {
                 for (int lane = 0; lane < Lanes; lane++)
                 {
                     (scale[lane], zero[lane]) = symmetric
                         ? SymmetricCandidate(low[lane], high[lane], shrink, flipped: variant == 1)
-                        : Candidate(low[lane], high[lane], shrink, ((variant + 1) / 2) * ((variant % 2) == 0 ? 1 : -1));
+                        : Candidate(low[lane], high[lane], shrink);
                 }
 
-                KeepBetter(weights, importance, scale, zero, best, scales, zeros);
+                KeepBetter(weights, scale, zero, best, scales, zeros);
             }
         }
     }
@@ -84,7 +83,7 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
         Vector.Min(Vector.Max(Vector.Round(weight / scale) + zero, Vector<float>.Zero), largest);
 
     private static void KeepBetter(
-        ReadOnlySpan<float> weights, ReadOnlySpan<float> importance, ReadOnlySpan<float> scale, ReadOnlySpan<float> zero, float largestValue,
+        ReadOnlySpan<float> weights, ReadOnlySpan<float> scale, ReadOnlySpan<float> zero, float largestValue,
         Span<float> best, Span<float> scales, Span<float> zeros)
     {
         Vector<float> largest = new(largestValue);
@@ -93,12 +92,11 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
             Vector<float> s = new(scale[lane..]);
             Vector<float> z = new(zero[lane..]);
             Vector<float> error = Vector<float>.Zero;
-            for (int i = lane, column = 0; i < weights.Length; i += Lanes, column++)
+            for (int i = lane; i < weights.Length; i += Lanes)
             {
                 Vector<float> w = new(weights[i..]);
                 Vector<float> difference = w - (s * (Quantize(w, s, z, largest) - z));
-                Vector<float> square = difference * difference;
-                error += importance.IsEmpty ? square : square * importance[column];
+                error += difference * difference;
             }
 
             Vector<float> known = new(best[lane..]);
@@ -110,15 +108,15 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
     }
 
     private void KeepBetter(
-        ReadOnlySpan<float> weights, ReadOnlySpan<float> importance, ReadOnlySpan<float> scale, ReadOnlySpan<float> zero,
+        ReadOnlySpan<float> weights, ReadOnlySpan<float> scale, ReadOnlySpan<float> zero,
         Span<float> best, Span<float> scales, Span<float> zeros) =>
-        KeepBetter(weights, importance, scale, zero, Largest, best, scales, zeros);
+        KeepBetter(weights, scale, zero, Largest, best, scales, zeros);
 
-    /// <summary>The grid of a range [low, high] that holds 0, shrunk towards 0, its zero point moved by some integers.</summary>
-    private (float Scale, float Zero) Candidate(float low, float high, float shrink, int shift)
+    /// <summary>The grid of a range [low, high] that holds 0, shrunk towards 0.</summary>
+    private (float Scale, float Zero) Candidate(float low, float high, float shrink)
     {
         float scale = Float16((high - low) * shrink / Largest);
-        return (scale, Math.Clamp(MathF.Round(-low * shrink / scale) + shift, 0, Largest));
+        return (scale, Math.Clamp(MathF.Round(-low * shrink / scale), 0, Largest));
     }
 
     /// <summary>

@@ -16,7 +16,6 @@ namespace QuantBuild.Quantization;
 public static class Gptq
 {
     private const int BlockSize = 128;
-    internal static int ImportanceMode = 1;
 
     /// <summary>Quantizes a weight.</summary>
     /// <param name="weight">float32 [N, K] on any device; not changed.</param>
@@ -72,7 +71,7 @@ public static class Gptq
         groupSize <= BlockSize ? BlockSize / groupSize * groupSize : Math.Min(BlockSize, groupSize - (start % groupSize));
 
     /// <summary>The loop over the columns of a block, on the host.</summary>
-    internal sealed unsafe class Block(QuantizedLinear result, AffineGrid grid, torch.Tensor upper)
+    private sealed unsafe class Block(QuantizedLinear result, AffineGrid grid, torch.Tensor upper)
     {
         private const int Lanes = AffineGrid.Lanes;
 
@@ -112,7 +111,7 @@ public static class Gptq
                 Span<float> current = tile.AsSpan(j * Lanes, Lanes);
                 if (column % result.GroupSize == 0)
                 {
-                    grid.Fit(tile.AsSpan(j * Lanes, result.GroupSize * Lanes), Importance(u, column), scale, zero);
+                    grid.Fit(tile.AsSpan(j * Lanes, result.GroupSize * Lanes), scale, zero);
                     result.SetGroup(firstRow, column / result.GroupSize, scale, zero);
                 }
 
@@ -139,22 +138,6 @@ public static class Gptq
                     (new Vector<float>(column) - (e * influence[k])).CopyTo(column);
                 }
             }
-        }
-
-
-
-        /// <summary>What an error in each column of a group costs: <c>1 / U_kk^2</c>, GPTQ's own objective.</summary>
-        private float[] Importance(float* u, int column)
-        {
-            if (ImportanceMode == 0) return [];
-            float[] importance = new float[result.GroupSize];
-            for (int k = 0; k < importance.Length; k++)
-            {
-                float diagonal = u[((long)(column + k) * result.Inputs) + column + k];
-                importance[k] = 1 / (diagonal * diagonal);
-            }
-
-            return importance;
         }
     }
 }

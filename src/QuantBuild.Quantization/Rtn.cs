@@ -39,7 +39,7 @@ public static class Rtn
                 for (int column = 0; column < result.GroupSize; column++) group[(column * AffineGrid.Lanes) + lane] = row[column];
             }
 
-            grid.Fit(group, [], scales, zeros);
+            grid.Fit(group, scales, zeros);
             result.SetGroup(firstRow, start / result.GroupSize, scales, zeros);
             for (int column = 0; column < result.GroupSize; column++)
             {
