@@ -128,6 +128,7 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
             ["exec", .. probing, WorkerAssembly, "quantize", "--request", Path.GetFullPath(model.RequestPath)],
             environment);
 
+        Log.LogCommandLine(MessageImportance.Normal, worker.CommandLine);
         bool done = false;
         bool failed = false;
         string step = "starting";
