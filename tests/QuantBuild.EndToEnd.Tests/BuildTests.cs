@@ -1,3 +1,5 @@
+using System.Text.Json.Nodes;
+
 namespace QuantBuild.EndToEnd.Tests;
 
 /// <summary>One project, built once; each test changes something and builds again.</summary>
@@ -158,12 +160,20 @@ public sealed class BuildTests(BuiltProject built) : IClassFixture<BuiltProject>
     public void Publishing_takes_the_artifact_and_not_the_record_of_how_it_was_made()
     {
         string folder = Path.Combine(project.Folder, "../published");
-        BuildResult result = project.Run("publish", "-o", folder, "-p:PublishSingleFile=true", "--self-contained", "false", "--use-current-runtime");
+        BuildResult result = project.Run("publish", "-o", folder, "-c", "Debug");
         Assert.True(result.ExitCode == 0, result.Output);
         Assert.True(File.Exists(Path.Combine(folder, Artifact)));
         Assert.False(File.Exists(Path.Combine(folder, "TinyRtn4.build.json")));
-        Assert.False(File.Exists(Path.Combine(folder, "App.dll")), "not a single file");
-        (int exitCode, string output) = DotNet.Run(Path.Combine(folder, OperatingSystem.IsWindows() ? "App.exe" : "App"), [], folder);
+        (int exitCode, string output) = project.RunProgram(folder);
         Assert.True(exitCode == 0, output);
+    }
+
+    [Fact]
+    public void A_single_file_program_has_its_artifact_beside_it()
+    {
+        BuildResult result = project.Run("msbuild", "-t:ComputeResolvedFilesToPublishList", "-getItem:ResolvedFileToPublish");
+        Assert.True(result.ExitCode == 0, result.Output);
+        JsonNode item = JsonNode.Parse(result.Output)!["Items"]!["ResolvedFileToPublish"]!.AsArray().Single(i => (string?)i!["RelativePath"] == Artifact)!;
+        Assert.Equal("true", (string?)item["ExcludeFromSingleFile"]);
     }
 }

@@ -111,8 +111,7 @@ internal sealed record BuildResult(int ExitCode, string Output, string LogPath)
     private readonly Lazy<Build> log = new(() => BinaryLog.ReadBuild(LogPath));
 
     /// <summary>How often a worker was started.</summary>
-    public int Workers => All<Microsoft.Build.Logging.StructuredLogger.Task>()
-        .Count(t => t.Name == "QuantizeModels" && t.FindChildrenRecursive<Property>(p => p.Name == "CommandLineArguments").Any());
+    public int Workers => All<Message>().Count(m => m.Text?.Contains("QuantBuild.Worker.dll\" \"quantize", StringComparison.Ordinal) == true);
 
     /// <summary>Whether the C# compiler ran.</summary>
     public bool Compiled => All<Microsoft.Build.Logging.StructuredLogger.Task>().Any(t => t.Name == "Csc");
