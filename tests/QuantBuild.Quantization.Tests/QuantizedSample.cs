@@ -1,0 +1,94 @@
+using TorchSharp;
+
+namespace QuantBuild.Quantization.Tests;
+
+/// <summary>The sample model, quantized once for all tests that only look at it, and its logits by torch.</summary>
+public sealed class QuantizedSample : IDisposable
+{
+    private readonly TemporaryFolder folder = new();
+
+    public QuantizedSample()
+    {
+        // Enough text for a real Hessian and a real perplexity, little enough to be quick.
+        EvaluationFile = folder.File("evaluation.txt");
+        File.WriteAllText(EvaluationFile, File.ReadAllText(SampleFiles.Evaluation)[..8000]);
+        Request = RequestIn(folder.Path, new QuantizationSpec { Bits = 4, CalibrationSamples = 4 }) with { EvaluationFile = EvaluationFile };
+        Manifest = ModelQuantizer.Run(Request, Messages.Add, CancellationToken.None);
+    }
+
+    internal static string Fingerprint { get; } = new('a', 64);
+
+    internal string EvaluationFile { get; }
+
+    internal WorkerRequest Request { get; }
+
+    internal List<WorkerMessage> Messages { get; } = [];
+
+    internal ArtifactManifest Manifest { get; }
+
+    /// <summary>A request for the sample model with a cache of its own.</summary>
+    internal static WorkerRequest RequestIn(string cacheRoot, QuantizationSpec spec)
+    {
+        ModelCache cache = new(cacheRoot);
+        return new WorkerRequest
+        {
+            ModelPath = SampleFiles.Model,
+            Spec = spec,
+            CalibrationFile = SampleFiles.Calibration,
+            Device = "cpu",
+            Fingerprint = Fingerprint,
+            ArtifactPath = cache.ArtifactPath(Fingerprint),
+            BuildRecordPath = cache.BuildRecordPath(Fingerprint),
+        };
+    }
+
+    /// <summary>Logits [tokens, vocabulary] of the float model, or of the dequantized weights of an artifact, by torch.</summary>
+    internal static float[] TorchLogits(int[] tokens, Artifact? artifact)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        ModelFolder model = ModelFolder.Open(SampleFiles.Model);
+        using ModelWeights weights = ModelWeights.Open(model);
+        using DecoderForward forward = new(model.Config, tokens.Length, torch.CPU);
+        torch.Tensor embedding = weights.Load(DecoderConfig.EmbeddingName, torch.CPU);
+        torch.Tensor hidden = embedding.index_select(0, torch.tensor(tokens, torch.int64)).unsqueeze(0);
+        for (int index = 0; index < model.Config.Layers; index++)
+        {
+            using LayerWeights layer = weights.LoadLayer(model.Config, index, torch.CPU);
+            if (artifact is not null)
+            {
+                foreach (LinearRole role in Enum.GetValues<LinearRole>()) layer.Replace(role, Dequantize(artifact, model.Config.Linears(index)[(int)role]));
+            }
+
+            hidden = forward.Layer(hidden, layer);
+        }
+
+        torch.Tensor norm = weights.Load(DecoderConfig.FinalNormName, torch.CPU), head = weights.Load(DecoderConfig.HeadName, torch.CPU);
+        return forward.Head(hidden, norm, head).contiguous().data<float>().ToArray();
+    }
+
+    public void Dispose() => folder.Dispose();
+
+    /// <summary>A linear of an artifact by the format's definition, element by element.</summary>
+    private static unsafe torch.Tensor Dequantize(Artifact artifact, LinearShape shape)
+    {
+        LayerFormat format = artifact.Manifest.Layers[shape.Name];
+        SafetensorsFile file = artifact.File;
+        byte* Part(string suffix) => file.Pointer(file.Tensors[shape.Name + suffix]);
+        int rowBytes = IntAffine.RowBytes(shape.Inputs, format.Bits), groups = shape.Inputs / format.GroupSize;
+        float[] weight = new float[shape.Outputs * shape.Inputs];
+        byte[] values = new byte[shape.Inputs];
+        for (int n = 0; n < shape.Outputs; n++)
+        {
+            IntAffine.UnpackRow(new ReadOnlySpan<byte>(Part(IntAffine.WeightSuffix) + (n * rowBytes), rowBytes), values, format.Bits);
+            for (int j = 0; j < shape.Inputs; j++)
+            {
+                int group = (n * groups) + (j / format.GroupSize);
+                int zero = format.Symmetric ? 1 << (format.Bits - 1) : Part(IntAffine.ZerosSuffix)[group];
+                int input = format.Ordered ? ((int*)Part(IntAffine.OrderSuffix))[j] : j;
+                weight[(n * shape.Inputs) + input] = (float)((Half*)Part(IntAffine.ScalesSuffix))[group] * (values[j] - zero);
+            }
+        }
+
+        return torch.tensor(weight).view(shape.Outputs, shape.Inputs);
+    }
+}

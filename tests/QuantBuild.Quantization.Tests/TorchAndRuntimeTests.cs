@@ -1,0 +1,88 @@
+namespace QuantBuild.Quantization.Tests;
+
+/// <summary>Two implementations of one forward pass, torch and the runtime's own kernels, say the same.</summary>
+public sealed class TorchAndRuntimeTests(QuantizedSample sample) : IClassFixture<QuantizedSample>
+{
+    private const string Prompt = "It was a dark and stormy night, and the old man sat by the fire";
+    private const double Tolerance = 1e-3;
+
+    [Fact]
+    public void Logits_of_the_float_model_agree()
+    {
+        using TemporaryFolder folder = new();
+        using LanguageModel model = LanguageModel.Load(FloatArtifact(folder));
+        AssertLogitsAgree(model, null);
+    }
+
+    [Fact]
+    public void Logits_of_the_artifact_agree_with_torch_on_its_dequantized_weights()
+    {
+        using LanguageModel model = LanguageModel.Load(sample.Request.ArtifactPath);
+        using Artifact artifact = Artifact.Open(sample.Request.ArtifactPath);
+        AssertLogitsAgree(model, artifact);
+    }
+
+    [Theory]
+    [InlineData(2, 32, true, true)]
+    [InlineData(3, 128, false, true)]
+    [InlineData(8, QuantizationSpec.PerChannel, true, false)]
+    public void Logits_agree_in_every_format(int bits, int groupSize, bool symmetric, bool actOrder)
+    {
+        using TemporaryFolder folder = new();
+        WorkerRequest request = QuantizedSample.RequestIn(
+            folder.Path, new QuantizationSpec { Bits = bits, GroupSize = groupSize, Symmetric = symmetric, ActOrder = actOrder, CalibrationSamples = 1 });
+        ModelQuantizer.Run(request, _ => { }, CancellationToken.None);
+        using LanguageModel model = LanguageModel.Load(request.ArtifactPath);
+        using Artifact artifact = Artifact.Open(request.ArtifactPath);
+        AssertLogitsAgree(model, artifact);
+    }
+
+    [Fact]
+    public void Greedy_text_of_64_tokens_is_identical()
+    {
+        using TemporaryFolder folder = new();
+        using LanguageModel floats = LanguageModel.Load(FloatArtifact(folder));
+        AssertGreedyTextAgrees(floats, null);
+        using LanguageModel quantized = LanguageModel.Load(sample.Request.ArtifactPath);
+        using Artifact artifact = Artifact.Open(sample.Request.ArtifactPath);
+        AssertGreedyTextAgrees(quantized, artifact);
+    }
+
+    private static void AssertLogitsAgree(LanguageModel model, Artifact? artifact)
+    {
+        int[] tokens = [.. model.Tokenizer.Encode(File.ReadAllText(SampleFiles.Evaluation)[..600])];
+        float[] expected = QuantizedSample.TorchLogits(tokens, artifact);
+        float[] actual = model.Logits(tokens);
+        Assert.Equal(expected.Length, actual.Length);
+        Assert.InRange(expected.Zip(actual, (e, a) => Math.Abs(e - a)).Max(), 0, Tolerance);
+    }
+
+    private static void AssertGreedyTextAgrees(LanguageModel model, Artifact? artifact)
+    {
+        List<int> tokens = [.. model.Tokenizer.Encode(Prompt)];
+        int promptLength = tokens.Count, vocabulary = model.Config.VocabularySize;
+        while (tokens.Count < promptLength + 64)
+        {
+            ReadOnlySpan<float> last = QuantizedSample.TorchLogits([.. tokens], artifact).AsSpan((tokens.Count - 1) * vocabulary);
+            int best = System.Numerics.Tensors.TensorPrimitives.IndexOfMax(last);
+            if (model.Config.EosTokenIds.Contains(best)) break;
+            tokens.Add(best);
+        }
+
+        string expected = model.Tokenizer.Decode(tokens.Skip(promptLength));
+        Assert.Equal(expected, model.Generate(Prompt, new GenerationOptions { MaxTokens = 64, Temperature = 0 }));
+    }
+
+    /// <summary>An artifact in which nothing is quantized.</summary>
+    private string FloatArtifact(TemporaryFolder folder)
+    {
+        string path = folder.File("float.safetensors");
+        ModelFolder model = ModelFolder.Open(SampleFiles.Model);
+        using ModelWeights weights = ModelWeights.Open(model);
+        ArtifactWriter.Write(
+            path,
+            sample.Manifest with { Layers = new Dictionary<string, LayerFormat>() },
+            [ArtifactWriter.TokenizerTensor(File.ReadAllBytes(model.TokenizerFile)), .. model.Config.Tensors().Select(tensor => weights.Source(tensor.Key))]);
+        return path;
+    }
+}
