@@ -61,6 +61,21 @@ public static class ClassNames
         return result.ToString();
     }
 
+    /// <summary>
+    /// The namespace of a project's models: its root namespace and <c>.Models</c>. A root namespace comes from the project file's name, which need
+    /// not be a C# name: what C# does not accept becomes an underscore, so that <c>my-app</c> gives <c>my_app.Models</c>.
+    /// </summary>
+    /// <param name="rootNamespace">The project's <c>RootNamespace</c>; may be empty.</param>
+    public static string DefaultNamespace(string rootNamespace)
+    {
+        IEnumerable<string> segments = rootNamespace.Split(['.'], StringSplitOptions.RemoveEmptyEntries).Select(segment =>
+        {
+            string name = string.Concat(segment.Select(c => c == '_' || char.IsLetterOrDigit(c) ? c : '_'));
+            return IsIdentifier(name) ? name : "_" + name;
+        });
+        return string.Join(".", segments.Append("Models"));
+    }
+
     /// <summary>Whether a text is a C# identifier that needs no escape.</summary>
     public static bool IsIdentifier(string text) =>
         text.Length > 0

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Xml;
 using System.Xml.Linq;
 
 namespace QuantBuild;
@@ -148,6 +147,7 @@ public sealed record DecoderConfig
         config.Require("attention_bias", "false");
         config.Require("mlp_bias", "false");
         config.RequireStandardRope();
+        config.RequireFloatWeights();
 
         int hiddenSize = config.Positive("hidden_size");
         int heads = config.Positive("num_attention_heads");
@@ -172,7 +172,7 @@ public sealed record DecoderConfig
             VocabularySize = config.Positive("vocab_size"),
             ContextLength = config.PositiveOr("max_position_embeddings", 2048),
             NormEpsilon = config.NumberOr("rms_norm_eps", 1e-6),
-            RopeTheta = config.NumberOr("rope_theta", 10000),
+            RopeTheta = config.RopeTheta(10000),
             TieWordEmbeddings = config.BooleanOr("tie_word_embeddings", false),
             BosTokenId = config.TokenIds("bos_token_id").Select(id => (int?)id).FirstOrDefault(),
             EosTokenIds = config.TokenIds("eos_token_id"),
@@ -195,7 +195,7 @@ public sealed record DecoderConfig
             {
                 root = Json.Parse(json);
             }
-            catch (XmlException e)
+            catch (FormatException e)
             {
                 throw new QuantBuildException(
                     DiagnosticIds.ConfigMalformed,
@@ -222,21 +222,17 @@ public sealed record DecoderConfig
 
         public int PositiveOr(string name, int standard) => root.Member(name) is { } value ? Integer(name, value) : standard;
 
-        public double NumberOr(string name, double standard)
-        {
-            if (root.Member(name) is not { } value) return standard;
-            if (double.TryParse(value.Value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && number > 0 && !double.IsInfinity(number))
-            {
-                return number;
-            }
+        public double NumberOr(string name, double standard) => root.Member(name) is { } value ? Number(name, value) : standard;
 
-            throw Malformed($"\"{name}\" is {value.Value}, expected a positive number");
-        }
+        /// <summary>The base of the rotary frequencies: newer files have it among the rotary parameters, older ones at the top.</summary>
+        public double RopeTheta(double standard) =>
+            root.Member("rope_parameters")?.Member("rope_theta") is { } value ? Number("rope_theta", value) : NumberOr("rope_theta", standard);
 
         public bool BooleanOr(string name, bool standard)
         {
             if (root.Member(name) is not { } value) return standard;
-            return bool.TryParse(value.Value, out bool result) ? result : throw Malformed($"\"{name}\" is {value.Value}, expected true or false");
+            if (value.Kind() == "boolean" && bool.TryParse(value.Value, out bool result)) return result;
+            throw Malformed($"\"{name}\" is {Shown(value)}, expected true or false");
         }
 
         /// <summary>A token id, or a list of them, or none.</summary>
@@ -245,9 +241,9 @@ public sealed record DecoderConfig
             if (root.Member(name) is not { } value) return [];
             IEnumerable<XElement> items = value.Kind() == "array" ? value.Elements() : [value];
             return [.. items.Select(item =>
-                int.TryParse(item.Value, NumberStyles.None, CultureInfo.InvariantCulture, out int id)
+                item.Kind() == "number" && int.TryParse(item.Value, NumberStyles.None, CultureInfo.InvariantCulture, out int id)
                     ? id
-                    : throw Malformed($"\"{name}\" is {item.Value}, expected a token id"))];
+                    : throw Malformed($"\"{name}\" is {Shown(item)}, expected a token id"))];
         }
 
         /// <summary>A member that, where it is present, must have the one value that is supported.</summary>
@@ -265,9 +261,18 @@ public sealed record DecoderConfig
             foreach (string name in new[] { "rope_scaling", "rope_parameters" })
             {
                 if (root.Member(name) is not { } rope) continue;
-                string? kind = rope.Kind() == "object" ? (rope.Member("rope_type") ?? rope.Member("type"))?.Value : rope.Value;
+                if (rope.Kind() != "object") throw Malformed($"\"{name}\" is a JSON {rope.Kind()}, expected an object");
+                string kind = (rope.Member("rope_type") ?? rope.Member("type"))?.Value ?? "default";
                 if (kind != "default") throw Unsupported($"\"{name}\" asks for the rotary scaling {kind}, and only none is supported");
             }
+        }
+
+        /// <summary>A checkpoint that something else has quantized already has other tensors than the architecture's.</summary>
+        public void RequireFloatWeights()
+        {
+            if (root.Member("quantization_config") is not { } quantization) return;
+            string method = quantization.Kind() == "object" ? quantization.Member("quant_method")?.Value ?? "unknown" : quantization.Value;
+            throw Unsupported($"\"quantization_config\" says that the weights are quantized already (by {method}), and only float weights can be quantized");
         }
 
         private QuantBuildException Unsupported(string what) => new(
@@ -275,9 +280,32 @@ public sealed record DecoderConfig
 
         private int Integer(string name, XElement value)
         {
-            if (int.TryParse(value.Value, NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number is > 0 and <= LargestSize) return number;
-            throw Malformed($"\"{name}\" is {value.Value}, expected a whole number from 1 to {LargestSize}");
+            if (value.Kind() == "number" && int.TryParse(value.Value, NumberStyles.None, CultureInfo.InvariantCulture, out int number)
+                && number is > 0 and <= LargestSize)
+            {
+                return number;
+            }
+
+            throw Malformed($"\"{name}\" is {Shown(value)}, expected a whole number from 1 to {LargestSize}");
         }
+
+        private double Number(string name, XElement value)
+        {
+            if (value.Kind() == "number" && double.TryParse(value.Value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number)
+                && number > 0 && !double.IsInfinity(number))
+            {
+                return number;
+            }
+
+            throw Malformed($"\"{name}\" is {Shown(value)}, expected a positive number");
+        }
+
+        private static string Shown(XElement value) => value.Kind() switch
+        {
+            "string" => "\"" + value.Value + "\"",
+            "object" or "array" => "a JSON " + value.Kind(),
+            _ => value.Value,
+        };
     }
 }
 

@@ -10,6 +10,8 @@ namespace QuantBuild;
 /// <param name="folder">Where hashes are remembered. A folder that cannot be written only costs time.</param>
 public sealed class FileHash(string folder)
 {
+    private const int HashLength = 64;
+
     // A file written this recently may be written again within the same tick of its clock: its hash is not remembered yet.
     private static readonly TimeSpan Settled = TimeSpan.FromSeconds(2);
 
@@ -19,7 +21,7 @@ public sealed class FileHash(string folder)
         try
         {
             string[] lines = File.ReadAllLines(StampPath(path));
-            return lines.Length == 2 && lines[0] == Stamp(path) ? lines[1] : null;
+            return lines.Length == 2 && lines[0] == Stamp(path) && lines[1].Length == HashLength ? lines[1] : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

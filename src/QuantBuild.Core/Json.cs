@@ -7,41 +7,19 @@ using System.Xml.Linq;
 namespace QuantBuild;
 
 /// <summary>
-/// JSON through the framework's JSON-to-XML mapping: netstandard2.0 has no other reader, and MSBuild tasks and source generators should
-/// bring no dependency of their own. An object's member is a child element with a <c>type</c> attribute.
+/// JSON as XML elements: netstandard2.0 has no JSON document, and MSBuild tasks and source generators should bring no dependency of
+/// their own. A value is an element with a <c>type</c>; as the member of an object it has a <c>name</c> too.
 /// </summary>
 internal static class Json
 {
-    private const int MaximumDepth = 64;
-
     /// <summary>Parses a document.</summary>
-    /// <exception cref="XmlException">The text is not JSON, or is nested deeper than 64.</exception>
-    public static XElement Parse(string text)
-    {
-        XmlDictionaryReaderQuotas quotas = new()
-        {
-            MaxDepth = MaximumDepth,
-            MaxArrayLength = int.MaxValue,
-            MaxBytesPerRead = int.MaxValue,
-            MaxNameTableCharCount = int.MaxValue,
-            MaxStringContentLength = int.MaxValue,
-        };
-        using XmlDictionaryReader reader = JsonReaderWriterFactory.CreateJsonReader(Encoding.UTF8.GetBytes(text), quotas);
-        try
-        {
-            return XElement.Load(reader);
-        }
-        catch (Exception e) when (e is FormatException or InvalidOperationException or ArgumentException)
-        {
-            throw new XmlException(e.Message, e);
-        }
-    }
+    /// <exception cref="FormatException">The text is not JSON (RFC 8259), or is nested deeper than 64; the message says where.</exception>
+    public static XElement Parse(string text) => new JsonParser(text).Document();
 
     /// <summary>A member of an object, or <see langword="null"/> where it is absent or JSON's <c>null</c>.</summary>
     public static XElement? Member(this XElement parent, string name)
     {
-        // A name that is no XML name arrives as <a:item item="name">.
-        XElement? member = parent.Elements().FirstOrDefault(e => (string?)e.Attribute("item") == name || e.Name.LocalName == name);
+        XElement? member = parent.Elements().FirstOrDefault(e => (string?)e.Attribute("name") == name);
         return member is null || Kind(member) == "null" ? null : member;
     }
 

@@ -80,9 +80,9 @@ public sealed class ModelCache(string root)
             {
                 throw NotWritable(e);
             }
-            catch (IOException e) when (!File.Exists(path))
+            catch (IOException e) when (!IsHeld(e))
             {
-                // Held means that the file is there; a file system that refuses to make it is another matter.
+                // A read-only file system, a full disk: waiting would not end.
                 throw NotWritable(e);
             }
             catch (IOException)
@@ -92,6 +92,9 @@ public sealed class ModelCache(string root)
             }
         }
     }
+
+    // Another process has the file open: ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION of Windows, EWOULDBLOCK of Linux (11) and of macOS (35).
+    private static bool IsHeld(IOException e) => (e.HResult & 0xFFFF) is 32 or 33 or 11 or 35;
 
     /// <summary>The error of a cache that cannot be written: QB1003 where its disk is full, else QB1004.</summary>
     public QuantBuildException NotWritable(Exception cause) => WriteFailure.IsDiskFull(cause)

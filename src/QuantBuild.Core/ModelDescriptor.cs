@@ -67,7 +67,7 @@ public sealed record ModelDescriptor
             new XAttribute("VocabularySize", VocabularySize),
             new XAttribute("ArtifactFileName", ArtifactFileName),
             new XAttribute("Fingerprint", Fingerprint));
-        return root + "\n";
+        return Xml.Write(root);
     }
 
     /// <summary>Reads a descriptor file's text; <see langword="null"/> where it is not one.</summary>
@@ -75,7 +75,7 @@ public sealed record ModelDescriptor
     {
         try
         {
-            XElement root = XElement.Parse(xml);
+            XElement root = Xml.Parse(xml);
             if (root.Name != RootName) return null;
             string Text(string name) => (string?)root.Attribute(name) ?? throw new FormatException(name);
             int Number(string name) => int.Parse(Text(name), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);

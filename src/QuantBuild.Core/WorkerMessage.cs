@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Xml;
 using System.Xml.Linq;
 
 namespace QuantBuild;
@@ -58,7 +57,8 @@ public sealed record WorkerMessage
         try
         {
             XElement root = Json.Parse(line);
-            if (!Enum.TryParse(root.Member("kind")?.Value, out WorkerMessageKind kind) || root.Member("text") is not { } text) return null;
+            if (!Enum.TryParse(root.Member("kind")?.Value, out WorkerMessageKind kind) || !Enum.IsDefined(typeof(WorkerMessageKind), kind)) return null;
+            if (root.Member("text") is not { } text) return null;
             double? Number(string name) =>
                 root.Member(name) is { } value ? double.Parse(value.Value, NumberStyles.Float, CultureInfo.InvariantCulture) : null;
             return new WorkerMessage
@@ -70,7 +70,7 @@ public sealed record WorkerMessage
                 SecondsLeft = Number("secondsLeft"),
             };
         }
-        catch (Exception e) when (e is XmlException or FormatException)
+        catch (Exception e) when (e is FormatException or OverflowException)
         {
             return null;
         }

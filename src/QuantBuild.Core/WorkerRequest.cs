@@ -43,14 +43,14 @@ public sealed record WorkerRequest
             CalibrationFile is null ? null : new XAttribute(nameof(CalibrationFile), CalibrationFile),
             EvaluationFile is null ? null : new XAttribute(nameof(EvaluationFile), EvaluationFile),
             new XElement("Spec", Spec.ToMetadata().Select(entry => new XAttribute(entry.Key, entry.Value))));
-        root.Save(path);
+        File.WriteAllText(path, Xml.Write(root));
     }
 
     /// <summary>Reads a request file.</summary>
     /// <exception cref="FormatException">The file lacks a value.</exception>
     public static WorkerRequest Load(string path)
     {
-        XElement root = XElement.Load(path);
+        XElement root = Xml.Parse(File.ReadAllText(path));
         string Text(string name) => (string?)root.Attribute(name)
             ?? throw new FormatException(string.Format(CultureInfo.InvariantCulture, "{0}: the attribute {1} is missing.", path, name));
         XElement spec = root.Element("Spec") ?? throw new FormatException(path + ": the element Spec is missing.");

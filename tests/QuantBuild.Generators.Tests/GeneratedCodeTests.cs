@@ -95,6 +95,7 @@ public class GeneratedCodeTests
             if (member is not IMethodSymbol method) continue;
             Assert.Contains("<returns>", documentation, StringComparison.Ordinal);
             Assert.Contains("T:QuantBuild.QuantBuildException", documentation, StringComparison.Ordinal);
+            Assert.Matches("QB4[0-9]{3}", documentation);
             Assert.All(method.Parameters, p => Assert.Contains($"<param name=\"{p.Name}\">", documentation, StringComparison.Ordinal));
         }
     }

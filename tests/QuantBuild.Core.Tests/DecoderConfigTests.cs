@@ -1,0 +1,208 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+
+namespace QuantBuild.Core.Tests;
+
+public class DecoderConfigTests
+{
+    private static readonly string Sample = File.ReadAllText(Path.Combine(TestFiles.SampleModel, "config.json"));
+
+    [Fact]
+    public void The_samples_configuration_is_read()
+    {
+        DecoderConfig config = Parse(Sample);
+        Assert.Equal("LlamaForCausalLM", config.Architecture);
+        Assert.Equal(256, config.HiddenSize);
+        Assert.Equal(768, config.IntermediateSize);
+        Assert.Equal(6, config.Layers);
+        Assert.Equal(8, config.Heads);
+        Assert.Equal(4, config.KvHeads);
+        Assert.Equal(32, config.HeadDim);
+        Assert.Equal(4096, config.VocabularySize);
+        Assert.Equal(512, config.ContextLength);
+        Assert.Equal(1e-5, config.NormEpsilon);
+        Assert.Equal(10000, config.RopeTheta);
+        Assert.False(config.TieWordEmbeddings);
+        Assert.Equal(4093, config.BosTokenId);
+        Assert.Equal([4094], config.EosTokenIds);
+        Assert.Equal(6_819_072, config.Parameters);
+    }
+
+    [Fact]
+    public void The_samples_tensors_are_those_of_its_weight_file()
+    {
+        using FileStream file = File.OpenRead(Path.Combine(TestFiles.SampleModel, "model.safetensors"));
+        using BinaryReader reader = new(file);
+        byte[] header = reader.ReadBytes((int)reader.ReadInt64());
+        IEnumerable<string> expected = JsonNode.Parse(header)!.AsObject().Where(t => t.Key != "__metadata__")
+            .Select(t => $"{t.Key} [{string.Join(", ", t.Value!["shape"]!.AsArray())}]");
+
+        IEnumerable<string> actual = Parse(Sample).Tensors().Select(t => $"{t.Key} [{string.Join(", ", t.Value)}]");
+
+        Assert.Equal(expected.Order(StringComparer.Ordinal), actual.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void What_may_be_left_out_has_the_architectures_default()
+    {
+        DecoderConfig config = Parse(With(
+            ("num_key_value_heads", null), ("head_dim", null), ("max_position_embeddings", null), ("rms_norm_eps", null), ("rope_theta", null),
+            ("tie_word_embeddings", null), ("bos_token_id", null), ("eos_token_id", null), ("hidden_act", null), ("attention_bias", null),
+            ("mlp_bias", null), ("rope_scaling", null)));
+        Assert.Equal(8, config.KvHeads);
+        Assert.Equal(32, config.HeadDim);
+        Assert.Equal(2048, config.ContextLength);
+        Assert.Equal(1e-6, config.NormEpsilon);
+        Assert.Equal(10000, config.RopeTheta);
+        Assert.False(config.TieWordEmbeddings);
+        Assert.Null(config.BosTokenId);
+        Assert.Empty(config.EosTokenIds);
+    }
+
+    [Fact]
+    public void A_tied_head_is_no_tensor()
+    {
+        DecoderConfig config = Parse(With(("tie_word_embeddings", "true")));
+        Assert.True(config.TieWordEmbeddings);
+        Assert.DoesNotContain(config.Tensors(), t => t.Key == DecoderConfig.HeadName);
+        Assert.Equal(6_819_072 - 4096 * 256, config.Parameters);
+    }
+
+    [Fact]
+    public void A_text_may_have_several_ends()
+    {
+        Assert.Equal([1, 2, 3], Parse(With(("eos_token_id", "[1, 2, 3]"))).EosTokenIds);
+    }
+
+    [Fact]
+    public void The_newer_form_of_the_rotary_parameters_is_read()
+    {
+        DecoderConfig config = Parse(With(("rope_theta", null), ("rope_parameters", """{"rope_type": "default", "rope_theta": 500000.0}""")));
+        Assert.Equal(500000, config.RopeTheta);
+    }
+
+    [Theory]
+    [InlineData("rope_scaling", """{"type": "default"}""")]
+    [InlineData("rope_scaling", """{"rope_type": "default"}""")]
+    [InlineData("rope_scaling", "null")]
+    [InlineData("mlp_bias", "false")]
+    public void A_variation_that_is_switched_off_is_accepted(string name, string json) => Assert.Equal(6, Parse(With((name, json))).Layers);
+
+    [Theory]
+    [InlineData("hidden_size", null)]
+    [InlineData("hidden_size", "0")]
+    [InlineData("hidden_size", "-1")]
+    [InlineData("hidden_size", "256.5")]
+    [InlineData("hidden_size", "9999999999")]
+    [InlineData("hidden_size", "\"wide\"")]
+    [InlineData("hidden_size", "[256]")]
+    [InlineData("hidden_size", "\"256\"")]
+    [InlineData("hidden_size", "true")]
+    [InlineData("rope_scaling", "\"linear\"")]
+    [InlineData("bos_token_id", "\"1\"")]
+    [InlineData("rope_theta", "[1]")]
+    [InlineData("intermediate_size", null)]
+    [InlineData("num_hidden_layers", null)]
+    [InlineData("num_attention_heads", null)]
+    [InlineData("vocab_size", null)]
+    [InlineData("num_key_value_heads", "3")]
+    [InlineData("head_dim", "31")]
+    [InlineData("head_dim", "1")]
+    [InlineData("rms_norm_eps", "0")]
+    [InlineData("rms_norm_eps", "\"small\"")]
+    [InlineData("rope_theta", "-1")]
+    [InlineData("tie_word_embeddings", "\"yes\"")]
+    [InlineData("eos_token_id", "-1")]
+    [InlineData("eos_token_id", "[1, \"end\"]")]
+    [InlineData("architectures", null)]
+    [InlineData("architectures", "[]")]
+    [InlineData("architectures", "\"LlamaForCausalLM\"")]
+    public void A_value_that_is_missing_or_of_the_wrong_kind_is_named(string name, string? json) =>
+        ErrorAssert.Throws("QB2003", () => Parse(With((name, json))), "config.json", name);
+
+    [Theory]
+    [InlineData("")]
+    [InlineData(" ")]
+    [InlineData("not JSON")]
+    [InlineData("{")]
+    [InlineData("""{"hidden_size": 1,,}""")]
+    [InlineData("""{"hidden_size": 1}{""")]
+    [InlineData("[]")]
+    [InlineData("3")]
+    [InlineData("\"text\"")]
+    [InlineData("null")]
+    [InlineData("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 631\n")]
+    public void A_file_that_is_no_JSON_object_is_malformed(string json) => ErrorAssert.Throws("QB2003", () => Parse(json), "config.json");
+
+    [Theory]
+    [InlineData("{")]
+    [InlineData("]")]
+    [InlineData(",")]
+    [InlineData(", {}")]
+    [InlineData("} garbage")]
+    [InlineData("garbage")]
+    public void A_file_with_something_behind_its_object_is_malformed(string rest) => ErrorAssert.Throws("QB2003", () => Parse(Sample + rest), "not valid JSON");
+
+    [Fact]
+    public void A_file_cut_short_anywhere_is_malformed()
+    {
+        string whole = Sample.TrimEnd();
+        for (int length = 0; length < whole.Length; length++) ErrorAssert.Throws("QB2003", () => Parse(whole[..length]), "not valid JSON");
+    }
+
+    [Fact]
+    public void A_file_nested_without_end_is_malformed() =>
+        ErrorAssert.Throws("QB2003", () => Parse(string.Concat(Enumerable.Repeat("[", 100_000))), "config.json");
+
+    [Fact]
+    public void An_architecture_that_is_not_supported_is_named_with_those_that_are() =>
+        ErrorAssert.Throws("QB2004", () => Parse(With(("architectures", "[\"GPT2LMHeadModel\"]"))), "GPT2LMHeadModel", "LlamaForCausalLM");
+
+    [Theory]
+    [InlineData("hidden_act", "\"gelu\"", "gelu")]
+    [InlineData("attention_bias", "true", "attention_bias")]
+    [InlineData("mlp_bias", "true", "mlp_bias")]
+    [InlineData("rope_scaling", """{"rope_type": "llama3", "factor": 8.0}""", "llama3")]
+    [InlineData("rope_scaling", """{"type": "linear", "factor": 2.0}""", "linear")]
+    [InlineData("rope_parameters", """{"rope_type": "yarn"}""", "yarn")]
+    [InlineData("quantization_config", """{"quant_method": "awq", "bits": 4}""", "awq")]
+    public void A_variation_that_is_not_supported_is_named(string name, string json, string part) =>
+        ErrorAssert.Throws("QB2011", () => Parse(With((name, json))), "config.json", name, part);
+
+    [Theory]
+    [InlineData(QuantizationSpec.PerChannel)]
+    [InlineData(16)]
+    [InlineData(32)]
+    [InlineData(64)]
+    [InlineData(128)]
+    [InlineData(256)]
+    public void A_group_size_that_divides_every_layer_is_accepted(int groupSize) => Parse(Sample).CheckGroupSize(groupSize);
+
+    [Theory]
+    [InlineData(48, "model.layers.0.self_attn.q_proj")]
+    [InlineData(512, "model.layers.0.self_attn.q_proj")]
+    public void A_group_size_that_does_not_divide_a_layer_names_it_and_the_sizes_that_do(int groupSize, string layer) =>
+        ErrorAssert.Throws(
+            "QB0007",
+            () => Parse(Sample).CheckGroupSize(groupSize),
+            groupSize.ToString(CultureInfo.InvariantCulture), layer, ": 16, 32, 64, 128, 256, PerChannel.");
+
+    [Fact]
+    public void A_layer_that_only_the_down_projection_misfits_is_named() =>
+        ErrorAssert.Throws("QB0007", () => Parse(With(("intermediate_size", "784"))).CheckGroupSize(128), "mlp.down_proj", "784 = 6 x 128 + 16", ": 16, PerChannel.");
+
+    private static DecoderConfig Parse(string json) => DecoderConfig.Parse(json, "models/m/config.json");
+
+    /// <summary>The sample's configuration with some members of other JSON, or without them.</summary>
+    private static string With(params (string Name, string? Json)[] members)
+    {
+        JsonObject config = JsonNode.Parse(Sample)!.AsObject();
+        foreach ((string name, string? json) in members)
+        {
+            config.Remove(name);
+            if (json is not null) config[name] = JsonNode.Parse(json);
+        }
+
+        return config.ToJsonString();
+    }
+}
