@@ -96,8 +96,12 @@ public sealed class ModelCache(string root)
     // Another process has the file open: ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION of Windows, EWOULDBLOCK of Linux (11) and of macOS (35).
     private static bool IsHeld(IOException e) => (e.HResult & 0xFFFF) is 32 or 33 or 11 or 35;
 
-    /// <summary>The error of a cache that cannot be written.</summary>
-    public QuantBuildException NotWritable(Exception cause) => new(
-        DiagnosticIds.NotWritable,
-        $"The model cache {Root} cannot be written: {cause.Message} Allow writing there, or set {RootVariable} to a folder that can be written.", cause);
+    /// <summary>The error of a cache that cannot be written: QB1003 where its disk is full, else QB1004.</summary>
+    public QuantBuildException NotWritable(Exception cause) => WriteFailure.IsDiskFull(cause)
+        ? new(
+            DiagnosticIds.DiskFull,
+            $"The model cache {Root} cannot be written: the disk is full. Make room, or set {RootVariable} to a folder on a disk that has some.", cause)
+        : new(
+            DiagnosticIds.NotWritable,
+            $"The model cache {Root} cannot be written: {cause.Message} Allow writing there, or set {RootVariable} to a folder that can be written.", cause);
 }

@@ -36,7 +36,7 @@ internal static class ArtifactLink
         }
         catch (Exception e) when (BuildLog.IsFileError(e))
         {
-            throw BuildLog.WriteFailed(model.StampPath, e);
+            throw WriteFailure.Of(model.StampPath, e);
         }
     }
 
@@ -58,7 +58,7 @@ internal static class ArtifactLink
         }
         catch (Exception e) when (BuildLog.IsFileError(e))
         {
-            throw BuildLog.WriteFailed(target, e);
+            throw WriteFailure.Of(target, e);
         }
         finally
         {

@@ -217,7 +217,7 @@ public sealed class DeclareModels : MSBuildTask
         }
         catch (Exception e) when (BuildLog.IsFileError(e))
         {
-            throw BuildLog.WriteFailed(path, e);
+            throw WriteFailure.Of(path, e);
         }
     }
 

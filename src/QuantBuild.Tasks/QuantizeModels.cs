@@ -109,7 +109,7 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
         }
         catch (Exception e) when (BuildLog.IsFileError(e))
         {
-            throw BuildLog.WriteFailed(model.RequestPath, e);
+            throw WriteFailure.Of(model.RequestPath, e);
         }
     }
 
@@ -128,6 +128,7 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
             ["exec", .. probing, WorkerAssembly, "quantize", "--request", Path.GetFullPath(model.RequestPath)],
             environment);
 
+        Log.LogMessage(MessageImportance.Normal, $"{model.ClassName}: {worker.CommandLine}");
         bool done = false;
         bool failed = false;
         string step = "starting";

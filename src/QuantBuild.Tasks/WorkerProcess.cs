@@ -33,6 +33,9 @@ internal sealed class WorkerProcess
         foreach (KeyValuePair<string, string> variable in environment) start.Environment[variable.Key] = variable.Value;
     }
 
+    /// <summary>What is run, for the log.</summary>
+    public string CommandLine => start.FileName + " " + start.Arguments;
+
     /// <summary>The last lines of the worker's standard error.</summary>
     public IReadOnlyCollection<string> Errors => errors;
 

@@ -112,6 +112,7 @@ public sealed class Artifact : IDisposable
             // The version comes first: another version's manifest need not have this one's members.
             using JsonDocument document = JsonDocument.Parse(json);
             if (!document.RootElement.TryGetProperty(nameof(ArtifactManifest.FormatVersion), out JsonElement version)
+                || version.ValueKind != JsonValueKind.Number
                 || !version.TryGetInt32(out int number)
                 || number != ArtifactManifest.CurrentFormatVersion)
             {

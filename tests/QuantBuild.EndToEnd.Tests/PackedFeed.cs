@@ -1,0 +1,61 @@
+using System.Reflection;
+
+namespace QuantBuild.EndToEnd.Tests;
+
+/// <summary>The packages, packed once, and the settings of a user who has them as the only source.</summary>
+public sealed class PackedFeed : IDisposable
+{
+    /// <summary>The version that the packages have here; the folder that they are installed to is as new as the feed.</summary>
+    public const string Version = "0.1.0-e2e";
+
+    /// <summary>Packs what the build of the tests has built.</summary>
+    public PackedFeed()
+    {
+        foreach (string project in new[] { "QuantBuild.Core", "QuantBuild.Runtime", "QuantBuild" })
+        {
+            (int exitCode, string output) = DotNet.Run(
+                DotNet.Host,
+                ["pack", Path.Combine(RepositoryRoot, "src", project), "--no-build", "-c", Metadata("Configuration"), "-o", Folder, $"-p:Version={Version}", "-v:q"],
+                RepositoryRoot);
+            if (exitCode != 0) throw new InvalidOperationException($"{project} could not be packed:{Environment.NewLine}{output}");
+        }
+    }
+
+    /// <summary>The repository.</summary>
+    public static string RepositoryRoot { get; } = Metadata("RepositoryRoot");
+
+    /// <summary>Everything of this run; deleted after it.</summary>
+    public string Root { get; } = Directory.CreateTempSubdirectory("quantbuild-e2e-").FullName;
+
+    /// <summary>The folder of the packages.</summary>
+    public string Folder => Path.Combine(Root, "feed");
+
+    /// <summary>A cache that projects share whose test is not about the cache.</summary>
+    public string SharedCache => Path.Combine(Root, "cache");
+
+    /// <summary>The user's NuGet settings.</summary>
+    /// <param name="withUsersPackages">
+    /// Whether the packages that the machine already has are there: libtorch is large, and a test need not fetch it.
+    /// </param>
+    public string NuGetConfig(bool withUsersPackages = true) => $"""
+        <configuration>
+          <config><add key="globalPackagesFolder" value="{Path.Combine(Root, "packages")}" /></config>
+          <fallbackPackageFolders><clear />{(withUsersPackages ? $"""<add key="user" value="{Metadata("NuGetPackageRoot")}" />""" : "")}</fallbackPackageFolders>
+          <packageSources><clear /><add key="feed" value="{Folder}" /></packageSources>
+        </configuration>
+        """;
+
+    /// <inheritdoc/>
+    public void Dispose() => Directory.Delete(Root, recursive: true);
+
+    private static string Metadata(string key) =>
+        typeof(PackedFeed).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == key).Value!;
+}
+
+/// <summary>One build at a time: builds are heavy, and they share the feed.</summary>
+[CollectionDefinition(Name)]
+public sealed class Builds : ICollectionFixture<PackedFeed>
+{
+    /// <summary>The collection's name.</summary>
+    public const string Name = "builds";
+}

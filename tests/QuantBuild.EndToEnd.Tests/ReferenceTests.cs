@@ -1,0 +1,38 @@
+namespace QuantBuild.EndToEnd.Tests;
+
+[Collection(Builds.Name)]
+public sealed class ReferenceTests(PackedFeed feed)
+{
+    [Fact]
+    public void A_program_gets_the_artifact_of_the_library_that_it_references()
+    {
+        UserProject library = new(feed, feed.SharedCache, "Library");
+        library.WriteModel("tiny", new TinyModel());
+        library.Declare("""<QuantizedModel Include="tiny" Method="Rtn" Bits="4" GroupSize="16" Namespace="App.Models" />""", "<OutputType>Library</OutputType>");
+        File.Delete(Path.Combine(library.Folder, "Program.cs"));
+        File.Move(Path.Combine(library.Folder, "App.csproj"), Path.Combine(library.Folder, "Library.csproj"));
+
+        string folder = Path.Combine(library.Folder, "../Program");
+        Directory.CreateDirectory(folder);
+        File.WriteAllText(Path.Combine(folder, "Program.cs"), UserProject.Generating);
+        File.WriteAllText(Path.Combine(folder, "App.csproj"), """
+            <Project Sdk="Microsoft.NET.Sdk">
+              <PropertyGroup>
+                <OutputType>Exe</OutputType>
+                <TargetFramework>net10.0</TargetFramework>
+              </PropertyGroup>
+              <ItemGroup>
+                <ProjectReference Include="../Library/Library.csproj" />
+              </ItemGroup>
+            </Project>
+            """);
+
+        BuildResult result = library.Run("build", Path.Combine(folder, "App.csproj"));
+
+        Assert.True(result.ExitCode == 0, result.Output);
+        Assert.Equal(1, result.Workers);
+        (int exitCode, string output) = library.RunProgram(Path.Combine(folder, "bin/Debug/net10.0"));
+        Assert.True(exitCode == 0, output);
+        Assert.Matches(@"^\[.+\]\s*$", output);
+    }
+}

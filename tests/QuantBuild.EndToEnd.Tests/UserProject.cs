@@ -1,0 +1,142 @@
+using System.Text.RegularExpressions;
+using Microsoft.Build.Logging.StructuredLogger;
+
+namespace QuantBuild.EndToEnd.Tests;
+
+/// <summary>A program of a user of the package, in a folder outside the repository.</summary>
+internal sealed class UserProject
+{
+    public const string Generating = """
+        using App.Models;
+        // A comment.
+        System.Console.WriteLine("[" + TinyRtn4.Generate("Once upon a time", new() { MaxTokens = 8 }) + "]");
+        """;
+
+    public const string DoingNothing = "System.Console.WriteLine();";
+
+    private readonly PackedFeed feed;
+    private readonly string cache;
+    private int builds;
+
+    public UserProject(PackedFeed feed, string? cache = null, string name = "App")
+    {
+        this.feed = feed;
+        Folder = Path.Combine(feed.Root, Guid.NewGuid().ToString("N")[..8], name);
+        Directory.CreateDirectory(Folder);
+        this.cache = cache ?? Path.Combine(Folder, "..", "cache");
+        Write("../nuget.config", feed.NuGetConfig());
+        string text = System.IO.File.ReadAllText(Path.Combine(PackedFeed.RepositoryRoot, "samples/data/calibration.txt"));
+        Write("calibration.txt", text[..20_000]);
+        Write("Program.cs", DoingNothing);
+    }
+
+    public string Folder { get; }
+
+    public string Cache => Path.GetFullPath(cache);
+
+    /// <summary>The folder of the built program.</summary>
+    public string Output => Path.Combine(Folder, "bin", "Debug", "net10.0");
+
+    /// <summary>The intermediate folder.</summary>
+    public string Intermediate => Path.Combine(Folder, "obj", "Debug", "net10.0");
+
+    public void Write(string name, string text) => System.IO.File.WriteAllText(Path.Combine(Folder, name), text);
+
+    public void WriteModel(string name, TinyModel model) => model.Write(Path.Combine(Folder, name));
+
+    /// <summary>Writes the project file.</summary>
+    public void Declare(string items, string properties = "") => Write("App.csproj", $"""
+        <Project Sdk="Microsoft.NET.Sdk">
+          <PropertyGroup>
+            <OutputType>Exe</OutputType>
+            <TargetFramework>net10.0</TargetFramework>
+            <Nullable>enable</Nullable>
+            <TreatWarningsAsErrors>true</TreatWarningsAsErrors>
+            {properties}
+          </PropertyGroup>
+          <ItemGroup>
+            <PackageReference Include="QuantBuild" Version="{PackedFeed.Version}" />
+            {items}
+          </ItemGroup>
+        </Project>
+        """);
+
+    /// <summary>Runs an SDK command on the project.</summary>
+    public BuildResult Run(string command, params string[] arguments)
+    {
+        string log = Path.Combine(Folder, $"../{++builds}.binlog");
+        (int exitCode, string output) = DotNet.Run(
+            DotNet.Host, [command, .. arguments, $"-bl:{log}", "-tl:off"], Folder, Environment());
+        return new BuildResult(exitCode, output, log);
+    }
+
+    /// <summary>Builds the project; the build must succeed.</summary>
+    public BuildResult Build(params string[] arguments)
+    {
+        BuildResult result = Run("build", arguments);
+        Assert.True(result.ExitCode == 0, result.Output);
+        return result;
+    }
+
+    /// <summary>Builds the project; the build must fail.</summary>
+    public BuildResult FailToBuild(params string[] arguments)
+    {
+        BuildResult result = Run("build", arguments);
+        Assert.True(result.ExitCode != 0, result.Output);
+        return result;
+    }
+
+    /// <summary>Runs a shell command with the project's environment.</summary>
+    public (int ExitCode, string Output) Shell(string command) => DotNet.Run("sh", ["-c", command], Folder, Environment());
+
+    /// <summary>Runs the built program.</summary>
+    public (int ExitCode, string Output) RunProgram(string? folder = null) =>
+        DotNet.Run(DotNet.Host, [Path.Combine(folder ?? Output, "App.dll")], Folder);
+
+    /// <summary>Files that no build should leave: temporary names, requests, locks that are held.</summary>
+    public IEnumerable<string> Leftovers()
+    {
+        string[] folders = [Path.Combine(Folder, "bin"), Path.Combine(Folder, "obj"), Path.Combine(Cache, "artifacts"), Path.Combine(Cache, "work")];
+        return folders.Where(Directory.Exists)
+            .SelectMany(folder => Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories))
+            .Where(file => Regex.IsMatch(Path.GetFileName(file), "request|tmp|temp|safetensors\\.(?!stamp)|json\\.[0-9a-f]{8}", RegexOptions.IgnoreCase));
+    }
+
+    private Dictionary<string, string> Environment() => new() { ["QUANTBUILD_CACHE"] = Cache };
+}
+
+/// <summary>What came of a build.</summary>
+internal sealed record BuildResult(int ExitCode, string Output, string LogPath)
+{
+    private readonly Lazy<Build> log = new(() => BinaryLog.ReadBuild(LogPath));
+
+    /// <summary>How often a worker was started.</summary>
+    public int Workers => All<Message>().Count(m => m.Text?.Contains("QuantBuild.Worker.dll\" \"quantize", StringComparison.Ordinal) == true);
+
+    /// <summary>Whether the C# compiler ran.</summary>
+    public bool Compiled => All<Microsoft.Build.Logging.StructuredLogger.Task>().Any(t => t.Name == "Csc");
+
+    /// <summary>The names of the targets that ran.</summary>
+    public IEnumerable<string> Targets => All<Target>().Where(t => t.Children.Count > 0).Select(t => t.Name);
+
+    /// <summary>The items that targets added.</summary>
+    public IEnumerable<string> Added(string itemName) =>
+        All<AddItem>().Where(a => a.Name == itemName).SelectMany(a => a.Children.OfType<Item>()).Select(i => i.Text);
+
+    /// <summary>The codes of the errors, each with its message.</summary>
+    public IReadOnlyList<(string Code, string Text)> Errors => [.. All<Error>().Select(e => (e.Code ?? "", e.Text ?? ""))];
+
+    /// <summary>The one error of a code that says something.</summary>
+    public void AssertError(string code, string says) =>
+        Assert.True(
+            Errors.Any(e => e.Code == code && e.Text.Contains(says, StringComparison.Ordinal)) && Output.Contains("error " + code, StringComparison.Ordinal),
+            $"No error {code} says \"{says}\":{System.Environment.NewLine}{Output}");
+
+    private List<T> All<T>()
+        where T : BaseNode
+    {
+        List<T> nodes = [];
+        log.Value.VisitAllChildren<T>(nodes.Add);
+        return nodes;
+    }
+}
