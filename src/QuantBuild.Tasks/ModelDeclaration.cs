@@ -42,14 +42,14 @@ internal sealed record ModelDeclaration
         QuantizationSpec spec = QuantizationSpec.FromMetadata(Metadata);
         string path = FullPath(item.ItemSpec);
         string className = Metadata(MetadataNames.ClassName) ?? ClassNames.Create(ClassNames.ModelName(path), spec);
-        if (!ClassNames.IsIdentifier(className))
+        if (!ClassNames.IsClassName(className))
         {
             throw new QuantBuildException(
                 DiagnosticIds.ClassNameInvalid,
                 $"The class name \"{className}\" of {item.ItemSpec} is not a C# identifier. Set ClassName to one, such as MyModel.");
         }
 
-        string @namespace = Metadata(MetadataNames.Namespace) ?? rootNamespace + ".Models";
+        string @namespace = Metadata(MetadataNames.Namespace) ?? ClassNames.DefaultNamespace(rootNamespace);
         if (!ClassNames.IsNamespace(@namespace))
         {
             throw new QuantBuildException(
