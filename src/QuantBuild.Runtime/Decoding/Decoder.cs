@@ -38,6 +38,9 @@ internal sealed unsafe class Decoder(DecoderConfig config, DecoderWeights weight
             if (all) Logits(state, 0, batch.Length, logits.Slice(done * vocabulary, batch.Length * vocabulary));
             else if (last) Logits(state, batch.Length - 1, 1, logits);
         }
+
+        // The kernels hold bare pointers into its activations.
+        GC.KeepAlive(state);
     }
 
     private void Embed(DecoderState state, ReadOnlySpan<int> tokens)
@@ -83,27 +86,18 @@ internal sealed unsafe class Decoder(DecoderConfig config, DecoderWeights weight
         }
     }
 
-    /// <summary>softmax(q K^T / sqrt(headDim)) V of one head over the tokens up to and with token <paramref name="t"/> of the batch.</summary>
+    /// <summary>Attention of one head over the tokens up to and with token <paramref name="t"/> of the batch.</summary>
     private void Attend(DecoderState state, int layer, int t, int head, float[] scores)
     {
         int headDim = config.HeadDim;
         int length = state.Cache.Length + t + 1;
         int kvHead = head / (config.Heads / config.KvHeads);
-        ReadOnlySpan<float> keys = state.Cache.Keys(layer, kvHead);
-        ReadOnlySpan<float> values = state.Cache.Values(layer, kvHead);
-        ReadOnlySpan<float> query = state.Queries.Span(t).Slice(head * headDim, headDim);
-        Span<float> weight = scores.AsSpan(0, length);
-        for (int j = 0; j < length; j++) weight[j] = TensorPrimitives.Dot(query, keys.Slice(j * headDim, headDim));
-
-        TensorPrimitives.Multiply(weight, 1 / MathF.Sqrt(headDim), weight);
-        TensorPrimitives.Subtract(weight, TensorPrimitives.Max<float>(weight), weight);
-        TensorPrimitives.Exp(weight, weight);
-        float inverseSum = 1 / TensorPrimitives.Sum<float>(weight);
-
-        Span<float> result = state.Attended.Span(t).Slice(head * headDim, headDim);
-        result.Clear();
-        for (int j = 0; j < length; j++) TensorPrimitives.MultiplyAdd(values.Slice(j * headDim, headDim), weight[j], result, result);
-        TensorPrimitives.Multiply(result, inverseSum, result);
+        AttentionKernel.Attend(
+            state.Queries.Span(t).Slice(head * headDim, headDim),
+            state.Cache.Keys(layer, kvHead)[..(length * headDim)],
+            state.Cache.Values(layer, kvHead)[..(length * headDim)],
+            scores.AsSpan(0, length),
+            state.Attended.Span(t).Slice(head * headDim, headDim));
     }
 
     /// <summary>down(silu(gate(x)) * up(x)), where silu(v) = v * sigmoid(v).</summary>

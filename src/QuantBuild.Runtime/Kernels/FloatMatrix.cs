@@ -61,6 +61,7 @@ internal sealed unsafe class FloatMatrix<TElement>(int outputs, int inputs, IntP
 {
     private byte* Row(int row) => (byte*)weight + ((long)row * Inputs * TElement.Size);
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void ReadRow(int row, float* weights)
     {
         byte* source = Row(row);
@@ -70,6 +71,7 @@ internal sealed unsafe class FloatMatrix<TElement>(int outputs, int inputs, IntP
         for (; k < PaddedInputs; k++) weights[k] = 0;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     protected override void MultiplyVector(int from, int to, float* x, float* y)
     {
         for (int row = from; row < to; row++)

@@ -43,6 +43,7 @@ internal sealed unsafe class IntAffineMatrix<TBlock> : WeightMatrix
     // A group covers whole blocks, or is the whole row; else it begins or ends at half a block.
     private bool GroupsAreWholeBlocks => groups == 1 || groupSize % IntAffine.BlockInputs == 0;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void ReadRow(int row, float* weights)
     {
         byte* block = weight + ((long)row * rowBytes);
@@ -99,6 +100,7 @@ internal sealed unsafe class IntAffineMatrix<TBlock> : WeightMatrix
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private float DotWholeBlocks(int row, float* x)
     {
         byte* block = weight + ((long)row * rowBytes);
@@ -123,6 +125,7 @@ internal sealed unsafe class IntAffineMatrix<TBlock> : WeightMatrix
         return Vector256.Sum(total);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private float DotHalfBlocks(int row, float* x)
     {
         byte* block = weight + ((long)row * rowBytes);

@@ -1,9 +1,11 @@
 using System.Buffers;
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace QuantBuild.Kernels;
 
 /// <summary>A weight W [outputs, inputs] in memory that it does not own, and its product with activations: <c>y = W x</c>.</summary>
+/// <remarks>Inner loops are compiled with full optimization at once: the first text of a program would otherwise be generated in code ten times slower.</remarks>
 internal abstract unsafe class WeightMatrix(int outputs, int inputs)
 {
     // Rows that are made float at a time when there are several activations: small enough to stay in the cache.
@@ -99,6 +101,7 @@ internal abstract unsafe class WeightMatrix(int outputs, int inputs)
     /// <summary>
     /// Up to 4 rows times up to 3 tokens. Each product sums in the same order whatever the others are, so that a result does not depend on its place in a tile.
     /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Step(float* w, int rows, float* x, long xStride, int tokens, float* y, long yStride)
     {
         if (rows == StepRows && tokens == StepTokens)
@@ -124,6 +127,7 @@ internal abstract unsafe class WeightMatrix(int outputs, int inputs)
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void FullStep(float* w0, float* x0, long xStride, float* y, long yStride)
     {
         int count = PaddedInputs;

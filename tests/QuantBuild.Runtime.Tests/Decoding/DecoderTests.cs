@@ -41,7 +41,7 @@ public sealed class DecoderTests : IDisposable
         Assert.InRange(expected.SelectMany(row => row).Max(Math.Abs), 1, 100);
         for (int t = 0; t < tokens.Length; t++)
         {
-            for (int i = 0; i < 4096; i++) Assert.Equal(expected[t][i], actual[(t * 4096) + i], 1e-4);
+            Assert.InRange(Enumerable.Range(0, 4096).Max(i => Math.Abs(expected[t][i] - actual[(t * 4096) + i])), 0, 1e-4);
         }
     }
 
@@ -66,7 +66,7 @@ public sealed class DecoderTests : IDisposable
             size = Math.Min(size, tokens.Length - done);
             decoder.Forward(state, tokens.AsSpan(done, size), logits, CancellationToken.None);
             done += size;
-            for (int i = 0; i < vocabulary; i++) Assert.Equal(full[((done - 1) * vocabulary) + i], logits[i], 2e-4f);
+            Assert.InRange(LargestDifference(full.AsSpan((done - 1) * vocabulary, vocabulary), logits), 0, 2e-4f);
         }
     }
 
@@ -91,6 +91,13 @@ public sealed class DecoderTests : IDisposable
         int[] tokens = [.. one.Tokenizer.Encode("It is a capital mistake to theorize before one has data.")];
         Assert.Equal(one.Logits(tokens), many.Logits(tokens));
         Assert.Equal(one.Logits(tokens.AsSpan(0, 1)), many.Logits(tokens.AsSpan(0, 1)));
+    }
+
+    private static float LargestDifference(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
+    {
+        float largest = 0;
+        for (int i = 0; i < a.Length; i++) largest = Math.Max(largest, Math.Abs(a[i] - b[i]));
+        return largest;
     }
 
     private static double Loss(float[] logits, ReadOnlySpan<int> tokens)
