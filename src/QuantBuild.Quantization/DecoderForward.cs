@@ -7,11 +7,17 @@ namespace QuantBuild.Quantization;
 /// The forward pass of a decoder in float32, in the parts between which GPTQ looks at activations. All windows of a batch have the same
 /// length and begin at position 0. B windows, T tokens, D hidden size.
 /// </summary>
+/// <remarks>
+/// No operation here, or elsewhere in this project, is given a number where a tensor would do: TorchSharp makes a <c>Scalar</c> of the number
+/// and does not keep it alive through the native call, and a garbage collection on another thread in that moment frees it under the call.
+/// <c>square</c> and <c>pow</c> do the same inside.
+/// </remarks>
 internal sealed class DecoderForward : IDisposable
 {
     private readonly DecoderConfig config;
     private readonly torch.Tensor cosine; // [context, headDim]
     private readonly torch.Tensor sine; // [context, headDim]
+    private readonly torch.Tensor epsilon; // [1]
 
     /// <summary>Prepares the rotary angles.</summary>
     /// <param name="config">The decoder.</param>
@@ -23,11 +29,12 @@ internal sealed class DecoderForward : IDisposable
         using DisposeScope scope = torch.NewDisposeScope();
         int half = config.HeadDim / 2;
         double[] frequencies = [.. Enumerable.Range(0, half).Select(i => Math.Pow(config.RopeTheta, -2.0 * i / config.HeadDim))];
-        torch.Tensor positions = torch.arange(context, torch.float64);
+        torch.Tensor positions = torch.tensor(Enumerable.Range(0, context).Select(position => (double)position).ToArray());
         torch.Tensor angles = torch.outer(positions, torch.tensor(frequencies));
         angles = torch.cat([angles, angles], 1);
         cosine = angles.cos().to(torch.float32).to(device).DetachFromDisposeScope();
         sine = angles.sin().to(torch.float32).to(device).DetachFromDisposeScope();
+        epsilon = torch.tensor(new[] { (float)config.NormEpsilon }).to(device).DetachFromDisposeScope();
     }
 
     /// <summary>The input of q, k and v: the normed residual stream, [B, T, D].</summary>
@@ -73,11 +80,12 @@ internal sealed class DecoderForward : IDisposable
     {
         cosine.Dispose();
         sine.Dispose();
+        epsilon.Dispose();
     }
 
     /// <summary>RMSNorm: <c>x / sqrt(mean(x^2) + epsilon) * weight</c>.</summary>
     private torch.Tensor Norm(torch.Tensor hidden, torch.Tensor weight) =>
-        hidden * hidden.square().mean([-1], keepdim: true).add_(config.NormEpsilon).rsqrt_() * weight;
+        hidden * (hidden * hidden).mean([-1], keepdim: true).add_(epsilon).rsqrt_() * weight;
 
     /// <summary>[B, T, heads * headDim] to [B, heads, T, headDim].</summary>
     private torch.Tensor Heads(torch.Tensor projected, int heads) =>

@@ -100,7 +100,7 @@ internal sealed class HiddenStates : IDisposable
         using DisposeScope scope = torch.NewDisposeScope();
         foreach (torch.Tensor batch in batches)
         {
-            if (batch.isfinite().all().item<bool>()) continue;
+            if (batch.AllFinite()) continue;
             throw new QuantBuildException(
                 DiagnosticIds.NonFinite,
                 $"{layer}: its outputs are not finite numbers. The model's weights overflow float32 there, or are damaged: copy the model again.");

@@ -58,19 +58,19 @@ public sealed class InverseFactor : IDisposable
 
         bool[] dead = [.. order.Select(i => diagonal[i] == 0)];
         double mean = diagonal.Average(value => value == 0 ? 1.0 : value);
-        torch.Tensor ones = torch.tensor(dead.Select(d => d ? 1f : 0f).ToArray(), device: hessian.device);
         for (double damping = spec.Damping; ; damping *= 10)
         {
             using DisposeScope attempt = torch.NewDisposeScope();
-            torch.Tensor damped = ordered + torch.diag(ones + (float)(damping * mean));
+            float[] added = [.. dead.Select(d => (float)((d ? 1 : 0) + (damping * mean)))];
+            torch.Tensor damped = ordered + torch.diag(torch.tensor(added, device: hessian.device));
             // H = R R^T with R upper is a Cholesky factorization from the last column to the first, and U = R^-1: half the work of
             // inverting H and factoring the inverse, and one rounding less.
             (torch.Tensor lower, torch.Tensor info) = torch.linalg.cholesky_ex(damped.flip(0, 1));
-            if (info.item<int>() == 0)
+            if (info.cpu().data<int>()[0] == 0)
             {
                 torch.Tensor identity = torch.eye(inputs, dtype: torch.float32, device: hessian.device);
                 torch.Tensor upper = torch.linalg.solve_triangular(lower.flip(0, 1).contiguous(), identity, upper: true);
-                if (upper.isfinite().all().item<bool>())
+                if (upper.AllFinite())
                 {
                     return new InverseFactor(upper.contiguous().DetachFromDisposeScope(), spec.ActOrder ? order : null, dead, damping);
                 }

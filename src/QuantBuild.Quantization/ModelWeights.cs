@@ -76,7 +76,7 @@ public sealed class ModelWeights : IDisposable
             result.narrow(0, row, count).copy_(part);
         }
 
-        if (!result.isfinite().all().item<bool>())
+        if (!result.AllFinite())
         {
             throw new QuantBuildException(
                 DiagnosticIds.NonFinite, $"The weight {name} holds values that are not finite numbers. The file is damaged, or its training failed: copy the model again.");

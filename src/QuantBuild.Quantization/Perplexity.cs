@@ -27,7 +27,7 @@ internal static class Perplexity
                     using DisposeScope scope = torch.NewDisposeScope();
                     torch.Tensor predicted = logits(batch.narrow(0, window, 1).narrow(1, 0, windows.Length - 1)).squeeze(0);
                     torch.Tensor actual = tokens.Current[window].narrow(0, 1, windows.Length - 1).to(batch.device);
-                    sum += torch.nn.functional.cross_entropy(predicted, actual, reduction: torch.nn.Reduction.Sum).to(torch.float64).item<double>();
+                    sum += torch.nn.functional.cross_entropy(predicted, actual, reduction: torch.nn.Reduction.Sum).cpu().data<float>()[0];
                 }
             },
             cancellationToken);

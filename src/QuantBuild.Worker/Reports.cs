@@ -53,7 +53,7 @@ internal sealed class PersonReport : IReport, IDisposable
         {
             case WorkerMessageKind.Progress:
                 string left = message.SecondsLeft is >= 1 ? string.Create(CultureInfo.InvariantCulture, $", {message.SecondsLeft:F0} s left") : "";
-                string text = string.Create(CultureInfo.InvariantCulture, $"[{message.Fraction ?? 0,4:P0}] {message.Text}{left}");
+                string text = string.Create(CultureInfo.InvariantCulture, $"[{100 * (message.Fraction ?? 0),3:F0}%] {message.Text}{left}");
                 Console.Error.Write(overwrite ? $"\r{text}\u001b[K" : text + Environment.NewLine);
                 lineOpen = overwrite;
                 break;

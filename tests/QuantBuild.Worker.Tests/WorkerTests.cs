@@ -1,0 +1,164 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+
+namespace QuantBuild.Worker.Tests;
+
+public sealed class WorkerTests : IDisposable
+{
+    private static readonly string Fingerprint = new('b', 64);
+    private readonly string folder = Path.Combine(Path.GetTempPath(), "quantbuild-" + Guid.NewGuid().ToString("N"));
+    private readonly ModelCache cache;
+
+    public WorkerTests()
+    {
+        Directory.CreateDirectory(folder);
+        cache = new ModelCache(Path.Combine(folder, "cache"));
+    }
+
+    private static string Root
+    {
+        get
+        {
+            DirectoryInfo? at = new(AppContext.BaseDirectory);
+            while (at is not null && !File.Exists(Path.Combine(at.FullName, "QuantBuild.sln"))) at = at.Parent;
+            return at!.FullName;
+        }
+    }
+
+    private static string Model => Path.Combine(Root, "samples", "models", "gutenberg-7m");
+
+    private static string Calibration => Path.Combine(Root, "samples", "data", "calibration.txt");
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    [Fact]
+    public void A_request_gives_lines_of_messages_an_artifact_and_exit_code_0()
+    {
+        using WorkerProcess worker = Start(new QuantizationSpec { CalibrationSamples = 1 });
+        IReadOnlyList<string> lines = worker.ReadToEnd();
+        Assert.Equal(0, worker.Wait());
+
+        WorkerMessage[] messages = [.. lines.Select(line => WorkerMessage.TryParse(line) ?? throw new InvalidDataException(line))];
+        Assert.Equal(6, messages.Count(m => m.Kind == WorkerMessageKind.Progress));
+        Assert.Equal(WorkerMessageKind.Done, messages[^1].Kind);
+        Assert.Contains(messages, m => m.Kind == WorkerMessageKind.Information && m.Text.StartsWith("device: cpu", StringComparison.Ordinal));
+        using Artifact artifact = Artifact.Open(cache.ArtifactPath(Fingerprint));
+        artifact.VerifyChecksums();
+        Assert.NotNull(BuildRecord.TryRead(cache.BuildRecordPath(Fingerprint)));
+    }
+
+    [Fact]
+    public void The_end_of_standard_input_cancels_within_two_seconds_with_exit_code_130_and_a_second_run_goes_on()
+    {
+        using (WorkerProcess worker = Start(new QuantizationSpec { CalibrationSamples = 16 }))
+        {
+            while (WorkerMessage.TryParse(worker.ReadLine()!)?.Kind != WorkerMessageKind.Progress)
+            {
+            }
+
+            Stopwatch clock = Stopwatch.StartNew();
+            worker.CloseInput();
+            Assert.Equal(130, worker.Wait());
+            // Two seconds, and as much again for a machine that runs other tests meanwhile.
+            Assert.InRange(clock.Elapsed.TotalSeconds, 0, 4);
+            AssertNoHalfWrittenFile();
+        }
+
+        using WorkerProcess second = Start(new QuantizationSpec { CalibrationSamples = 16 });
+        IReadOnlyList<string> lines = second.ReadToEnd();
+        Assert.Equal(0, second.Wait());
+        Assert.Contains(lines, line => line.Contains("layer 1 of 6 (made before)", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_signal_cancels_with_exit_code_130()
+    {
+        if (OperatingSystem.IsWindows()) return;
+        using WorkerProcess worker = Start(new QuantizationSpec { CalibrationSamples = 16 });
+        while (WorkerMessage.TryParse(worker.ReadLine()!)?.Kind != WorkerMessageKind.Progress)
+        {
+        }
+
+        const int terminate = 15;
+        Assert.Equal(0, Kill(worker.Id, terminate));
+        Assert.Equal(130, worker.Wait());
+        AssertNoHalfWrittenFile();
+    }
+
+    [Fact]
+    public void A_failure_is_one_error_message_and_exit_code_1()
+    {
+        using WorkerProcess worker = Start(new QuantizationSpec(), request => request with { ModelPath = Path.Combine(folder, "none") });
+        WorkerMessage message = WorkerMessage.TryParse(Assert.Single(worker.ReadToEnd()))!;
+        Assert.Equal(1, worker.Wait());
+        Assert.Equal(WorkerMessageKind.Error, message.Kind);
+        Assert.Equal(DiagnosticIds.ModelMissing, message.Code);
+    }
+
+    [Fact]
+    public void A_request_that_cannot_be_read_is_QB1005_and_exit_code_1()
+    {
+        string request = Path.Combine(folder, "request.xml");
+        File.WriteAllText(request, "<QuantizeRequest />");
+        using WorkerProcess worker = new(cache.Root, "quantize", "--request", request);
+        WorkerMessage message = WorkerMessage.TryParse(Assert.Single(worker.ReadToEnd()))!;
+        Assert.Equal(1, worker.Wait());
+        Assert.Equal(DiagnosticIds.WorkerFailed, message.Code);
+    }
+
+    [Fact]
+    public async Task A_person_gets_progress_on_standard_error_and_the_result_on_standard_output()
+    {
+        string output = Path.Combine(folder, "out.safetensors");
+        using WorkerProcess worker = new(cache.Root, "quantize", Model, "--method", "Rtn", "--bits", "8", "--device", "cpu", "-o", output);
+        // People may run it with standard input closed.
+        worker.CloseInput();
+        string result = Assert.Single(worker.ReadToEnd());
+        Assert.Equal(0, worker.Wait());
+        Assert.StartsWith("gutenberg-7m: 13.6 MB -> ", result, StringComparison.Ordinal);
+        Assert.Contains("[ 50%] layer 3 of 6", await worker.Error, StringComparison.Ordinal);
+        using Artifact artifact = Artifact.Open(output);
+        Assert.Equal(8, artifact.Manifest.Layers.Values.First().Bits);
+    }
+
+    [Fact]
+    public async Task A_person_gets_errors_with_their_id()
+    {
+        using WorkerProcess worker = new(cache.Root, "quantize", Model, "--bits", "5", "-o", Path.Combine(folder, "out.safetensors"));
+        Assert.Empty(worker.ReadToEnd());
+        Assert.Equal(1, worker.Wait());
+        Assert.StartsWith("error QB0002: ", await worker.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_worker_knows_nothing_of_MSBuild() =>
+        Assert.DoesNotContain(Directory.GetFiles(AppContext.BaseDirectory, "Microsoft.Build*.dll"), _ => true);
+
+    private WorkerProcess Start(QuantizationSpec spec, Func<WorkerRequest, WorkerRequest>? change = null)
+    {
+        WorkerRequest request = new()
+        {
+            ModelPath = Model,
+            Spec = spec,
+            CalibrationFile = Calibration,
+            Device = "cpu",
+            Fingerprint = Fingerprint,
+            ArtifactPath = cache.ArtifactPath(Fingerprint),
+            BuildRecordPath = cache.BuildRecordPath(Fingerprint),
+        };
+        string file = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{Guid.NewGuid():N}.xml"));
+        (change?.Invoke(request) ?? request).Save(file);
+        return new WorkerProcess(cache.Root, "quantize", "--request", file);
+    }
+
+    private void AssertNoHalfWrittenFile()
+    {
+        Assert.False(File.Exists(cache.ArtifactPath(Fingerprint)));
+        Assert.Empty(Directory.GetFiles(folder, "*.tmp", SearchOption.AllDirectories));
+    }
+
+    [DllImport("libc", EntryPoint = "kill")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int Kill(int process, int signal);
+}
