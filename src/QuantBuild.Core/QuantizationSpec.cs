@@ -35,7 +35,7 @@ public sealed record QuantizationSpec
     public double Damping { get; init; } = 0.01;
 
     /// <summary>The largest number of calibration windows.</summary>
-    public int CalibrationSamples { get; init; } = 64;
+    public int CalibrationSamples { get; init; } = 128;
 
     /// <summary>Tokens of a calibration window; 0 is the model's context, at most 2,048.</summary>
     public int CalibrationContext { get; init; }
