@@ -13,6 +13,9 @@ static class Repository
 
     public static string Evaluation => Path.Combine(Root, "samples", "data", "evaluation.txt");
 
+    /// <summary>The user's NuGet packages.</summary>
+    public static string Packages { get; } = Metadata("NuGetPackageRoot");
+
     public static string Worker => Path.Combine(Root, "src", "QuantBuild.Worker", "bin", Metadata("Configuration"), "net10.0", "QuantBuild.Worker.dll");
 
     private static string Metadata(string key) =>
