@@ -76,7 +76,8 @@ public sealed class Artifact : IDisposable
             {
                 throw new QuantBuildException(
                     DiagnosticIds.ChecksumMismatch,
-                    $"{File.Path}: the bytes of {entry.Name} have the SHA-256 {actual}, expected {expected}. The file is damaged: build it again, or copy it again.");
+                    $"{File.Path}: the bytes of {entry.Name} have the SHA-256 {actual}, expected {expected}. " +
+                    "The file is damaged: build it again, or copy it again.");
             }
         }
     }
@@ -116,8 +117,8 @@ public sealed class Artifact : IDisposable
                 || !version.TryGetInt32(out int number)
                 || number != ArtifactManifest.CurrentFormatVersion)
             {
-                throw Malformed(
-                    file, $"its format version is {(version.ValueKind == JsonValueKind.Undefined ? "missing" : version.GetRawText())}, expected {ArtifactManifest.CurrentFormatVersion}");
+                string actual = version.ValueKind == JsonValueKind.Undefined ? "missing" : version.GetRawText();
+                throw Malformed(file, $"its format version is {actual}, expected {ArtifactManifest.CurrentFormatVersion}");
             }
 
             return ArtifactManifest.Parse(json);

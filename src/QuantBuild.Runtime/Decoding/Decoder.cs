@@ -38,6 +38,9 @@ internal sealed unsafe class Decoder(DecoderConfig config, DecoderWeights weight
             if (all) Logits(state, 0, batch.Length, logits.Slice(done * vocabulary, batch.Length * vocabulary));
             else if (last) Logits(state, batch.Length - 1, 1, logits);
         }
+
+        // The kernels hold bare pointers into its activations.
+        GC.KeepAlive(state);
     }
 
     private void Embed(DecoderState state, ReadOnlySpan<int> tokens)

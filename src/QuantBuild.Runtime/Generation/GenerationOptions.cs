@@ -17,11 +17,14 @@ public sealed record GenerationOptions
     /// <summary>Sample among the k most probable tokens; 0 is all. Default: the model's <c>top_k</c>, else all.</summary>
     public int? TopK { get; init; }
 
-    /// <summary>Sample among the most probable tokens that together reach this probability; above 0, at most 1, which is all. Default: the model's <c>top_p</c>, else 1.</summary>
+    /// <summary>
+    /// Sample among the most probable tokens that together reach this probability; above 0, at most 1, which is all. Default: the model's <c>top_p</c>,
+    /// else 1.
+    /// </summary>
     public double? TopP { get; init; }
 
     /// <summary>
-    /// Sample among tokens at least this fraction as probable as the most probable; 0 is all, below or at 1. Default: the model's <c>min_p</c>, else 0.
+    /// Sample among tokens at least this fraction as probable as the most probable; 0 is all, at most 1. Default: the model's <c>min_p</c>, else 0.
     /// </summary>
     public double? MinP { get; init; }
 

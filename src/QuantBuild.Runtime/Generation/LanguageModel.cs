@@ -11,6 +11,9 @@ namespace QuantBuild;
 /// </summary>
 public sealed class LanguageModel : IDisposable
 {
+    // Tokens that a cache has room for at first, besides the prompt: most texts end long before the context does.
+    private const int FirstReserve = 256;
+
     private readonly Artifact artifact;
     private readonly Decoder decoder;
     private readonly GenerationDefaults defaults;
@@ -55,9 +58,10 @@ public sealed class LanguageModel : IDisposable
         string found = model.Manifest.Fingerprint;
         if (found == info.Fingerprint) return model;
         model.Dispose();
+        string expected = info.Fingerprint.Length > 0 ? info.Fingerprint : "that of a finished build";
         throw new QuantBuildException(
             DiagnosticIds.ArtifactMismatch,
-            $"{path} was not built for this {info.ClassName}: its fingerprint is {found}, expected {(info.Fingerprint.Length > 0 ? info.Fingerprint : "that of a finished build")}. " +
+            $"{path} was not built for this {info.ClassName}: its fingerprint is {found}, expected {expected}. " +
             "The declaration or the model has changed since: build the project again, and copy program and artifact together.");
     }
 
@@ -175,7 +179,7 @@ public sealed class LanguageModel : IDisposable
         {
             int[] tokens = PromptTokens(prompt);
             int limit = Math.Min(settings.MaxTokens, Config.ContextLength - tokens.Length);
-            DecoderState state = new(Config, tokens.Length + limit, tokens.Length);
+            DecoderState state = new(Config, tokens.Length + Math.Min(limit, FirstReserve), tokens.Length);
             Sampler sampler = new(settings);
             TokenDecoder text = Tokenizer.CreateDecoder();
             StopStrings stops = new(settings.StopStrings);

@@ -89,6 +89,7 @@ internal sealed record GenerationDefaults
         if (holds) return;
         throw new QuantBuildException(
             DiagnosticIds.OptionInvalid,
-            $"GenerationOptions.{name} is {Convert.ToString(actual, CultureInfo.InvariantCulture)}, expected {expected}. Set it so, or leave it out for the model's own value.");
+            $"GenerationOptions.{name} is {Convert.ToString(actual, CultureInfo.InvariantCulture)}, expected {expected}. " +
+            "Set it so, or leave it out for the model's own value.");
     }
 }

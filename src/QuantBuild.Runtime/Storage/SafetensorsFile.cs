@@ -48,7 +48,8 @@ public sealed unsafe class SafetensorsFile : IDisposable
         try
         {
             long length;
-            using (FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0))
+            // A build may replace the file while a program runs from it: Delete allows that where the system asks.
+            using (FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0))
             {
                 length = stream.Length;
                 // An empty file cannot be mapped.

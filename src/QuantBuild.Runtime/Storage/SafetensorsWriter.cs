@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 
@@ -12,6 +13,9 @@ namespace QuantBuild;
 public static class SafetensorsWriter
 {
     private const int Alignment = 64;
+
+    // EROFS.
+    private const int UnixReadOnly = 30;
 
     /// <summary>Writes a file. It appears whole, under its name, or not at all.</summary>
     /// <param name="path">The file to make; one that is there is replaced.</param>
@@ -120,8 +124,10 @@ public static class SafetensorsWriter
     private static QuantBuildException Failure(string path, long bytes, Exception cause)
     {
         long free = FreeBytes(path);
-        bool full = IsDiskFull(cause) || (free >= 0 && free < bytes);
-        string state = $"needs {bytes} bytes, and the disk has {(free < 0 ? "an unknown number of" : free.ToString(System.Globalization.CultureInfo.InvariantCulture))} free";
+        // A preallocation that fails does not say why: too little room does. A read-only disk may have none either, and says so.
+        bool full = IsDiskFull(cause) || (cause is IOException && cause.HResult != UnixReadOnly && free >= 0 && free < bytes);
+        string room = free < 0 ? "an unknown number of" : free.ToString(CultureInfo.InvariantCulture);
+        string state = $"needs {bytes} bytes, and the disk has {room} free";
         return full
             ? new QuantBuildException(
                 DiagnosticIds.DiskFull, $"{path} cannot be written: the disk is full. The file {state}. Make room, or choose another folder.", cause)

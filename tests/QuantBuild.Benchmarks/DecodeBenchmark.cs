@@ -1,0 +1,53 @@
+namespace QuantBuild.Benchmarks;
+
+/// <summary>
+/// Tokens a second of the sample model: one token at a time, and a prompt as a batch. Beside them the ceiling of one-token decoding:
+/// the bytes that a token reads over the read bandwidth measured in the same run.
+/// </summary>
+static class DecodeBenchmark
+{
+    private const int PromptTokens = 256;
+    private const int NewTokens = 192;
+    private const int Runs = 5;
+
+    public static void Run()
+    {
+        using TemporaryFolder folder = new();
+        Console.WriteLine($"The sample model, GPTQ, group size 128; {PromptTokens} prompt tokens, then {NewTokens} tokens one by one; medians of {Runs} runs:");
+        Console.WriteLine();
+        Console.WriteLine("| bits | threads | prompt, tokens/s | decode, tokens/s | bytes a token | read bandwidth | decode at that bandwidth |");
+        Console.WriteLine("|---|---|---|---|---|---|---|");
+        foreach (int bits in new[] { 8, 4, 3, 2 })
+        {
+            // Round-to-nearest has the same bytes as GPTQ, so the same speed, and is made at once.
+            string artifact = folder.File($"{bits}.safetensors");
+            WorkerRun.Quantize(new QuantizationSpec { Method = QuantizationMethod.Rtn, Bits = bits }, artifact, evaluate: false);
+            foreach (int threads in new[] { 1, Environment.ProcessorCount }.Distinct()) Measure(artifact, bits, threads);
+        }
+    }
+
+    private static void Measure(string artifact, int bits, int threads)
+    {
+        using LanguageModel model = LanguageModel.Load(artifact, new LoadOptions { Threads = threads });
+        string text = File.ReadAllText(Repository.Evaluation);
+        string prompt = model.Tokenizer.Decode(model.Tokenizer.Encode(text, addSpecialTokens: false).Take(PromptTokens));
+        GenerationOptions one = new() { Temperature = 0, MaxTokens = 1 };
+        GenerationOptions many = new() { Temperature = 0, MaxTokens = NewTokens + 1 };
+
+        double first = Figures.Median(Figures.Seconds(Runs, () => model.Generate(prompt, one)));
+        double all = Figures.Median(Figures.Seconds(Runs, () => model.Generate(prompt, many)));
+
+        double bandwidth = ReadBandwidth.Measure(threads);
+        long bytes = BytesPerToken(artifact);
+        Console.WriteLine(
+            $"| {bits} | {threads} | {PromptTokens / first:F0} | {NewTokens / (all - first):F0} | {bytes / 1e6:F2} MB " +
+            $"| {bandwidth / 1e9:F1} GB/s | {bandwidth / bytes:F0} |");
+    }
+
+    /// <summary>Every weight but the embedding, of which a token reads one row.</summary>
+    private static long BytesPerToken(string path)
+    {
+        using Artifact artifact = Artifact.Open(path);
+        return artifact.File.Tensors.Values.Where(t => t.Name is not ("tokenizer" or DecoderConfig.EmbeddingName)).Sum(t => t.ByteLength);
+    }
+}
