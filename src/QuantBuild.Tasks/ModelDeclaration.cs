@@ -44,9 +44,9 @@ internal sealed record ModelDeclaration
         string className = Metadata(MetadataNames.ClassName) ?? ClassNames.Create(ClassNames.ModelName(path), spec);
         if (!ClassNames.IsClassName(className))
         {
+            string why = ClassNames.IsIdentifier(className) ? "is the name of one of the class's own members" : "is not a C# identifier";
             throw new QuantBuildException(
-                DiagnosticIds.ClassNameInvalid,
-                $"The class name \"{className}\" of {item.ItemSpec} is not a C# identifier. Set ClassName to one, such as MyModel.");
+                DiagnosticIds.ClassNameInvalid, $"The class name \"{className}\" of {item.ItemSpec} {why}. Set ClassName to another, such as MyModel.");
         }
 
         string @namespace = Metadata(MetadataNames.Namespace) ?? ClassNames.DefaultNamespace(rootNamespace);
@@ -55,7 +55,7 @@ internal sealed record ModelDeclaration
             throw new QuantBuildException(
                 DiagnosticIds.ClassNameInvalid,
                 $"The namespace \"{@namespace}\" of {item.ItemSpec} is not a C# namespace. Set Namespace to one, such as MyProgram.Models; " +
-                "left out, it is the project's RootNamespace and .Models.");
+                "left out, it is made of the project's RootNamespace.");
         }
 
         ModelFolder folder = ModelFolder.Open(path);

@@ -14,6 +14,9 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
     // Longer without a sign of life, and one wonders whether the build hangs.
     private static readonly TimeSpan LongestSilence = TimeSpan.FromSeconds(10);
 
+    // What the worker ends with when it was told to stop: 128 + SIGINT.
+    private const int Interrupted = 130;
+
     private readonly CancellationTokenSource cancellation = new();
 
     /// <summary>What <see cref="DeclareModels"/> gave.</summary>
@@ -147,6 +150,9 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
                 string.Format(CultureInfo.InvariantCulture, "{0}: {1}, {2:F0} s so far", model.ClassName, step, watch.Elapsed.TotalSeconds)),
             LongestSilence,
             cancellation.Token);
+
+        // A Ctrl+C reaches the worker as well as the build, and may reach it first.
+        if (exitCode == Interrupted) throw new OperationCanceledException();
 
         // An error that the worker sent says it all.
         if (failed || (done && exitCode == 0 && ArtifactLink.IsCached(model, cache))) return;

@@ -21,7 +21,7 @@ internal sealed class UserProject
     public UserProject(PackedFeed feed, string? cache = null, string name = "App")
     {
         this.feed = feed;
-        Folder = Path.Combine(feed.Root, Guid.NewGuid().ToString("N")[..8], name);
+        Folder = Path.Combine(feed.Root, "a users földer " + Guid.NewGuid().ToString("N")[..8], name);
         Directory.CreateDirectory(Folder);
         this.cache = cache ?? Path.Combine(Folder, "..", "cache");
         Write("../nuget.config", feed.NuGetConfig());

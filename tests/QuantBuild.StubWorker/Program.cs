@@ -5,6 +5,7 @@
 //   crash     writes to standard error, exit code 42
 //   silent    makes an artifact after three seconds without a word
 //   obedient  waits for the end of standard input, exit code 130
+//   interrupted  ends at once with exit code 130, as at Ctrl+C
 //   deaf      waits for nothing and ends never
 
 using QuantBuild;
@@ -30,6 +31,8 @@ switch (Environment.GetEnvironmentVariable("QUANTBUILD_STUB"))
     case "obedient":
         Send(new() { Kind = WorkerMessageKind.Progress, Text = "waiting" });
         while (Console.ReadLine() is not null) ;
+        return 130;
+    case "interrupted":
         return 130;
     case "deaf":
         Send(new() { Kind = WorkerMessageKind.Progress, Text = "waiting" });

@@ -51,6 +51,7 @@ public sealed class DeclareModelsTests : IDisposable
     [InlineData("QB0003", "GroupSize", "12")]
     [InlineData("QB0007", "GroupSize", "48")]
     [InlineData("QB0005", "ClassName", "2fast")]
+    [InlineData("QB0005", "ClassName", "Generate")]
     [InlineData("QB0005", "Namespace", "A..B")]
     [InlineData("QB0006", "ActOrder", "maybe")]
     [InlineData("QB0006", "Damping", "-1")]

@@ -88,6 +88,14 @@ public sealed class QuantizeModelsTests : IDisposable
     }
 
     [Fact]
+    public void A_worker_that_was_interrupted_did_not_fail()
+    {
+        Assert.False(Run("interrupted"));
+        Assert.Empty(engine.Errors);
+        Assert.Contains(engine.Messages, m => m.Message!.Contains("cancelled", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void An_artifact_that_the_cache_has_is_linked_and_not_made_again()
     {
         Assert.True(Run("done"));
