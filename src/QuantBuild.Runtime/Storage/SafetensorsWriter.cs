@@ -125,7 +125,7 @@ public static class SafetensorsWriter
     {
         long free = FreeBytes(path);
         // A preallocation that fails does not say why: too little room does. A read-only disk may have none either, and says so.
-        bool full = IsDiskFull(cause) || (cause is IOException && cause.HResult != UnixReadOnly && free >= 0 && free < bytes);
+        bool full = WriteFailure.IsDiskFull(cause) || (cause is IOException && cause.HResult != UnixReadOnly && free >= 0 && free < bytes);
         string room = free < 0 ? "an unknown number of" : free.ToString(CultureInfo.InvariantCulture);
         string state = $"needs {bytes} bytes, and the disk has {room} free";
         return full
@@ -133,17 +133,6 @@ public static class SafetensorsWriter
                 DiagnosticIds.DiskFull, $"{path} cannot be written: the disk is full. The file {state}. Make room, or choose another folder.", cause)
             : new QuantBuildException(
                 DiagnosticIds.NotWritable, $"{path} cannot be written: {cause.Message} The file {state}. Allow writing there, or choose another folder.", cause);
-    }
-
-    private static bool IsDiskFull(Exception cause)
-    {
-        const int unixNoSpace = 28;
-        const int unixOverQuota = 122;
-        const int windowsDiskFull = unchecked((int)0x80070070);
-        const int windowsHandleDiskFull = unchecked((int)0x80070027);
-        return OperatingSystem.IsWindows()
-            ? cause.HResult is windowsDiskFull or windowsHandleDiskFull
-            : cause.HResult is unixNoSpace or unixOverQuota;
     }
 
     private static long FreeBytes(string path)
