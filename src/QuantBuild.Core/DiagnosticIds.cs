@@ -58,7 +58,7 @@ public static class DiagnosticIds
     /// <summary>The model folder has no <c>config.json</c>.</summary>
     public const string ConfigMissing = "QB2002";
 
-    /// <summary><c>config.json</c> is not JSON, or lacks a value, or has one of the wrong kind.</summary>
+    /// <summary><c>config.json</c> or <c>generation_config.json</c> is not JSON, or lacks a value, or has one of the wrong kind.</summary>
     public const string ConfigMalformed = "QB2003";
 
     /// <summary>The model's architecture is not supported.</summary>

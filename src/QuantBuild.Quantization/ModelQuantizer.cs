@@ -53,6 +53,11 @@ public sealed class ModelQuantizer
         // Everything that can be wrong with the inputs is found before any work begins.
         byte[] tokenizerJson = File.ReadAllBytes(model.TokenizerFile);
         TextTokenizer tokenizer = TextTokenizer.Load(tokenizerJson, model.TokenizerFile);
+        if (model.GenerationConfigFile is { } generation)
+        {
+            GenerationDefaults.Parse(File.ReadAllText(generation), generation, DiagnosticIds.ConfigMalformed);
+        }
+
         using ModelWeights weights = ModelWeights.Open(model);
         TokenWindows? calibration = spec.NeedsCalibration
             ? TokenWindows.ReadCalibration(request.CalibrationFile, spec, config, tokenizer)

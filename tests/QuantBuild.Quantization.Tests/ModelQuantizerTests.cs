@@ -158,6 +158,17 @@ public sealed class ModelQuantizerTests(QuantizedSample sample) : IClassFixture<
     public void A_window_longer_than_the_models_context_is_QB0006() =>
         Assert.Equal(DiagnosticIds.MetadataInvalid, ErrorOf(request => request with { Spec = Quick with { CalibrationContext = 1024 } }).Id);
 
+    [Fact]
+    public void Generation_defaults_that_a_program_could_not_read_are_QB2003_before_any_work()
+    {
+        using TemporaryFolder folder = new();
+        foreach (string file in Directory.GetFiles(SampleFiles.Model)) File.Copy(file, folder.File(Path.GetFileName(file)));
+        File.WriteAllText(folder.File("generation_config.json"), """{ "do_sample": true, "temperature": "hot" }""");
+        QuantBuildException error = ErrorOf(request => request with { ModelPath = folder.Path });
+        Assert.Equal(DiagnosticIds.ConfigMalformed, error.Id);
+        Assert.Contains("generation_config.json", error.Message, StringComparison.Ordinal);
+    }
+
     private static QuantBuildException ErrorOf(Func<WorkerRequest, WorkerRequest> change)
     {
         using TemporaryFolder folder = new();

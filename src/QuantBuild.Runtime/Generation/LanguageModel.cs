@@ -29,7 +29,7 @@ public sealed class LanguageModel : IDisposable
         this.artifact = artifact;
         string source = artifact.File.Path;
         Tokenizer = TextTokenizer.Load(artifact.TokenizerJson, source + ", tokenizer.json");
-        defaults = GenerationDefaults.Parse(Manifest.GenerationConfigJson, source);
+        defaults = GenerationDefaults.Parse(Manifest.GenerationConfigJson, source, DiagnosticIds.ArtifactMalformed);
         endTokens = [.. Config.EosTokenIds, .. defaults.EosTokenIds];
         decoder = new Decoder(Config, new DecoderWeights(artifact), new Workers(threads));
     }
@@ -42,6 +42,14 @@ public sealed class LanguageModel : IDisposable
 
     /// <summary>The model's tokenizer.</summary>
     public TextTokenizer Tokenizer { get; }
+
+    internal bool IsDisposed
+    {
+        get
+        {
+            lock (lifetime) return disposed;
+        }
+    }
 
     /// <summary>Loads the model of a generated class.</summary>
     /// <param name="info">What the class knows of its model.</param>

@@ -190,6 +190,10 @@ public sealed class LanguageModelTests : IClassFixture<LanguageModelTests.Quanti
         {
             LanguageModel[] models = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => shared.GetAsync(default)));
             Assert.All(models, model => Assert.Same(shared.Value, model));
+            models[0].Dispose();
+            Assert.NotSame(models[0], shared.Value);
+            Assert.NotEmpty(shared.Value.Generate("Once", new() { MaxTokens = 2 }));
+            Assert.Same(shared.Value, await shared.GetAsync(default));
             shared.Value.Dispose();
         }
         finally
