@@ -49,7 +49,7 @@ static void PrintBuild(QuantizedModelInfo info, ArtifactManifest manifest)
     }
 
     // How the artifact was made is not part of it: the record is beside it where it was built.
-    if (BuildRecord.TryRead(Path.ChangeExtension(artifact, ".build.json")) is { } record)
+    if (BuildRecord.TryRead(BuildRecord.PathOf(artifact)) is { } record)
     {
         Print("quantized", $"in {record.Seconds:F1} s on {record.Device}, {record.PeakMemoryBytes / 1e6:F0} MB at the peak");
     }

@@ -158,6 +158,11 @@ public sealed record DecoderConfig
         }
 
         int headDim = config.PositiveOr("head_dim", hiddenSize / heads);
+        if ((long)heads * headDim > Reader.LargestSize)
+        {
+            throw config.Malformed($"num_attention_heads ({heads}) times head_dim ({headDim}) is more than {Reader.LargestSize}");
+        }
+
         if (headDim < 2 || headDim % 2 != 0) throw config.Malformed($"head_dim ({headDim}) is not even, and rotary embedding turns pairs");
 
         return new DecoderConfig
@@ -165,7 +170,7 @@ public sealed record DecoderConfig
             Architecture = architecture,
             HiddenSize = hiddenSize,
             IntermediateSize = config.Positive("intermediate_size"),
-            Layers = config.Positive("num_hidden_layers"),
+            Layers = config.Positive("num_hidden_layers", Reader.MostLayers),
             Heads = heads,
             KvHeads = kvHeads,
             HeadDim = headDim,
@@ -182,8 +187,9 @@ public sealed record DecoderConfig
     /// <summary>Typed access to the members of <c>config.json</c>, with errors that name the file, the member, and what was expected.</summary>
     private sealed class Reader
     {
-        // A size beyond this is a damaged file, and would overflow the products of shapes.
-        private const int LargestSize = 1 << 28;
+        // A number beyond these is a damaged file. Within them the weights of all layers together can be counted in 64 bits.
+        public const int LargestSize = 1 << 24;
+        public const int MostLayers = 1 << 12;
 
         private readonly XElement root;
         private readonly string source;
@@ -218,9 +224,10 @@ public sealed record DecoderConfig
             return first.Value;
         }
 
-        public int Positive(string name) => root.Member(name) is { } value ? Integer(name, value) : throw Malformed($"\"{name}\" is missing, expected a positive whole number");
+        public int Positive(string name, int most = LargestSize) =>
+            root.Member(name) is { } value ? Integer(name, value, most) : throw Malformed($"\"{name}\" is missing, expected a positive whole number");
 
-        public int PositiveOr(string name, int standard) => root.Member(name) is { } value ? Integer(name, value) : standard;
+        public int PositiveOr(string name, int standard) => root.Member(name) is { } value ? Integer(name, value, LargestSize) : standard;
 
         public double NumberOr(string name, double standard) => root.Member(name) is { } value ? Number(name, value) : standard;
 
@@ -278,15 +285,15 @@ public sealed record DecoderConfig
         private QuantBuildException Unsupported(string what) => new(
             DiagnosticIds.ConfigUnsupported, $"{source}: {what}. Choose a model without it.");
 
-        private int Integer(string name, XElement value)
+        private int Integer(string name, XElement value, int most)
         {
             if (value.Kind() == "number" && int.TryParse(value.Value, NumberStyles.None, CultureInfo.InvariantCulture, out int number)
-                && number is > 0 and <= LargestSize)
+                && number > 0 && number <= most)
             {
                 return number;
             }
 
-            throw Malformed($"\"{name}\" is {Shown(value)}, expected a whole number from 1 to {LargestSize}");
+            throw Malformed($"\"{name}\" is {Shown(value)}, expected a whole number from 1 to {most}");
         }
 
         private double Number(string name, XElement value)

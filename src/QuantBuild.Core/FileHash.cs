@@ -12,6 +12,10 @@ public sealed class FileHash(string folder)
 {
     private const int HashLength = 64;
 
+    // Gives the file that a link leads to. netstandard2.0 lacks it, .NET Framework too.
+    private static readonly Func<string, bool, FileSystemInfo?>? ResolveLinkTarget = (Func<string, bool, FileSystemInfo?>?)typeof(File)
+        .GetMethod("ResolveLinkTarget", [typeof(string), typeof(bool)])?.CreateDelegate(typeof(Func<string, bool, FileSystemInfo?>));
+
     // A file written this recently may be written again within the same tick of its clock: its hash is not remembered yet.
     private static readonly TimeSpan Settled = TimeSpan.FromSeconds(2);
 
@@ -21,7 +25,7 @@ public sealed class FileHash(string folder)
         try
         {
             string[] lines = File.ReadAllLines(StampPath(path));
-            return lines.Length == 2 && lines[0] == Stamp(path) && lines[1].Length == HashLength ? lines[1] : null;
+            return lines.Length == 2 && lines[0] == Stamp(Target(path)) && lines[1].Length == HashLength ? lines[1] : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -33,8 +37,9 @@ public sealed class FileHash(string folder)
     public string Compute(string path)
     {
         if (Recall(path) is { } known) return known;
-        string stamp = Stamp(path);
-        bool settled = DateTime.UtcNow - File.GetLastWriteTimeUtc(path) > Settled;
+        FileInfo? before = Target(path);
+        string? stamp = Stamp(before);
+        bool settled = before is not null && DateTime.UtcNow - before.LastWriteTimeUtc > Settled;
         string hash;
         using (FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20))
         using (SHA256 sha = SHA256.Create())
@@ -42,7 +47,7 @@ public sealed class FileHash(string folder)
             hash = Hex(sha.ComputeHash(stream));
         }
 
-        if (settled && stamp == Stamp(path)) Remember(path, stamp, hash);
+        if (stamp is not null && settled && stamp == Stamp(Target(path))) Remember(path, stamp, hash);
         return hash;
     }
 
@@ -55,11 +60,16 @@ public sealed class FileHash(string folder)
 
     private static string Hex(byte[] bytes) => string.Concat(bytes.Select(b => b.ToString("x2", CultureInfo.InvariantCulture)));
 
-    private static string Stamp(string path)
+    // Length and time of a link are the link's own, whatever becomes of the file: null where that cannot be found, and nothing is to be remembered.
+    private static FileInfo? Target(string path)
     {
         FileInfo file = new(path);
-        return string.Format(CultureInfo.InvariantCulture, "{0} {1}", file.Length, file.LastWriteTimeUtc.Ticks);
+        if (!file.Exists || (file.Attributes & FileAttributes.ReparsePoint) == 0) return file;
+        return ResolveLinkTarget is null ? null : (FileInfo?)ResolveLinkTarget(path, true) ?? file;
     }
+
+    private static string? Stamp(FileInfo? file) =>
+        file is null ? null : string.Format(CultureInfo.InvariantCulture, "{0} {1}", file.Length, file.LastWriteTimeUtc.Ticks);
 
     private string StampPath(string path) => Path.Combine(folder, OfText(Path.GetFullPath(path)));
 

@@ -7,11 +7,6 @@ namespace QuantBuild.Quantization;
 /// The forward pass of a decoder in float32, in the parts between which GPTQ looks at activations. All windows of a batch have the same
 /// length and begin at position 0. B windows, T tokens, D hidden size.
 /// </summary>
-/// <remarks>
-/// No operation here, or elsewhere in this project, is given a number where a tensor would do: TorchSharp makes a <c>Scalar</c> of the number
-/// and does not keep it alive through the native call, and a garbage collection on another thread in that moment frees it under the call.
-/// <c>square</c> and <c>pow</c> do the same inside.
-/// </remarks>
 internal sealed class DecoderForward : IDisposable
 {
     private readonly DecoderConfig config;
@@ -52,7 +47,7 @@ internal sealed class DecoderForward : IDisposable
 
     /// <summary>The residual stream after attention, [B, T, D].</summary>
     public static torch.Tensor AfterAttention(torch.Tensor hidden, torch.Tensor context, LayerWeights layer) =>
-        hidden + linear(context, layer[LinearRole.Output]);
+        hidden.Plus(linear(context, layer[LinearRole.Output]));
 
     /// <summary>The input of gate and up: the normed residual stream, [B, T, D].</summary>
     public torch.Tensor MlpInput(torch.Tensor hidden, LayerWeights layer) => Norm(hidden, layer.MlpNorm);
@@ -63,7 +58,7 @@ internal sealed class DecoderForward : IDisposable
 
     /// <summary>The residual stream after the MLP, [B, T, D].</summary>
     public static torch.Tensor AfterMlp(torch.Tensor hidden, torch.Tensor gated, LayerWeights layer) =>
-        hidden + linear(gated, layer[LinearRole.Down]);
+        hidden.Plus(linear(gated, layer[LinearRole.Down]));
 
     /// <summary>The whole layer, [B, T, D] to [B, T, D].</summary>
     public torch.Tensor Layer(torch.Tensor hidden, LayerWeights layer)
@@ -85,7 +80,7 @@ internal sealed class DecoderForward : IDisposable
 
     /// <summary>RMSNorm: <c>x / sqrt(mean(x^2) + epsilon) * weight</c>.</summary>
     private torch.Tensor Norm(torch.Tensor hidden, torch.Tensor weight) =>
-        hidden * (hidden * hidden).mean([-1], keepdim: true).add_(epsilon).rsqrt_() * weight;
+        hidden * (hidden * hidden).mean([-1], keepdim: true).PlusInPlace(epsilon).rsqrt_() * weight;
 
     /// <summary>[B, T, heads * headDim] to [B, heads, T, headDim].</summary>
     private torch.Tensor Heads(torch.Tensor projected, int heads) =>
@@ -101,6 +96,6 @@ internal sealed class DecoderForward : IDisposable
         long tokens = heads.shape[2];
         int half = config.HeadDim / 2;
         torch.Tensor turned = torch.cat([heads.narrow(3, half, half).neg(), heads.narrow(3, 0, half)], 3);
-        return (heads * cosine.narrow(0, 0, tokens)) + (turned * sine.narrow(0, 0, tokens));
+        return (heads * cosine.narrow(0, 0, tokens)).Plus(turned * sine.narrow(0, 0, tokens));
     }
 }

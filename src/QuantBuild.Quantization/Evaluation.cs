@@ -71,7 +71,7 @@ internal static class Evaluation
             quantized,
             (one, other) =>
             {
-                torch.Tensor error = other - one;
+                torch.Tensor error = other.Minus(one);
                 difference += (error * error).sum(-1, false, torch.float64).Total();
                 norm += (one * one).sum(-1, false, torch.float64).Total();
             },

@@ -40,8 +40,7 @@ public static class Gptq
             if (factor.Dead[column]) columns[column].zero_();
         }
 
-        torch.Tensor upper = factor.Upper.cpu().contiguous();
-        Block block = new(result, new AffineGrid(spec.Bits, spec.Symmetric), upper);
+        Block block = new(result, new AffineGrid(spec.Bits, spec.Symmetric));
         for (int start = 0; start < inputs;)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -50,10 +49,12 @@ public static class Gptq
             bool wideGroup = groupSize > BlockSize && start % groupSize == 0;
             torch.Tensor rows = columns.narrow(0, start, wideGroup ? groupSize : end - start).cpu();
             torch.Tensor errors = torch.empty(end - start, outputs, torch.float32);
-            block.Quantize(rows, errors, start, end);
+            // The block's rows of U, [end - start, K]: the whole of it can be larger than the 2 GiB of host memory that one span can name.
+            torch.Tensor upper = factor.Upper.narrow(0, start, end - start);
+            block.Quantize(rows, errors, upper.cpu(), start, end);
             if (end < inputs)
             {
-                torch.Tensor influence = factor.Upper.narrow(0, start, end - start).narrow(1, end, inputs - end).t();
+                torch.Tensor influence = upper.narrow(1, end, inputs - end).t();
                 columns.narrow(0, end, inputs - end).addmm_(influence, errors.to(weight.device), beta: 1, alpha: -1);
             }
 
@@ -71,7 +72,7 @@ public static class Gptq
         groupSize <= BlockSize ? BlockSize / groupSize * groupSize : Math.Min(BlockSize, groupSize - (start % groupSize));
 
     /// <summary>The loop over the columns of a block, on the host.</summary>
-    private sealed unsafe class Block(QuantizedLinear result, AffineGrid grid, torch.Tensor upper)
+    private sealed unsafe class Block(QuantizedLinear result, AffineGrid grid)
     {
         private const int Lanes = AffineGrid.Lanes;
 
@@ -82,9 +83,10 @@ public static class Gptq
         /// <summary>Quantizes columns.</summary>
         /// <param name="rows">The columns from <paramref name="start"/> as rows, [at least end - start, N]; a group larger than a block is here whole.</param>
         /// <param name="errors">Receives each column's error over its diagonal, [end - start, N].</param>
+        /// <param name="upper">The columns' rows of U, [end - start, K].</param>
         /// <param name="start">The first column.</param>
         /// <param name="end">One after the last column.</param>
-        public void Quantize(torch.Tensor rows, torch.Tensor errors, int start, int end)
+        public void Quantize(torch.Tensor rows, torch.Tensor errors, torch.Tensor upper, int start, int end)
         {
             int available = (int)rows.shape[0];
             fixed (byte* rowBytes = rows.bytes, errorBytes = errors.bytes, upperBytes = upper.bytes)
@@ -118,7 +120,7 @@ public static class Gptq
                 grid.Round(current, scale, zero, values, dequantized);
                 result.SetColumn(firstRow, column, values);
 
-                float* row = u + ((long)column * result.Inputs);
+                float* row = u + ((long)j * result.Inputs);
                 for (int lane = 0; lane < Lanes; lane++) error[lane] = (current[lane] - dequantized[lane]) / row[column];
                 error[..lanes].CopyTo(new Span<float>(e + ((long)j * result.Outputs) + firstRow, lanes));
                 Spread(error, row + column + 1, tile.AsSpan((j + 1) * Lanes, (end - column - 1) * Lanes));

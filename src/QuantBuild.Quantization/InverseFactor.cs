@@ -62,7 +62,7 @@ public sealed class InverseFactor : IDisposable
         {
             using DisposeScope attempt = torch.NewDisposeScope();
             float[] added = [.. dead.Select(d => (float)((d ? 1 : 0) + (damping * mean)))];
-            torch.Tensor damped = ordered + torch.diag(torch.tensor(added, device: hessian.device));
+            torch.Tensor damped = ordered.Plus(torch.diag(torch.tensor(added, device: hessian.device)));
             // H = R R^T with R upper is a Cholesky factorization from the last column to the first, and U = R^-1: half the work of
             // inverting H and factoring the inverse, and one rounding less.
             (torch.Tensor lower, torch.Tensor info) = torch.linalg.cholesky_ex(damped.flip(0, 1));

@@ -195,8 +195,7 @@ public sealed class ModelQuantizer
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new QuantBuildException(
-                DiagnosticIds.NotWritable, $"{request.ArtifactPath} cannot be written: {e.Message} Allow writing there, or choose another folder.", e);
+            throw WriteFailure.Of(request.ArtifactPath, e);
         }
         finally
         {
@@ -217,7 +216,7 @@ public sealed class ModelQuantizer
             ConfigJson = model.ConfigJson,
             GenerationConfigJson = model.GenerationConfigFile is { } generation ? File.ReadAllText(generation) : null,
             TokenizerConfigJson = model.TokenizerConfigFile is { } tokenizer ? File.ReadAllText(tokenizer) : null,
-            ModelFiles = [.. model.Files.Select(file => new SourceFile(Path.GetFileName(file), new FileInfo(file).Length, hash.Compute(file)))],
+            ModelFiles = [.. model.Files.Select(file => new SourceFile(Path.GetFileName(file), Size(file), hash.Compute(file)))],
             CalibrationSha256 = request.CalibrationFile is { } calibration && (spec.NeedsCalibration || request.EvaluationFile is null)
                 ? hash.Compute(calibration)
                 : null,
@@ -231,6 +230,13 @@ public sealed class ModelQuantizer
                 spec.Symmetric,
                 Ordered: spec.Method == QuantizationMethod.Gptq && spec.ActOrder)),
         };
+    }
+
+    // Of the file that is read: a model's files are often links, and a link has a size of its own.
+    private static long Size(string file)
+    {
+        using FileStream stream = File.OpenRead(file);
+        return stream.Length;
     }
 
     private static string LayerName(int layer) => DecoderConfig.LayerPrefix(layer).TrimEnd('.');

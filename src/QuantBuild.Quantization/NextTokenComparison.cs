@@ -38,7 +38,7 @@ internal sealed class NextTokenComparison
         torch.Tensor p = LogProbabilities(floatLogits), q = LogProbabilities(logits);
         floatLoss += Loss(p, actual);
         loss += Loss(q, actual);
-        divergence += (p.exp() * (p - q)).sum(-1).Total();
+        divergence += (p.exp() * p.Minus(q)).sum(-1).Total();
         agreed += p.argmax(-1).eq(q.argmax(-1)).sum().cpu().data<long>()[0];
         Tokens += actual.shape[0];
     }

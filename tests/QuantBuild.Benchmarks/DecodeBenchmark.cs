@@ -13,7 +13,7 @@ static class DecodeBenchmark
     public static void Run()
     {
         using TemporaryFolder folder = new();
-        Console.WriteLine($"The sample model, GPTQ, group size 128; {PromptTokens} prompt tokens, then {NewTokens} tokens one by one; medians of {Runs} runs:");
+        Console.WriteLine($"The sample model, group size 128; {PromptTokens} prompt tokens, then {NewTokens} tokens one by one; medians of {Runs} runs:");
         Console.WriteLine();
         Console.WriteLine("| bits | threads | prompt, tokens/s | decode, tokens/s | bytes a token | read bandwidth | decode at that bandwidth |");
         Console.WriteLine("|---|---|---|---|---|---|---|");

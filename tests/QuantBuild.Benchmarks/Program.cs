@@ -1,6 +1,6 @@
 // Makes the tables of docs/quality.md and docs/performance.md.
 //
-//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | quantize | decode | build
+//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | quantize | decode | build
 
 using QuantBuild.Benchmarks;
 
@@ -8,6 +8,9 @@ switch (args is [string verb, ..] ? verb : "")
 {
     case "quality":
         QualityTable.Run();
+        return 0;
+    case "options":
+        QualityTable.RunOptions();
         return 0;
     case "quantize":
         QuantizeBenchmark.Run();
@@ -19,6 +22,6 @@ switch (args is [string verb, ..] ? verb : "")
         BuildOverheadBenchmark.Run();
         return 0;
     default:
-        Console.Error.WriteLine("Which benchmark? One of: quality, quantize, decode, build.");
+        Console.Error.WriteLine("Which benchmark? One of: quality, options, quantize, decode, build.");
         return 1;
 }

@@ -30,11 +30,38 @@ static class QualityTable
                     }
 
                     Row(method.ToString().ToUpperInvariant(), $"{bits}", $"{groupSize}", BitsPerWeight(artifact), new FileInfo(artifact).Length,
-                        quality.Perplexity, $"+{100 * (quality.Perplexity / quality.FloatPerplexity - 1):F2}%");
+                        quality.Perplexity, Over(quality));
                 }
             }
         }
     }
+
+    /// <summary>What each of GPTQ's options brings, at the width where it shows: each alone against the defaults.</summary>
+    public static void RunOptions()
+    {
+        QuantizationSpec standard = new() { Bits = 3 };
+        (string Name, QuantizationSpec Spec)[] variants =
+        [
+            ("defaults", standard),
+            ("Symmetric=true", standard with { Symmetric = true }),
+            ("ActOrder=false", standard with { ActOrder = false }),
+            ("TrueSequential=false", standard with { TrueSequential = false }),
+            ("Damping=0.1", standard with { Damping = 0.1 }),
+            ("CalibrationSamples=64", standard with { CalibrationSamples = 64 }),
+            ("CalibrationSamples=16", standard with { CalibrationSamples = 16 }),
+        ];
+        using TemporaryFolder folder = new();
+        Console.WriteLine("| GPTQ, 3 bits, group size 128 | bits per weight | perplexity | over float |");
+        Console.WriteLine("|---|---|---|---|");
+        foreach ((string name, QuantizationSpec spec) in variants)
+        {
+            string artifact = folder.File(name + ".safetensors");
+            QualityFigures quality = WorkerRun.Quantize(spec, artifact, evaluate: true).Manifest.Quality!;
+            Console.WriteLine($"| {name} | {BitsPerWeight(artifact)} | {quality.Perplexity:F2} | {Over(quality)} |");
+        }
+    }
+
+    private static string Over(QualityFigures quality) => $"+{100 * (quality.Perplexity / quality.FloatPerplexity - 1):F2}%";
 
     /// <summary>8 · bytes of the packed linears / their weights.</summary>
     private static string BitsPerWeight(string path)

@@ -44,6 +44,27 @@ public sealed class FileHashTests : IDisposable
     }
 
     [Fact]
+    public void A_link_is_as_old_as_the_file_that_it_leads_to()
+    {
+        string link = folder.Path + "/link";
+        try
+        {
+            File.CreateSymbolicLink(link, file);
+        }
+        catch (IOException) when (OperatingSystem.IsWindows())
+        {
+            // A right that not every user has there.
+            return;
+        }
+
+        Assert.Equal(Abc, hash.Compute(link));
+        Assert.Equal(Abc, hash.Recall(link));
+        File.WriteAllText(file, "other");
+        Age(file, minutes: 3);
+        Assert.Equal(FileHash.OfText("other"), hash.Compute(link));
+    }
+
+    [Fact]
     public void A_file_of_another_time_or_length_is_hashed_again()
     {
         hash.Compute(file);

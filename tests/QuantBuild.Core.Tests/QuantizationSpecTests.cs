@@ -19,7 +19,7 @@ public class QuantizationSpecTests
                 ActOrder = true,
                 TrueSequential = true,
                 Damping = 0.01,
-                CalibrationSamples = 64,
+                CalibrationSamples = 128,
                 CalibrationContext = 0,
                 EvaluationContext = 0,
             },

@@ -92,8 +92,8 @@ public sealed class GptqTests
         double Error(QuantizedLinear linear)
         {
             using DisposeScope scope = torch.NewDisposeScope();
-            torch.Tensor difference = linear.Dequantize(torch.CPU) - tensor;
-            return difference.mm(matrix).mul(difference).sum().item<float>();
+            torch.Tensor difference = linear.Dequantize(torch.CPU).Plus(tensor.neg());
+            return difference.mm(matrix).mul(difference).sum().data<float>()[0];
         }
 
         Assert.True(Error(Gptq.Quantize(tensor, factor, spec)) < 0.6 * Error(Rtn.Quantize(tensor, spec)));

@@ -48,7 +48,7 @@ public sealed class RtnTests
                 double[] group = [.. Enumerable.Range(start, groupSize).Select(k => weight[row, k])];
                 double low = Math.Min(0, group.Min()), high = Math.Max(0, group.Max());
                 double range = symmetric ? 2 * Math.Max(-low, high) : high - low;
-                double bound = range / ((1 << bits) - 1) * (symmetric ? 1.0 : 0.5) * 1.001;
+                double bound = 0.5 * range / ((1 << bits) - 1) * 1.001;
                 double meanSquare = Enumerable.Range(start, groupSize).Average(k => Math.Pow(weight[row, k] - actual[(row * 96) + k], 2));
                 Assert.InRange(Math.Sqrt(meanSquare), 0, bound);
             }

@@ -49,7 +49,7 @@ public sealed record BuildRecord
     }
 
     /// <summary>Writes the record; it appears whole or not at all.</summary>
-    /// <exception cref="QuantBuildException">QB1004: it cannot be written.</exception>
+    /// <exception cref="QuantBuildException">QB1003: the disk is full. QB1004: it cannot be written.</exception>
     public void Write(string path)
     {
         string target = Path.GetFullPath(path);
@@ -71,8 +71,7 @@ public sealed record BuildRecord
                 // The error that led here is the one to report.
             }
 
-            throw new QuantBuildException(
-                DiagnosticIds.NotWritable, $"{target} cannot be written: {e.Message} Allow writing there, or choose another folder.", e);
+            throw WriteFailure.Of(target, e);
         }
     }
 }

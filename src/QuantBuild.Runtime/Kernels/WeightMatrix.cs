@@ -11,7 +11,7 @@ internal abstract unsafe class WeightMatrix(int outputs, int inputs)
     // Rows that are made float at a time when there are several activations: small enough to stay in the cache.
     private const int TileRows = 16;
 
-    // Weights rows and activations of one step of the inner product: 12 accumulators fit the 16 vector registers of AVX2.
+    // Weight rows and activations of one step of the inner product: 12 accumulators fit the 16 vector registers of AVX2.
     private const int StepRows = 4;
     private const int StepTokens = 3;
 

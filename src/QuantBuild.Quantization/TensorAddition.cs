@@ -1,0 +1,23 @@
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>
+/// Sums of tensors that no garbage collection can break. TorchSharp turns a number that it passes on into a <c>Scalar</c> and does not keep that alive
+/// through the native call: a collection on another thread in that moment frees it under the call. <c>a + b</c> is <c>a + 1 * b</c>
+/// and makes such a number; here it lives as long as the process. (<c>square</c>, <c>pow</c>, and operations with a number for an
+/// operand make one too: this project gives them tensors.)
+/// </summary>
+internal static class TensorAddition
+{
+    private static readonly Scalar One = 1f;
+
+    /// <summary>The sum of two tensors.</summary>
+    public static torch.Tensor Plus(this torch.Tensor left, torch.Tensor right) => left.add(right, One);
+
+    /// <summary>The difference of two tensors.</summary>
+    public static torch.Tensor Minus(this torch.Tensor left, torch.Tensor right) => left.Plus(right.neg());
+
+    /// <summary>Adds a tensor to this one.</summary>
+    public static torch.Tensor PlusInPlace(this torch.Tensor sum, torch.Tensor right) => sum.add_(right, One);
+}
