@@ -45,6 +45,7 @@ static void PrintBuild(QuantizedModelInfo info, ArtifactManifest manifest)
     if (manifest.Quality is { } quality)
     {
         Print("perplexity", $"{quality.FloatPerplexity:F2} -> {quality.Perplexity:F2} on {quality.EvaluationTokens:N0} tokens");
+        Print("agreement", $"KL divergence {quality.KlDivergence:F4} nats, the same likeliest token {quality.Top1Agreement:P1} of the time");
     }
 
     // How the artifact was made is not part of it: the record is beside it where it was built.

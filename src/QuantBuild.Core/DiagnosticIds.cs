@@ -106,6 +106,27 @@ public static class DiagnosticIds
     /// <summary>A layer's Hessian stays singular even after damping was raised.</summary>
     public const string HessianSingular = "QB3007";
 
+    /// <summary>Quantization cost more quality than a gate allows.</summary>
+    public const string QualityGateExceeded = "QB3008";
+
+    /// <summary>A gate is declared and there is no text to measure quality on.</summary>
+    public const string QualityGateUnmeasured = "QB3009";
+
+    /// <summary>There is no text to measure quality on: nobody knows what quantization cost.</summary>
+    public const string EvaluationAbsent = "QB3010";
+
+    /// <summary>The calibration text fills few windows.</summary>
+    public const string CalibrationShort = "QB3011";
+
+    /// <summary>The calibration text says the same again and again.</summary>
+    public const string CalibrationRepetitive = "QB3012";
+
+    /// <summary>The calibration text is of another kind than the evaluation text.</summary>
+    public const string CalibrationFarFromEvaluation = "QB3013";
+
+    /// <summary>2 or 3 bits by a method that does not learn its rounding.</summary>
+    public const string BitsLow = "QB3014";
+
     /// <summary>The artifact does not exist.</summary>
     public const string ArtifactMissing = "QB4001";
 

@@ -24,8 +24,8 @@ public static class Fingerprint
         Add("quantizer", quantizer);
         foreach (KeyValuePair<string, string> entry in spec.ToMetadata()) Add(entry.Key, entry.Value);
         foreach (string file in model.Files) Add("model/" + Path.GetFileName(file), hash(file));
-        // A text that the method does not read must not requantize.
-        if (calibrationFile is not null && spec.NeedsCalibration) Add("calibration", hash(calibrationFile));
+        // A text that is not read must not requantize. Without an evaluation text, a part of the calibration text is evaluated on.
+        if (calibrationFile is not null && (spec.NeedsCalibration || evaluationFile is null)) Add("calibration", hash(calibrationFile));
         if (evaluationFile is not null) Add("evaluation", hash(evaluationFile));
         return FileHash.OfText(text.ToString());
     }

@@ -18,6 +18,9 @@ public sealed record WorkerRequest
     /// <summary>Full path of the evaluation text, where one is declared.</summary>
     public string? EvaluationFile { get; init; }
 
+    /// <summary>How much quality may be lost.</summary>
+    public QualityGates Gates { get; init; } = new();
+
     /// <summary>Where to quantize: <c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</summary>
     public string Device { get; init; } = "auto";
 
@@ -42,7 +45,8 @@ public sealed record WorkerRequest
             new XAttribute(nameof(BuildRecordPath), BuildRecordPath),
             CalibrationFile is null ? null : new XAttribute(nameof(CalibrationFile), CalibrationFile),
             EvaluationFile is null ? null : new XAttribute(nameof(EvaluationFile), EvaluationFile),
-            new XElement("Spec", Spec.ToMetadata().Select(entry => new XAttribute(entry.Key, entry.Value))));
+            new XElement("Spec", Spec.ToMetadata().Select(entry => new XAttribute(entry.Key, entry.Value))),
+            new XElement(nameof(Gates), Gates.ToMetadata().Select(entry => new XAttribute(entry.Key, entry.Value))));
         File.WriteAllText(path, Xml.Write(root));
     }
 
@@ -58,6 +62,7 @@ public sealed record WorkerRequest
         {
             ModelPath = Text(nameof(ModelPath)),
             Spec = QuantizationSpec.FromMetadata(name => (string?)spec.Attribute(name)),
+            Gates = QualityGates.FromMetadata(name => (string?)root.Element(nameof(Gates))?.Attribute(name)),
             CalibrationFile = (string?)root.Attribute(nameof(CalibrationFile)),
             EvaluationFile = (string?)root.Attribute(nameof(EvaluationFile)),
             Device = Text(nameof(Device)),

@@ -19,6 +19,7 @@ public sealed class ModelQuantizer
     private readonly Action<WorkerMessage> report;
     private readonly CancellationToken cancellationToken;
     private readonly Stopwatch clock = Stopwatch.StartNew();
+    private readonly List<BuildWarning> warnings = [];
 
     private ModelQuantizer(WorkerRequest request, ModelFolder model, TorchDevice device, Action<WorkerMessage> report, CancellationToken cancellationToken)
     {
@@ -59,48 +60,81 @@ public sealed class ModelQuantizer
         }
 
         using ModelWeights weights = ModelWeights.Open(model);
-        TokenWindows? calibration = spec.NeedsCalibration
-            ? TokenWindows.ReadCalibration(request.CalibrationFile, spec, config, tokenizer)
-            : null;
-        TokenWindows? evaluation = request.EvaluationFile is { } file ? TokenWindows.ReadEvaluation(file, spec, config, tokenizer) : null;
+        Texts texts = Texts.Read(request, config, tokenizer);
+        foreach (BuildWarning warning in CalibrationChecks.Before(spec, texts)) Warn(warning);
+        if (texts.Evaluation is null && request.Gates.AreDeclared) throw request.Gates.NothingMeasured();
+        if (texts is { Evaluation: { } heldOut, EvaluatedOn: EvaluationText.HeldOut })
+        {
+            Inform($"no EvaluationData: quality is measured on the last {heldOut.Count * heldOut.Length:N0} tokens of CalibrationData, which are held out of calibration");
+        }
+
         ModelCache cache = ModelCache.OfArtifact(request.ArtifactPath, request.Fingerprint);
         LayerJournal journal = new(cache.WorkFolder(request.Fingerprint), config, spec);
         journal.Prepare(cache.NotWritable);
 
-        QualityFigures? quality = QuantizeLayers(weights, journal, calibration, evaluation);
+        QualityFigures? quality = QuantizeLayers(weights, journal, texts);
+        // The journal stays: a build with another gate begins at the evaluation.
+        request.Gates.Check(quality, spec);
         ArtifactManifest manifest = Manifest(cache, weights, quality);
         WriteArtifact(manifest, weights, journal, tokenizerJson, startedAt);
         journal.Delete();
         return manifest;
     }
 
-    private QualityFigures? QuantizeLayers(ModelWeights weights, LayerJournal journal, TokenWindows? calibration, TokenWindows? evaluation)
+    private QualityFigures? QuantizeLayers(ModelWeights weights, LayerJournal journal, Texts texts)
     {
-        int longest = Math.Max(calibration?.Length ?? 1, evaluation?.Length ?? 1);
+        int longest = Math.Max(texts.Calibration?.Length ?? 1, texts.Evaluation?.Length ?? 1);
         using DecoderForward forward = new(config, longest, device.Device);
-        using Streams streams = Embed(weights, calibration, evaluation);
+        TokenWindows? sample = texts.EvaluatedOn == EvaluationText.EvaluationData && texts.Evaluation is not null ? CalibrationChecks.Sample(texts.Calibration) : null;
+        using Streams streams = Embed(weights, texts, sample);
         LayerQuantizer quantizer = new(forward, config, spec, device.Device);
-        int steps = config.Layers + (evaluation is null ? 0 : 1);
+        List<double> layerErrors = [];
+        int steps = config.Layers + (texts.Evaluation is null ? 0 : 1);
         for (int layer = 0; layer < config.Layers; layer++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using LayerWeights floats = weights.LoadLayer(config, layer, device.Device);
             streams.Float?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
             streams.Float?.CheckFinite(LayerName(layer));
+            streams.Sample?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
             bool resumed = QuantizeLayer(layer, floats, quantizer, forward, journal, streams.Calibration);
             streams.Quantized?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
             streams.Quantized?.CheckFinite(LayerName(layer));
+            if (streams is { Float: { } before, Quantized: { } after }) layerErrors.Add(Evaluation.RelativeError(before, after, cancellationToken));
             Progress(layer + 1, steps, $"layer {layer + 1} of {config.Layers}{(resumed ? " (made before)" : "")}");
         }
 
-        if (evaluation is null) return null;
+        if (texts.Evaluation is not { } evaluation) return null;
         using torch.Tensor norm = weights.Load(DecoderConfig.FinalNormName, device.Device);
         using torch.Tensor head = weights.Load(config.TieWordEmbeddings ? DecoderConfig.EmbeddingName : DecoderConfig.HeadName, device.Device);
-        double Evaluate(HiddenStates states) => Perplexity.Compute(states, evaluation, hidden => forward.Head(hidden, norm, head), cancellationToken);
-        QualityFigures quality = new(Evaluate(streams.Float!), Evaluate(streams.Quantized!), Perplexity.PredictedTokens(evaluation), evaluation.Length);
-        Progress(steps, steps, string.Create(CultureInfo.InvariantCulture, $"perplexity {quality.FloatPerplexity:F3} -> {quality.Perplexity:F3}"));
+        torch.Tensor Logits(torch.Tensor hidden) => forward.Head(hidden, norm, head);
+        NextTokenComparison comparison = Evaluation.Compare(
+            streams.Float!, streams.Quantized!, evaluation, Logits, config.VocabularySize, cancellationToken);
+        if (!double.IsFinite(comparison.FloatPerplexity + comparison.Perplexity + comparison.KlDivergence)) throw NonFiniteLogits();
+        if (sample is not null)
+        {
+            double onSample = Evaluation.Perplexity(streams.Sample!, sample, Logits, config.VocabularySize, cancellationToken);
+            if (CalibrationChecks.Far(onSample, comparison.FloatPerplexity) is { } far) Warn(far);
+        }
+
+        QualityFigures quality = new(
+            comparison.FloatPerplexity,
+            comparison.Perplexity,
+            comparison.KlDivergence,
+            comparison.Top1Agreement,
+            comparison.Tokens,
+            evaluation.Length,
+            texts.EvaluatedOn,
+            layerErrors);
+        Progress(steps, steps, QualityText.Of(quality));
+        Inform($"{QualityText.LayersOf(quality)}");
         return quality;
     }
+
+    private QuantBuildException NonFiniteLogits() => new(
+        DiagnosticIds.NonFinite,
+        $"{(config.TieWordEmbeddings ? DecoderConfig.EmbeddingName : DecoderConfig.HeadName)}: the logits are not finite numbers. " +
+        "The model's weights overflow float32 there, or are damaged: copy the model again.");
 
     /// <summary>Quantizes a layer, or takes it from the journal; <paramref name="layerWeights"/> becomes the dequantized ones either way.</summary>
     private bool QuantizeLayer(
@@ -123,13 +157,13 @@ public sealed class ModelQuantizer
         return false;
     }
 
-    private Streams Embed(ModelWeights weights, TokenWindows? calibration, TokenWindows? evaluation)
+    private Streams Embed(ModelWeights weights, Texts texts, TokenWindows? sample)
     {
-        if (calibration is null && evaluation is null) return new Streams(null, null, null);
+        if (texts.Calibration is null && texts.Evaluation is null) return new Streams(null, null, null, null);
         using torch.Tensor embedding = weights.Load(DecoderConfig.EmbeddingName, torch.CPU);
-        HiddenStates? evaluated = evaluation is null ? null : HiddenStates.Embed(evaluation, embedding, device.Device);
-        return new Streams(
-            calibration is null ? null : HiddenStates.Embed(calibration, embedding, device.Device), evaluated, evaluated?.Copy());
+        HiddenStates? Of(TokenWindows? windows) => windows is null ? null : HiddenStates.Embed(windows, embedding, device.Device);
+        HiddenStates? evaluated = Of(texts.Evaluation);
+        return new Streams(Of(texts.Calibration), Of(sample), evaluated, evaluated?.Copy());
     }
 
     private void WriteArtifact(ArtifactManifest manifest, ModelWeights weights, LayerJournal journal, byte[] tokenizerJson, DateTime startedAt)
@@ -159,6 +193,8 @@ public sealed class ModelQuantizer
                 Threads = torch.get_num_threads(),
                 StartedAt = startedAt,
                 ArtifactBytes = new FileInfo(unnamed).Length,
+                Quality = manifest.Quality,
+                Warnings = warnings,
             }.Write(request.BuildRecordPath);
             File.Move(unnamed, request.ArtifactPath, overwrite: true);
         }
@@ -186,7 +222,9 @@ public sealed class ModelQuantizer
             GenerationConfigJson = model.GenerationConfigFile is { } generation ? File.ReadAllText(generation) : null,
             TokenizerConfigJson = model.TokenizerConfigFile is { } tokenizer ? File.ReadAllText(tokenizer) : null,
             ModelFiles = [.. model.Files.Select(file => new SourceFile(Path.GetFileName(file), Size(file), hash.Compute(file)))],
-            CalibrationSha256 = spec.NeedsCalibration && request.CalibrationFile is { } calibration ? hash.Compute(calibration) : null,
+            CalibrationSha256 = request.CalibrationFile is { } calibration && (spec.NeedsCalibration || request.EvaluationFile is null)
+                ? hash.Compute(calibration)
+                : null,
             EvaluationSha256 = request.EvaluationFile is { } evaluation ? hash.Compute(evaluation) : null,
             Quality = quality,
             OriginalBytes = weights.Bytes,
@@ -208,6 +246,15 @@ public sealed class ModelQuantizer
 
     private static string LayerName(int layer) => DecoderConfig.LayerPrefix(layer).TrimEnd('.');
 
+    private void Warn(BuildWarning warning)
+    {
+        warnings.Add(warning);
+        report(new WorkerMessage { Kind = WorkerMessageKind.Warning, Code = warning.Id, Text = warning.Text });
+    }
+
+    private void Inform(FormattableString text) =>
+        report(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = text.ToString(CultureInfo.InvariantCulture) });
+
     private void Progress(int done, int steps, string text)
     {
         double fraction = (double)done / steps;
@@ -221,11 +268,16 @@ public sealed class ModelQuantizer
     }
 
     /// <summary>The residual streams that go through the layers side by side, so that each layer is read once.</summary>
-    private sealed record Streams(HiddenStates? Calibration, HiddenStates? Float, HiddenStates? Quantized) : IDisposable
+    /// <param name="Calibration">The calibration text, through the quantized layers.</param>
+    /// <param name="Sample">A few windows of it, through the float layers.</param>
+    /// <param name="Float">The evaluation text, through the float layers.</param>
+    /// <param name="Quantized">The evaluation text, through the quantized layers.</param>
+    private sealed record Streams(HiddenStates? Calibration, HiddenStates? Sample, HiddenStates? Float, HiddenStates? Quantized) : IDisposable
     {
         public void Dispose()
         {
             Calibration?.Dispose();
+            Sample?.Dispose();
             Float?.Dispose();
             Quantized?.Dispose();
         }

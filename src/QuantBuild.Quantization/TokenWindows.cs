@@ -26,6 +26,19 @@ internal sealed class TokenWindows
     /// <summary>Number of windows.</summary>
     public int Count { get; }
 
+    /// <summary>The tokens of all windows.</summary>
+    public ReadOnlySpan<int> Tokens => tokens;
+
+    /// <summary>Tokens that a model predicts: all but the first of each window.</summary>
+    public long PredictedTokens => (long)Count * (Length - 1);
+
+    /// <summary>A few of the windows, evenly spaced.</summary>
+    public TokenWindows Sample(int atMost)
+    {
+        int count = Math.Min(Count, atMost);
+        return new([.. Enumerable.Range(0, count).SelectMany(i => tokens.Skip((int)((long)i * Count / count) * Length).Take(Length))], Length);
+    }
+
     /// <summary>The length of a window: what the specification says, else the model's context, at most 2,048.</summary>
     /// <exception cref="QuantBuildException">QB0006: longer than the model's context.</exception>
     public static int LengthFor(DecoderConfig config, int asked, string name)
@@ -36,41 +49,20 @@ internal sealed class TokenWindows
             $"{name}=\"{asked}\" is longer than the model's context of {config.ContextLength} tokens. Set it to at most that, or leave it out.");
     }
 
-    /// <summary>Reads a calibration text.</summary>
-    /// <exception cref="QuantBuildException">QB3001 missing, QB3002 empty, QB3003 too short for one window.</exception>
-    public static TokenWindows ReadCalibration(string? file, QuantizationSpec spec, DecoderConfig config, TextTokenizer tokenizer)
+    /// <summary>The tokens of a calibration text.</summary>
+    /// <exception cref="QuantBuildException">QB3001 missing, QB3002 empty.</exception>
+    public static IReadOnlyList<int> ReadCalibration(string file, DecoderConfig config, TextTokenizer tokenizer)
     {
-        if (file is null)
-        {
-            throw new QuantBuildException(
-                DiagnosticIds.CalibrationRequired,
-                $"Method {spec.Method} needs a calibration text, and none is given. Set CalibrationData to a text file, or Method to Rtn.");
-        }
-
         if (!File.Exists(file))
         {
             throw new QuantBuildException(
                 DiagnosticIds.CalibrationMissing, $"The calibration file {file} does not exist. Correct the path: it is relative to the project file.");
         }
 
-        int length = LengthFor(config, spec.CalibrationContext, nameof(spec.CalibrationContext));
         string text = File.ReadAllText(file);
-        if (string.IsNullOrWhiteSpace(text))
-        {
-            throw new QuantBuildException(
-                DiagnosticIds.CalibrationEmpty, $"The calibration file {file} is empty. It needs text of the kind that the model will meet, at least {Number(length)} tokens.");
-        }
-
-        IReadOnlyList<int> tokens = Encode(text, config, tokenizer);
-        if (tokens.Count < length)
-        {
-            throw new QuantBuildException(
-                DiagnosticIds.CalibrationTooShort,
-                $"The calibration file {file} has {Number(tokens.Count)} tokens, and one window needs {Number(length)}. Give a longer text " +
-                $"({Number(length * 32)} tokens or more give good results), or set CalibrationContext to a smaller window.");
-        }
-
-        return new TokenWindows(tokens, length, spec.CalibrationSamples);
+        if (!string.IsNullOrWhiteSpace(text)) return Encode(text, config, tokenizer);
+        throw new QuantBuildException(
+            DiagnosticIds.CalibrationEmpty, $"The calibration file {file} is empty. It needs some pages of text of the kind that the model will meet.");
     }
 
     /// <summary>Reads an evaluation text.</summary>

@@ -75,6 +75,7 @@ public sealed class DeclareModels : MSBuildTask
                     ClassName = model.ClassName,
                     ModelPath = model.Folder.Path,
                     Spec = model.Spec,
+                    Gates = model.Gates,
                     CalibrationFile = model.CalibrationFile,
                     EvaluationFile = model.EvaluationFile,
                     Fingerprint = fingerprint,

@@ -16,6 +16,9 @@ internal sealed record DeclaredModel
     /// <summary>How to quantize it.</summary>
     public required QuantizationSpec Spec { get; init; }
 
+    /// <summary>How much quality may be lost.</summary>
+    public required QualityGates Gates { get; init; }
+
     /// <summary>Full path of the calibration text, where one is declared.</summary>
     public string? CalibrationFile { get; init; }
 
@@ -53,6 +56,7 @@ internal sealed record DeclaredModel
         Set(nameof(ClassName), ClassName);
         Set(nameof(ModelPath), ModelPath);
         foreach (KeyValuePair<string, string> entry in Spec.ToMetadata()) Set(entry.Key, entry.Value);
+        foreach (KeyValuePair<string, string> entry in Gates.ToMetadata()) Set(entry.Key, entry.Value);
         Set(nameof(CalibrationFile), CalibrationFile);
         Set(nameof(EvaluationFile), EvaluationFile);
         Set(nameof(Fingerprint), Fingerprint);
@@ -74,6 +78,7 @@ internal sealed record DeclaredModel
             ClassName = item.GetMetadata(nameof(ClassName)),
             ModelPath = item.GetMetadata(nameof(ModelPath)),
             Spec = QuantizationSpec.FromMetadata(item.GetMetadata),
+            Gates = QualityGates.FromMetadata(item.GetMetadata),
             CalibrationFile = Optional(nameof(CalibrationFile)),
             EvaluationFile = Optional(nameof(EvaluationFile)),
             Fingerprint = item.GetMetadata(nameof(Fingerprint)),

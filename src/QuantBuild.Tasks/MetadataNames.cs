@@ -10,7 +10,7 @@ internal static class MetadataNames
 
     private static readonly string[] Known =
     [
-        ClassName, Namespace, CalibrationData, EvaluationData,
+        ClassName, Namespace, CalibrationData, EvaluationData, .. QualityGates.Names,
         .. new QuantizationSpec { Method = QuantizationMethod.Gptq }.ToMetadata().Select(entry => entry.Key),
     ];
 

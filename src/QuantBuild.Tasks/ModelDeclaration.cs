@@ -17,6 +17,9 @@ internal sealed record ModelDeclaration
     /// <summary>How to quantize it.</summary>
     public required QuantizationSpec Spec { get; init; }
 
+    /// <summary>How much quality may be lost.</summary>
+    public required QualityGates Gates { get; init; }
+
     /// <summary>Full path of the calibration text, where one is declared.</summary>
     public string? CalibrationFile { get; init; }
 
@@ -40,6 +43,7 @@ internal sealed record ModelDeclaration
         string FullPath(string path) => Path.GetFullPath(Path.Combine(projectFolder, path));
 
         QuantizationSpec spec = QuantizationSpec.FromMetadata(Metadata);
+        QualityGates gates = QualityGates.FromMetadata(Metadata);
         string path = FullPath(item.ItemSpec);
         string className = Metadata(MetadataNames.ClassName) ?? ClassNames.Create(ClassNames.ModelName(path), spec);
         if (!ClassNames.IsClassName(className))
@@ -62,23 +66,26 @@ internal sealed record ModelDeclaration
         folder.Config.CheckGroupSize(spec.GroupSize);
         string? calibration = Metadata(MetadataNames.CalibrationData) is { } c ? FullPath(c) : null;
         string? evaluation = Metadata(MetadataNames.EvaluationData) is { } e ? FullPath(e) : null;
-        CheckCalibration(item.ItemSpec, spec, calibration);
+        CheckCalibration(item.ItemSpec, spec, calibration, isEvaluated: evaluation is null);
         CheckEvaluation(evaluation);
+        if (gates.AreDeclared && evaluation is null && calibration is null) throw gates.NothingMeasured();
         return new ModelDeclaration
         {
             ClassName = className,
             Namespace = @namespace,
             Folder = folder,
             Spec = spec,
+            Gates = gates,
             CalibrationFile = calibration,
             EvaluationFile = evaluation,
         };
     }
 
     // How many tokens a text has, the worker finds out; that it is there and has anything in it costs nothing to see here.
-    private static void CheckCalibration(string include, QuantizationSpec spec, string? calibration)
+    private static void CheckCalibration(string include, QuantizationSpec spec, string? calibration, bool isEvaluated)
     {
-        if (!spec.NeedsCalibration) return;
+        // Without an evaluation text, a part of the calibration text is evaluated on, whatever the method reads.
+        if (!spec.NeedsCalibration && (calibration is null || !isEvaluated)) return;
         if (calibration is null)
         {
             throw new QuantBuildException(

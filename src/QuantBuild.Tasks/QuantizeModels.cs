@@ -56,10 +56,11 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
         {
             try
             {
-                if (ArtifactLink.IsCurrent(model)) continue;
-                if (!ArtifactLink.IsCached(model, cache)) Quantize(model, cache);
-                if (Log.HasLoggedErrors) continue;
-                ArtifactLink.Create(model, cache);
+                bool isCurrent = ArtifactLink.IsCurrent(model);
+                bool isMade = !isCurrent && !ArtifactLink.IsCached(model, cache) && Quantize(model, cache);
+                if (isMade && Log.HasLoggedErrors) continue;
+                Judge(model, isCurrent ? model.BuildRecordPath : cache.BuildRecordPath(model.Fingerprint), isMade);
+                if (!isCurrent && !Log.HasLoggedErrors) ArtifactLink.Create(model, cache);
             }
             catch (QuantBuildException e)
             {
@@ -75,16 +76,35 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
         return !Log.HasLoggedErrors;
     }
 
-    private void Quantize(DeclaredModel model, ModelCache cache)
+    /// <summary>
+    /// Holds an artifact against the gates, and shows what its quantizer warned of. Both happen in every build, whoever made the artifact and
+    /// when: a gate may be new, and a warning that is an error here must not become none because a second build finds the cache filled.
+    /// </summary>
+    private void Judge(DeclaredModel model, string buildRecordPath, bool warningsAreShown)
+    {
+        BuildFindings findings = BuildFindings.Read(buildRecordPath);
+        if (!warningsAreShown)
+        {
+            foreach (BuildWarning warning in findings.Warnings) Warn(model, warning.Id, warning.Text);
+        }
+
+        model.Gates.Check(findings.Quality, model.Spec);
+    }
+
+    private void Warn(DeclaredModel model, string id, string text) => Log.WarningAt(id, $"{model.ClassName}: {text}", model.Position);
+
+    /// <summary>Runs a worker, unless another build has made the artifact while this one waited for it; returns whether it ran.</summary>
+    private bool Quantize(DeclaredModel model, ModelCache cache)
     {
         void Waiting() => Log.LogMessage(MessageImportance.High, $"{model.ClassName}: another build is quantizing it; waiting for that.");
         using (cache.Lock(model.Fingerprint, Waiting, cancellation.Token))
         {
-            if (ArtifactLink.IsCached(model, cache)) return;
+            if (ArtifactLink.IsCached(model, cache)) return false;
             try
             {
                 SaveRequest(model, cache);
                 RunWorker(model, cache);
+                return true;
             }
             finally
             {
@@ -102,6 +122,7 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
             {
                 ModelPath = model.ModelPath,
                 Spec = model.Spec,
+                Gates = model.Gates,
                 CalibrationFile = model.CalibrationFile,
                 EvaluationFile = model.EvaluationFile,
                 Device = Device,
@@ -176,7 +197,7 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
                 Log.LogMessage(MessageImportance.High, $"{model.ClassName}: {message.Text}, {Duration(seconds)} left");
                 break;
             case { Kind: WorkerMessageKind.Warning }:
-                Log.WarningAt(message.Code ?? "", $"{model.ClassName}: {message.Text}", model.Position);
+                Warn(model, message.Code ?? "", message.Text);
                 break;
             case { Kind: WorkerMessageKind.Error }:
                 Log.ErrorAt(message.Code ?? DiagnosticIds.WorkerFailed, message.Text, model.Position);

@@ -29,9 +29,11 @@ internal static class QuantizeCommand
             ["CalibrationSamples"] = new("--calibration-samples") { Description = "The largest number of calibration windows." },
             ["CalibrationContext"] = new("--calibration-context") { Description = "Tokens of a calibration window; 0 is the model's context, at most 2048." },
             ["EvaluationContext"] = new("--evaluation-context") { Description = "Tokens of an evaluation window; 0 is the model's context, at most 2048." },
+            [nameof(QualityGates.MaxPerplexityIncrease)] = new("--max-perplexity-increase") { Description = "Fail where perplexity rises more: 2% or 0.02." },
+            [nameof(QualityGates.MaxKlDivergence)] = new("--max-kl-divergence") { Description = "Fail where the mean KL divergence is larger, in nats." },
         };
         Option<string?> calibration = new("--calibration-data") { Description = "A text file to calibrate on." };
-        Option<string?> evaluation = new("--evaluation-data") { Description = "A text file to measure perplexity on." };
+        Option<string?> evaluation = new("--evaluation-data") { Description = "A text file to measure quality on; without it, a tenth of the calibration text is held out." };
         Option<string> device = new("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
         Option<string?> output = new("--output", "-o") { Description = "The artifact to make." };
 
@@ -52,10 +54,12 @@ internal static class QuantizeCommand
             }
 
             using PersonReport person = new();
+            string? Metadata(string name) => metadata.TryGetValue(name, out Option<string?>? option) ? result.GetValue(option) : null;
             return QuantizeRun.Execute(
                 () => Request(
                     result.GetValue(model)!,
-                    QuantizationSpec.FromMetadata(name => metadata.TryGetValue(name, out Option<string?>? option) ? result.GetValue(option) : null),
+                    QuantizationSpec.FromMetadata(Metadata),
+                    QualityGates.FromMetadata(Metadata),
                     result.GetValue(calibration),
                     result.GetValue(evaluation),
                     result.GetValue(device)!,
@@ -66,7 +70,8 @@ internal static class QuantizeCommand
         return command;
     }
 
-    private static WorkerRequest Request(string model, QuantizationSpec spec, string? calibration, string? evaluation, string device, string output)
+    private static WorkerRequest Request(
+        string model, QuantizationSpec spec, QualityGates gates, string? calibration, string? evaluation, string device, string output)
     {
         ModelFolder folder = ModelFolder.Open(model);
         FileHash hash = new(ModelCache.Default().HashFolder);
@@ -77,6 +82,7 @@ internal static class QuantizeCommand
         {
             ModelPath = folder.Path,
             Spec = spec,
+            Gates = gates,
             CalibrationFile = calibration is null ? null : Path.GetFullPath(calibration),
             EvaluationFile = evaluation is null ? null : Path.GetFullPath(evaluation),
             Device = device,

@@ -61,11 +61,7 @@ internal static class QuantizeRun
     {
         FormattableString sizes = $"{manifest.ModelName}: {manifest.OriginalBytes / 1e6:F1} MB -> {new FileInfo(request.ArtifactPath).Length / 1e6:F1} MB";
         string text = sizes.ToString(CultureInfo.InvariantCulture);
-        return manifest.Quality is not { } quality
-            ? text
-            : text + string.Create(
-                CultureInfo.InvariantCulture,
-                $", perplexity {quality.FloatPerplexity:F2} -> {quality.Perplexity:F2} ({(quality.Perplexity / quality.FloatPerplexity) - 1:+0.00%;-0.00%})");
+        return manifest.Quality is { } quality ? $"{text}, {QualityText.Of(quality)}" : text;
     }
 
     /// <summary>The files that a run which is stopped at once leaves half-written.</summary>

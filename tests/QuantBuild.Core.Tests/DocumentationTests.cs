@@ -35,7 +35,7 @@ public partial class DocumentationTests
         }
 
         // A run-time error is shown as .NET prints an exception, which has no id in it.
-        Assert.Contains(id[2] == '4' ? "QuantBuildException: " : $"error {id}: ", page, StringComparison.Ordinal);
+        Assert.Matches(id[2] == '4' ? "QuantBuildException: " : $"(error|warning) {id}: ", page);
     }
 
     [Fact]
@@ -59,6 +59,15 @@ public partial class DocumentationTests
         AssertShown(id, () => QuantizationSpec.FromMetadata(n => n == name ? value : null));
 
     [Fact]
+    public void Examples_of_gates_are_the_messages_that_the_code_gives()
+    {
+        QualityGates gates = new() { MaxPerplexityIncrease = 0.02m };
+        AssertShown("QB3008", () => gates.Check(
+            new QualityFigures(5.68, 5.96, 0.0412, 0.93, 40_960, 2048, EvaluationText.EvaluationData, []), new QuantizationSpec()));
+        AssertShown("QB3009", () => gates.Check(null, new QuantizationSpec()));
+    }
+
+    [Fact]
     public void Examples_of_the_models_files_are_the_messages_that_the_code_gives()
     {
         string config = File.ReadAllText(Path.Combine(TestFiles.SampleModel, "config.json"));
@@ -79,7 +88,7 @@ public partial class DocumentationTests
             Assert.Equal(value, row.Groups[1].Value);
         }
 
-        foreach (string name in new[] { "Include", "CalibrationData", "EvaluationData", "ClassName", "Namespace", "QuantBuildDevice", ModelCache.RootVariable })
+        foreach (string name in (string[])["Include", "CalibrationData", "EvaluationData", .. QualityGates.Names, "ClassName", "Namespace", "QuantBuildDevice", ModelCache.RootVariable])
         {
             Assert.Matches($@"(?m)^\| `{name}` \|", DeclaringModels);
         }

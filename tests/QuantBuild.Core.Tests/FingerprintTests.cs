@@ -74,7 +74,10 @@ public sealed class FingerprintTests : IDisposable
     {
         QuantizationSpec rtn = spec with { Method = QuantizationMethod.Rtn };
         string model = Model("a");
-        Assert.Equal(Of(model, null, null, rtn), Of(model, Text("a.txt", "one"), null, rtn));
+        string evaluation = Text("b.txt", "two");
+        Assert.Equal(Of(model, null, evaluation, rtn), Of(model, Text("a.txt", "one"), evaluation, rtn));
+        // Without an evaluation text, a part of it is evaluated on.
+        Assert.NotEqual(Of(model, null, null, rtn), Of(model, Text("a.txt", "one"), null, rtn));
     }
 
     [Fact]

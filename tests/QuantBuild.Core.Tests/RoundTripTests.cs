@@ -67,6 +67,7 @@ public sealed class RoundTripTests : IDisposable
             BuildRecordPath = text,
         };
         AssertRoundTrips(request);
+        AssertRoundTrips(request with { Gates = new QualityGates { MaxPerplexityIncrease = 1.5m, MaxKlDivergence = 0.0000001m } });
         AssertRoundTrips(request with { CalibrationFile = null, EvaluationFile = null, Spec = new QuantizationSpec { Method = QuantizationMethod.Rtn } });
     }
 

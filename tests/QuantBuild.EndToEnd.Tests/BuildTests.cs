@@ -117,6 +117,24 @@ public sealed class BuildTests(BuiltProject built) : IClassFixture<BuiltProject>
     }
 
     [Fact]
+    public void A_gate_and_a_warning_that_is_an_error_fail_a_build_that_has_nothing_to_quantize()
+    {
+        project.Declare(BuiltProject.Item + BuiltProject.GptqItem.Replace(" />", " MaxKlDivergence=\"0\" />", StringComparison.Ordinal));
+        BuildResult refused = project.FailToBuild();
+        refused.AssertError("QB3008", "MaxKlDivergence allows 0");
+        Assert.Equal(0, refused.Workers);
+
+        project.Declare(BuiltProject.Item + BuiltProject.GptqItem, "<NoWarn>QB3014</NoWarn>");
+        BuildResult warned = project.FailToBuild();
+        warned.AssertError("QB3010", "TinyRtn4");
+        Assert.Equal(0, warned.Workers);
+
+        project.Declare(BuiltProject.Item + BuiltProject.GptqItem);
+        Assert.Equal(0, project.Build().Workers);
+        Assert.Equal(0, project.RunProgram().ExitCode);
+    }
+
+    [Fact]
     public void A_csharp_error_costs_no_quantization()
     {
         project.Declare(BuiltProject.Item.Replace("Bits=\"4\"", "Bits=\"8\" ClassName=\"TinyRtn4\"", StringComparison.Ordinal));

@@ -21,33 +21,6 @@ public sealed class ModelQuantizerTests(QuantizedSample sample) : IClassFixture<
     }
 
     [Fact]
-    public void Perplexity_is_that_of_the_logits_over_the_same_windows()
-    {
-        ModelFolder model = ModelFolder.Open(SampleFiles.Model);
-        TextTokenizer tokenizer = TextTokenizer.Load(File.ReadAllBytes(model.TokenizerFile), "tokenizer.json");
-        int[] tokens = [.. tokenizer.Encode(File.ReadAllText(sample.EvaluationFile))];
-        using Artifact artifact = Artifact.Open(sample.Request.ArtifactPath);
-        foreach ((double actual, Artifact? weights) in new[] { (sample.Manifest.Quality!.FloatPerplexity, null), (sample.Manifest.Quality.Perplexity, artifact) })
-        {
-            double sum = 0;
-            int count = 0;
-            foreach (int[] window in tokens.Chunk(512).Where(window => window.Length == 512))
-            {
-                float[] logits = QuantizedSample.TorchLogits(window, weights);
-                for (int t = 0; t < 511; t++, count++)
-                {
-                    double[] row = [.. logits.AsSpan(t * 4096, 4096).ToArray().Select(l => (double)l)];
-                    double largest = row.Max();
-                    sum += largest + Math.Log(row.Sum(l => Math.Exp(l - largest))) - row[window[t + 1]];
-                }
-            }
-
-            Assert.Equal(count, sample.Manifest.Quality.EvaluationTokens);
-            Assert.Equal(Math.Exp(sum / count), actual, 1e-3);
-        }
-    }
-
-    [Fact]
     public void Progress_grows_to_one_and_the_record_lies_beside_the_artifact()
     {
         double[] fractions = [.. sample.Messages.Where(m => m.Kind == WorkerMessageKind.Progress).Select(m => m.Fraction!.Value)];
@@ -64,7 +37,8 @@ public sealed class ModelQuantizerTests(QuantizedSample sample) : IClassFixture<
     public void A_run_that_was_cancelled_goes_on_and_gives_the_same_bytes_also_where_its_journal_was_damaged()
     {
         using TemporaryFolder whole = new(), interrupted = new();
-        WorkerRequest expected = QuantizedSample.RequestIn(whole.Path, Quick), resumed = QuantizedSample.RequestIn(interrupted.Path, Quick);
+        WorkerRequest expected = QuantizedSample.RequestIn(whole.Path, Quick) with { EvaluationFile = sample.EvaluationFile };
+        WorkerRequest resumed = QuantizedSample.RequestIn(interrupted.Path, Quick) with { EvaluationFile = sample.EvaluationFile };
         ModelQuantizer.Run(expected, _ => { }, CancellationToken.None);
 
         using CancellationTokenSource cancellation = new();
@@ -121,6 +95,78 @@ public sealed class ModelQuantizerTests(QuantizedSample sample) : IClassFixture<
             Assert.Throws<QuantBuildException>(() => ModelQuantizer.Run(request, _ => { }, CancellationToken.None)).Id);
         Assert.Equal(6, Directory.GetFiles(new ModelCache(folder.Path).WorkFolder(QuantizedSample.Fingerprint)).Length);
         Assert.Empty(Directory.GetFiles(folder.Path, "*.tmp", SearchOption.AllDirectories));
+    }
+
+    [Fact]
+    public void A_gate_that_is_exceeded_leaves_no_artifact_and_a_looser_one_quantizes_nothing_again()
+    {
+        using TemporaryFolder folder = new();
+        WorkerRequest request = QuantizedSample.RequestIn(folder.Path, new QuantizationSpec { Method = QuantizationMethod.Rtn, Bits = 3 }) with
+        {
+            EvaluationFile = sample.EvaluationFile,
+            Gates = new QualityGates { MaxPerplexityIncrease = 0.001m },
+        };
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => ModelQuantizer.Run(request, _ => { }, CancellationToken.None));
+        Assert.Equal(DiagnosticIds.QualityGateExceeded, error.Id);
+        Assert.False(File.Exists(request.ArtifactPath));
+        Assert.False(File.Exists(request.BuildRecordPath));
+
+        List<string> texts = [];
+        request = request with { Gates = new QualityGates { MaxPerplexityIncrease = 1, MaxKlDivergence = 1 } };
+        ModelQuantizer.Run(request, message => texts.Add(message.Text), CancellationToken.None);
+        Assert.Equal(6, texts.Count(text => text.EndsWith("(made before)", StringComparison.Ordinal)));
+        Assert.True(File.Exists(request.ArtifactPath));
+    }
+
+    [Fact]
+    public void A_gate_with_nothing_to_measure_on_is_QB3009_before_any_work() =>
+        Assert.Equal(
+            DiagnosticIds.QualityGateUnmeasured,
+            ErrorOf(request => request with { Gates = new QualityGates { MaxKlDivergence = 1 } }).Id);
+
+    [Fact]
+    public void Without_evaluation_text_a_tenth_of_the_calibration_text_is_measured_on()
+    {
+        using TemporaryFolder folder = new();
+        WorkerRequest request = QuantizedSample.RequestIn(folder.Path, new QuantizationSpec { Method = QuantizationMethod.Rtn }) with
+        {
+            CalibrationFile = SampleFiles.Calibration,
+        };
+        List<WorkerMessage> messages = [];
+        ArtifactManifest manifest = ModelQuantizer.Run(request, messages.Add, CancellationToken.None);
+        Assert.Equal(EvaluationText.HeldOut, manifest.Quality!.EvaluatedOn);
+        Assert.Equal(13 * 511, manifest.Quality.EvaluationTokens);
+        Assert.NotNull(manifest.CalibrationSha256);
+        Assert.Contains(messages, m => m.Kind == WorkerMessageKind.Information && m.Text.Contains("6,656 tokens", StringComparison.Ordinal));
+        BuildFindings findings = BuildFindings.Read(request.BuildRecordPath);
+        Assert.Equivalent(manifest.Quality, findings.Quality, strict: true);
+        Assert.Empty(findings.Warnings);
+    }
+
+    [Fact]
+    public void Warnings_are_sent_and_kept_in_the_record()
+    {
+        using TemporaryFolder folder = new();
+        WorkerRequest request = QuantizedSample.RequestIn(folder.Path, new QuantizationSpec { Method = QuantizationMethod.Rtn, Bits = 3 }) with { CalibrationFile = null };
+        List<WorkerMessage> messages = [];
+        Assert.Null(ModelQuantizer.Run(request, messages.Add, CancellationToken.None).Quality);
+        WorkerMessage[] sent = [.. messages.Where(m => m.Kind == WorkerMessageKind.Warning)];
+        Assert.Equal([DiagnosticIds.BitsLow, DiagnosticIds.EvaluationAbsent], sent.Select(m => m.Code));
+        Assert.Equal(sent.Select(m => new BuildWarning(m.Code!, m.Text)), BuildFindings.Read(request.BuildRecordPath).Warnings);
+        Assert.DoesNotContain(sample.Messages, m => m.Kind == WorkerMessageKind.Warning);
+    }
+
+    [Fact]
+    public void A_calibration_text_of_another_kind_than_the_evaluation_text_is_warned_of()
+    {
+        using TemporaryFolder folder = new();
+        // The same characters the other way round: the model has never seen the like.
+        char[] backwards = [.. File.ReadAllText(SampleFiles.Calibration)[..6000].Reverse()];
+        File.WriteAllText(folder.File("backwards.txt"), new string(backwards));
+        WorkerRequest request = QuantizedSample.RequestIn(folder.Path, Quick) with { CalibrationFile = folder.File("backwards.txt"), EvaluationFile = sample.EvaluationFile };
+        List<WorkerMessage> messages = [];
+        ModelQuantizer.Run(request, messages.Add, CancellationToken.None);
+        Assert.Equal(DiagnosticIds.CalibrationFarFromEvaluation, Assert.Single(messages, m => m.Kind == WorkerMessageKind.Warning).Code);
     }
 
     [Fact]

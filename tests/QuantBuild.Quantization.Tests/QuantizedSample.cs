@@ -34,7 +34,7 @@ public sealed class QuantizedSample : IDisposable
         {
             ModelPath = SampleFiles.Model,
             Spec = spec,
-            CalibrationFile = SampleFiles.Calibration,
+            CalibrationFile = SampleFiles.ShortCalibration,
             Device = "cpu",
             Fingerprint = Fingerprint,
             ArtifactPath = cache.ArtifactPath(Fingerprint),

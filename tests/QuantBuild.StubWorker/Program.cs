@@ -1,6 +1,7 @@
 // Does what the environment variable QUANTBUILD_STUB says, and writes a line to the file QUANTBUILD_STUB_STARTS names each time it starts.
 //
 //   done      makes an artifact
+//   measured  makes an artifact whose figures are a perplexity of 100 -> 103 and a KL divergence of 0.05, and that was warned of
 //   error     says why not, exit code 1
 //   crash     writes to standard error, exit code 42
 //   silent    makes an artifact after three seconds without a word
@@ -19,6 +20,16 @@ switch (Environment.GetEnvironmentVariable("QUANTBUILD_STUB"))
         Send(new() { Kind = WorkerMessageKind.Progress, Text = "layer 1 of 2", Fraction = 0.5, SecondsLeft = 4 });
         Send(new() { Kind = WorkerMessageKind.Warning, Text = "look at this", Code = DiagnosticIds.HessianSingular });
         return MakeArtifact();
+    case "measured":
+        Send(new() { Kind = WorkerMessageKind.Warning, Text = "few bits", Code = DiagnosticIds.BitsLow });
+        return MakeArtifact("""
+            {
+              "Seconds": 1.5,
+              "Quality": { "FloatPerplexity": 100, "Perplexity": 103, "KlDivergence": 0.05, "Top1Agreement": 0.9,
+                           "EvaluationTokens": 1000, "EvaluationContext": 64, "EvaluatedOn": "HeldOut", "LayerErrors": [0.1] },
+              "Warnings": [{ "Id": "QB3014", "Text": "few bits" }]
+            }
+            """);
     case "error":
         Send(new() { Kind = WorkerMessageKind.Error, Text = "the weights are no good", Code = DiagnosticIds.WeightsMalformed });
         return 1;
@@ -42,10 +53,10 @@ switch (Environment.GetEnvironmentVariable("QUANTBUILD_STUB"))
         return 2;
 }
 
-int MakeArtifact()
+int MakeArtifact(string record = "{}")
 {
     Directory.CreateDirectory(Path.GetDirectoryName(request.ArtifactPath)!);
-    File.WriteAllText(request.BuildRecordPath, "{}");
+    File.WriteAllText(request.BuildRecordPath, record);
     File.WriteAllText(request.ArtifactPath, request.Fingerprint);
     Send(new() { Kind = WorkerMessageKind.Done, Text = "done" });
     return 0;

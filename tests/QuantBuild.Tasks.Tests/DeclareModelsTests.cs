@@ -55,6 +55,8 @@ public sealed class DeclareModelsTests : IDisposable
     [InlineData("QB0005", "Namespace", "A..B")]
     [InlineData("QB0006", "ActOrder", "maybe")]
     [InlineData("QB0006", "Damping", "-1")]
+    [InlineData("QB0006", "MaxPerplexityIncrease", "2")]
+    [InlineData("QB0006", "MaxKlDivergence", "2%")]
     [InlineData("QB3001", "CalibrationData", "nowhere.txt")]
     [InlineData("QB3002", "CalibrationData", "empty.txt")]
     [InlineData("QB3005", "EvaluationData", "nowhere.txt")]
@@ -79,6 +81,27 @@ public sealed class DeclareModelsTests : IDisposable
 
         (_, _, bool succeeded) = project.Declare(TestProject.Item("tiny", ("GroupSize", "16"), ("Method", "Rtn")));
         Assert.True(succeeded);
+    }
+
+    [Fact]
+    public void A_gate_needs_a_text_and_a_text_that_quality_is_measured_on_must_be_there()
+    {
+        ITaskItem Rtn(params (string, string)[] metadata) => TestProject.Item("tiny", [("GroupSize", "16"), ("Method", "Rtn"), .. metadata]);
+        Assert.Equal(["QB3009"], project.Declare(Rtn(("MaxKlDivergence", "0.1"))).Engine.ErrorCodes);
+        Assert.True(project.Declare(Rtn(("MaxKlDivergence", "0.1"), ("CalibrationData", "calibration.txt"))).Succeeded);
+        Assert.True(project.Declare(Rtn(("MaxKlDivergence", "0.1"), ("EvaluationData", "evaluation.txt"))).Succeeded);
+        Assert.Equal(["QB3001"], project.Declare(Rtn(("CalibrationData", "nowhere.txt"))).Engine.ErrorCodes);
+        // Nothing reads it.
+        Assert.True(project.Declare(Rtn(("CalibrationData", "nowhere.txt"), ("EvaluationData", "evaluation.txt"))).Succeeded);
+    }
+
+    [Fact]
+    public void A_gate_changes_no_fingerprint()
+    {
+        project.Declare(TestProject.Sound());
+        string fingerprint = project.Descriptor("TinyGptq4").Fingerprint;
+        project.Declare(TestProject.Sound(("MaxKlDivergence", "0.1"), ("MaxPerplexityIncrease", "2%")));
+        Assert.Equal(fingerprint, project.Descriptor("TinyGptq4").Fingerprint);
     }
 
     [Fact]

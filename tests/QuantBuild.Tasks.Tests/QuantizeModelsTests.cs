@@ -107,6 +107,65 @@ public sealed class QuantizeModelsTests : IDisposable
     }
 
     [Fact]
+    public void A_gate_is_held_against_what_the_cache_has_and_against_what_obj_has()
+    {
+        Assert.True(Run("measured", ("MaxPerplexityIncrease", "3.1%"), ("MaxKlDivergence", "0.06")));
+
+        // A gate is no part of the fingerprint: nothing is quantized again, and the build fails all the same.
+        Assert.False(Run("crash", ("MaxPerplexityIncrease", "2.9%")));
+        BuildErrorEventArgs error = Assert.Single(engine.Errors);
+        Assert.Equal("QB3008", error.Code);
+        Assert.Contains("rose by 3% (from 100 to 103), and MaxPerplexityIncrease allows 2.9%", error.Message, StringComparison.Ordinal);
+        Assert.True(File.Exists(Artifact));
+
+        // The same where only the cache has it: the artifact does not come back.
+        Directory.Delete(project.OutputFolder, recursive: true);
+        Assert.False(Run("crash", ("MaxKlDivergence", "0.049")));
+        Assert.False(File.Exists(Artifact));
+        Assert.True(Run("crash", ("MaxKlDivergence", "0.05")));
+        Assert.True(File.Exists(Artifact));
+    }
+
+    [Fact]
+    public void An_artifact_that_a_gate_refuses_does_not_replace_the_last_good_one()
+    {
+        Assert.True(Run("measured"));
+        string good = File.ReadAllText(Artifact);
+        project.Write("tiny/model.safetensors", "other weights");
+        Assert.False(Run("measured", ("MaxKlDivergence", "0.01")));
+        Assert.Equal(good, File.ReadAllText(Artifact));
+    }
+
+    [Fact]
+    public void A_gate_on_an_artifact_that_was_never_measured_is_QB3009()
+    {
+        Assert.True(Run("done"));
+        Assert.False(Run("crash", ("MaxKlDivergence", "1")));
+        Assert.Equal(["QB3009"], engine.ErrorCodes);
+    }
+
+    [Fact]
+    public void What_the_quantizer_warned_of_is_said_once_in_every_build_at_the_item()
+    {
+        Assert.True(Run("measured"));
+        Assert.Equal("QB3014", Assert.Single(engine.Warnings).Code);
+        string first = engine.Warnings.Single().Message!;
+
+        // Nothing to do; and the artifact from the cache.
+        foreach (bool clean in new[] { false, true })
+        {
+            engine.Warnings.Clear();
+            if (clean) Directory.Delete(project.OutputFolder, recursive: true);
+            Assert.True(Run("crash"));
+            BuildWarningEventArgs again = Assert.Single(engine.Warnings);
+            Assert.Equal(("QB3014", first), (again.Code, again.Message));
+            Assert.Equal(project.ProjectFile, again.File);
+        }
+
+        Assert.Single(File.ReadAllLines(Starts));
+    }
+
+    [Fact]
     public void An_artifact_under_obj_outlives_the_cache()
     {
         Assert.True(Run("done"));
@@ -159,22 +218,22 @@ public sealed class QuantizeModelsTests : IDisposable
         return task;
     }
 
-    private QuantizeModels Prepare(string behaviour)
+    private QuantizeModels Prepare(string behaviour, params (string Name, string Value)[] metadata)
     {
         Environment.SetEnvironmentVariable("QUANTBUILD_STUB", behaviour);
         Environment.SetEnvironmentVariable("QUANTBUILD_STUB_STARTS", Starts);
         return new QuantizeModels
         {
             BuildEngine = engine,
-            Models = project.Declare(TestProject.Sound()).Task.Declared,
+            Models = project.Declare(TestProject.Sound(metadata)).Task.Declared,
             Device = "cpu",
             WorkerAssembly = Path.Combine(AppContext.BaseDirectory, "QuantBuild.StubWorker.dll"),
         };
     }
 
-    private bool Run(string behaviour)
+    private bool Run(string behaviour, params (string Name, string Value)[] metadata)
     {
-        using QuantizeModels task = Prepare(behaviour);
+        using QuantizeModels task = Prepare(behaviour, metadata);
         return task.Execute();
     }
 }

@@ -40,7 +40,9 @@ public sealed class WorkerTests : IDisposable
         Assert.Equal(0, worker.Wait());
 
         WorkerMessage[] messages = [.. lines.Select(line => WorkerMessage.TryParse(line) ?? throw new InvalidDataException(line))];
-        Assert.Equal(6, messages.Count(m => m.Kind == WorkerMessageKind.Progress));
+        // Six layers, and the evaluation on what is held out.
+        Assert.Equal(7, messages.Count(m => m.Kind == WorkerMessageKind.Progress));
+        Assert.Matches(@"perplexity \d+\.\d\d -> \d+\.\d\d \(.*%\), KL divergence 0\.\d{4} nats, top-1 agreement \d+\.\d%$", messages[^1].Text);
         Assert.Equal(WorkerMessageKind.Done, messages[^1].Kind);
         Assert.Contains(messages, m => m.Kind == WorkerMessageKind.Information && m.Text.StartsWith("device: cpu", StringComparison.Ordinal));
         using Artifact artifact = Artifact.Open(cache.ArtifactPath(Fingerprint));
@@ -94,6 +96,21 @@ public sealed class WorkerTests : IDisposable
         Assert.Equal(1, worker.Wait());
         Assert.Equal(WorkerMessageKind.Error, message.Kind);
         Assert.Equal(DiagnosticIds.ModelMissing, message.Code);
+    }
+
+    [Fact]
+    public void A_gate_that_is_exceeded_is_an_error_and_publishes_nothing()
+    {
+        string text = Path.Combine(folder, "calibration.txt");
+        File.WriteAllText(text, File.ReadAllText(Calibration)[..30_000]);
+        using WorkerProcess worker = Start(
+            new QuantizationSpec { Method = QuantizationMethod.Rtn },
+            request => request with { CalibrationFile = text, Gates = new QualityGates { MaxKlDivergence = 0.0001m } });
+        WorkerMessage last = WorkerMessage.TryParse(worker.ReadToEnd()[^1])!;
+        Assert.Equal(1, worker.Wait());
+        Assert.Equal((WorkerMessageKind.Error, DiagnosticIds.QualityGateExceeded), (last.Kind, last.Code));
+        Assert.Contains("MaxKlDivergence allows 0.0001", last.Text, StringComparison.Ordinal);
+        AssertNoHalfWrittenFile();
     }
 
     [Fact]

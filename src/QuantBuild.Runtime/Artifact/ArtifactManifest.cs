@@ -38,13 +38,13 @@ public sealed record ArtifactManifest
     /// <summary>The files of the model that was quantized.</summary>
     public required IReadOnlyList<SourceFile> ModelFiles { get; init; }
 
-    /// <summary>SHA-256 of the calibration text, where the method read one.</summary>
+    /// <summary>SHA-256 of the calibration text, where one was read: to calibrate on, or to evaluate on its last tenth.</summary>
     public string? CalibrationSha256 { get; init; }
 
     /// <summary>SHA-256 of the evaluation text, where one was declared.</summary>
     public string? EvaluationSha256 { get; init; }
 
-    /// <summary>How good the quantized model is, where it was evaluated.</summary>
+    /// <summary>What quantization cost, where it was measured.</summary>
     public QualityFigures? Quality { get; init; }
 
     /// <summary>Bytes of all tensors of the source model.</summary>
@@ -76,15 +76,6 @@ public sealed record ArtifactManifest
 /// <param name="Sha256">Its SHA-256, as 64 lowercase hexadecimal digits.</param>
 public sealed record SourceFile(string Name, long Size, string Sha256);
 
-/// <summary>
-/// Perplexity before and after: exp of the mean negative log-likelihood over windows that do not overlap, the first token of each excluded.
-/// </summary>
-/// <param name="FloatPerplexity">Of the model before quantization.</param>
-/// <param name="Perplexity">Of the quantized model.</param>
-/// <param name="EvaluationTokens">How many tokens were predicted.</param>
-/// <param name="EvaluationContext">Tokens of a window.</param>
-public sealed record QualityFigures(double FloatPerplexity, double Perplexity, long EvaluationTokens, int EvaluationContext);
-
 /// <summary>How a linear is stored.</summary>
 /// <param name="Format">The format: <see cref="IntAffine.FormatName"/>.</param>
 /// <param name="Bits">Bits per weight.</param>
@@ -94,7 +85,11 @@ public sealed record QualityFigures(double FloatPerplexity, double Perplexity, l
 public sealed record LayerFormat(string Format, int Bits, int GroupSize, bool Symmetric, bool Ordered);
 
 /// <summary>JSON of the artifact's records without reflection, so that it survives trimming.</summary>
-[JsonSourceGenerationOptions(DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, RespectNullableAnnotations = true)]
+[JsonSourceGenerationOptions(
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    IgnoreReadOnlyProperties = true,
+    RespectNullableAnnotations = true,
+    UseStringEnumConverter = true)]
 [JsonSerializable(typeof(ArtifactManifest))]
 [JsonSerializable(typeof(SortedDictionary<string, string>))]
 [JsonSerializable(typeof(SortedDictionary<string, LayerFormat>))]

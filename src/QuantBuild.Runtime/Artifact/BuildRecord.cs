@@ -26,10 +26,16 @@ public sealed record BuildRecord
     /// <summary>Bytes of the artifact.</summary>
     public required long ArtifactBytes { get; init; }
 
+    /// <summary>What quantization cost, where it was measured: what the artifact says, for builds that look at no artifact.</summary>
+    public QualityFigures? Quality { get; init; }
+
+    /// <summary>What the quantizer warned of.</summary>
+    public IReadOnlyList<BuildWarning> Warnings { get; init; } = [];
+
     /// <summary>Where the record of an artifact lies: beside it, <c>{name}.build.json</c>.</summary>
     public static string PathOf(string artifactPath) => Path.ChangeExtension(artifactPath, ".build.json");
 
-    /// <summary>Reads a record; <see langword="null"/> where there is none or it cannot be read: nothing depends on it.</summary>
+    /// <summary>Reads a record; <see langword="null"/> where there is none or it cannot be read.</summary>
     public static BuildRecord? TryRead(string path)
     {
         try
@@ -71,6 +77,6 @@ public sealed record BuildRecord
 }
 
 /// <summary>JSON of the build record without reflection, so that it survives trimming.</summary>
-[JsonSourceGenerationOptions(WriteIndented = true, RespectNullableAnnotations = true)]
+[JsonSourceGenerationOptions(WriteIndented = true, IgnoreReadOnlyProperties = true, RespectNullableAnnotations = true, UseStringEnumConverter = true)]
 [JsonSerializable(typeof(BuildRecord))]
 internal sealed partial class BuildRecordJson : JsonSerializerContext;

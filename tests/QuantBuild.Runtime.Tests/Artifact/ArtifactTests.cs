@@ -7,6 +7,8 @@ public sealed class ArtifactTests : IDisposable
     private static readonly string Config = TestArtifact.Config(layers: 1);
     private static readonly TestArtifact.Rounding Rounding = new(4, 16, Symmetric: false, Ordered: true);
 
+    private static readonly QualityFigures Quality = new(50.5, 51.25, 0.0123, 0.875, 1000, 512, EvaluationText.HeldOut, [0.01, 0.025]);
+
     private readonly TemporaryFolder folder = new();
 
     public void Dispose() => folder.Dispose();
@@ -36,12 +38,14 @@ public sealed class ArtifactTests : IDisposable
     {
         ArtifactManifest manifest = TestArtifact.Manifest(Config, "f") with
         {
-            Quality = new QualityFigures(50.5, 51.25, 1000, 512),
+            Quality = Quality,
             GenerationConfigJson = "{}",
             Layers = new Dictionary<string, LayerFormat> { ["b"] = new("IntAffine", 3, 32, true, false), ["a"] = new("IntAffine", 2, 16, false, true) },
         };
         ArtifactManifest read = ArtifactManifest.Parse(manifest.ToJson());
-        Assert.Equal(manifest.Quality, read.Quality);
+        Assert.Equivalent(Quality, read.Quality, strict: true);
+        Assert.Contains("\"EvaluatedOn\":\"HeldOut\"", manifest.ToJson(), StringComparison.Ordinal);
+        Assert.DoesNotContain(nameof(QualityFigures.PerplexityIncrease), manifest.ToJson(), StringComparison.Ordinal);
         Assert.Equal(manifest.Layers.OrderBy(l => l.Key), read.Layers);
         Assert.Equal(manifest.Spec.Count, read.Spec.Count);
         Assert.Null(read.TokenizerConfigJson);
@@ -161,11 +165,14 @@ public sealed class ArtifactTests : IDisposable
     public void A_build_record_is_read_as_written_and_its_absence_is_no_error()
     {
         BuildRecord record = new() { Seconds = 1.5, PeakMemoryBytes = 1L << 33, Device = "cpu", Threads = 2, StartedAt = new DateTime(2026, 1, 2, 3, 4, 5, DateTimeKind.Utc), ArtifactBytes = 77 };
+        record = record with { Quality = Quality, Warnings = [new(DiagnosticIds.BitsLow, "few \"bits\" — 2")] };
         string path = BuildRecord.PathOf(folder.File("model.safetensors"));
         Assert.Equal(folder.File("model.build.json"), path);
         Assert.Null(BuildRecord.TryRead(path));
         record.Write(path);
-        Assert.Equal(record, BuildRecord.TryRead(path));
+        Assert.Equivalent(record, BuildRecord.TryRead(path), strict: true);
+        // What the build's tasks read, which have another reader.
+        Assert.Equivalent(new BuildFindings(Quality, record.Warnings), BuildFindings.Read(path), strict: true);
         File.WriteAllText(path, "{");
         Assert.Null(BuildRecord.TryRead(path));
         Assert.Single(Directory.GetFiles(folder.Path));

@@ -1,0 +1,98 @@
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>What is measured on residual streams, a few rows of logits at a time.</summary>
+internal static class Evaluation
+{
+    // Three tensors of this many float64 values at the peak, however large the vocabulary is.
+    private const long LogitsAtOnce = 1 << 22;
+
+    /// <summary>Compares the predictions of two streams of the same windows.</summary>
+    /// <param name="floats">What the last float layer gave.</param>
+    /// <param name="quantized">What the last quantized layer gave.</param>
+    /// <param name="windows">The tokens.</param>
+    /// <param name="head">The head: [rows, D] to [rows, vocabulary].</param>
+    /// <param name="vocabulary">Number of tokens.</param>
+    /// <param name="cancellationToken">Looked at between parts of a batch.</param>
+    public static NextTokenComparison Compare(
+        HiddenStates floats, HiddenStates quantized, TokenWindows windows, Func<torch.Tensor, torch.Tensor> head, int vocabulary, CancellationToken cancellationToken)
+    {
+        NextTokenComparison comparison = new();
+        using IEnumerator<torch.Tensor> tokens = windows.Batches(HiddenStates.BatchTokens).GetEnumerator();
+        floats.ForEach(
+            quantized,
+            (one, other) =>
+            {
+                tokens.MoveNext();
+                torch.Tensor actual = Predicted(tokens.Current).to(one.device);
+                (torch.Tensor floatRows, torch.Tensor rows) = (Predicting(one), Predicting(other));
+                foreach ((long first, long count) in Parts(actual.shape[0], vocabulary))
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    using DisposeScope scope = torch.NewDisposeScope();
+                    comparison.Add(head(floatRows.narrow(0, first, count)), head(rows.narrow(0, first, count)), actual.narrow(0, first, count));
+                }
+            },
+            cancellationToken);
+        return comparison;
+    }
+
+    /// <summary>Perplexity of one stream: exp of the mean negative log-likelihood of all tokens but the first of each window.</summary>
+    /// <inheritdoc cref="Compare"/>
+    public static double Perplexity(
+        HiddenStates states, TokenWindows windows, Func<torch.Tensor, torch.Tensor> head, int vocabulary, CancellationToken cancellationToken)
+    {
+        double loss = 0;
+        using IEnumerator<torch.Tensor> tokens = windows.Batches(HiddenStates.BatchTokens).GetEnumerator();
+        states.ForEach(
+            batch =>
+            {
+                tokens.MoveNext();
+                torch.Tensor actual = Predicted(tokens.Current).to(batch.device);
+                torch.Tensor rows = Predicting(batch);
+                foreach ((long first, long count) in Parts(actual.shape[0], vocabulary))
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    using DisposeScope scope = torch.NewDisposeScope();
+                    loss += NextTokenComparison.Loss(
+                        NextTokenComparison.LogProbabilities(head(rows.narrow(0, first, count))), actual.narrow(0, first, count));
+                }
+            },
+            cancellationToken);
+        return Math.Exp(loss / windows.PredictedTokens);
+    }
+
+    /// <summary>||Y_q - Y|| / ||Y|| of two streams, Frobenius norms over all their tokens, summed in float64.</summary>
+    public static double RelativeError(HiddenStates floats, HiddenStates quantized, CancellationToken cancellationToken)
+    {
+        double difference = 0, norm = 0;
+        floats.ForEach(
+            quantized,
+            (one, other) =>
+            {
+                torch.Tensor error = other.Minus(one);
+                difference += (error * error).sum(-1, false, torch.float64).Total();
+                norm += (one * one).sum(-1, false, torch.float64).Total();
+            },
+            cancellationToken);
+        return norm > 0 ? Math.Sqrt(difference / norm) : 0;
+    }
+
+    // The last token of a window predicts nothing that is in it, and nothing predicts the first.
+    private static torch.Tensor Predicting(torch.Tensor hidden) => hidden.narrow(1, 0, hidden.shape[1] - 1).reshape(-1, hidden.shape[2]);
+
+    private static torch.Tensor Predicted(torch.Tensor tokens) => tokens.narrow(1, 1, tokens.shape[1] - 1).reshape(-1);
+
+    /// <summary>Cuts rows into parts of about the same size, whose logits fit.</summary>
+    private static IEnumerable<(long First, long Count)> Parts(long rows, int vocabulary)
+    {
+        long most = Math.Max(1, LogitsAtOnce / vocabulary);
+        long parts = (rows + most - 1) / most;
+        for (long part = 0; part < parts; part++)
+        {
+            long first = rows * part / parts;
+            yield return (first, (rows * (part + 1) / parts) - first);
+        }
+    }
+}
