@@ -10,6 +10,9 @@ namespace QuantBuild.Tasks;
 /// </summary>
 public sealed class DeclareModels : MSBuildTask
 {
+    // What decides an artifact's bytes: specification and configuration are read in Core, texts tokenized and weights packed in Runtime.
+    private static readonly string[] QuantizerFiles = ["QuantBuild.Core.dll", "QuantBuild.Runtime.dll", "QuantBuild.Quantization.dll", "QuantBuild.Worker.dll"];
+
     /// <summary>The <c>&lt;QuantizedModel&gt;</c> items.</summary>
     [Required]
     public ITaskItem[] Models { get; set; } = [];
@@ -29,9 +32,9 @@ public sealed class DeclareModels : MSBuildTask
     [Required]
     public string Device { get; set; } = "";
 
-    /// <summary>Full path of the quantizer's code, which is part of every fingerprint.</summary>
+    /// <summary>Full path of the worker's folder: its code is part of every fingerprint.</summary>
     [Required]
-    public string QuantizerAssembly { get; set; } = "";
+    public string WorkerFolder { get; set; } = "";
 
     /// <summary>Whether an IDE asks only for what the compiler needs: nothing big is hashed then.</summary>
     public bool DesignTime { get; set; }
@@ -158,8 +161,9 @@ public sealed class DeclareModels : MSBuildTask
     private string FingerprintOf(ModelDeclaration model, string descriptorPath)
     {
         FileHash hash = new(ModelCache.Default().HashFolder);
-        string Compute(Func<string, string> hashOf) =>
-            Fingerprint.Compute(model.Spec, model.Folder, model.CalibrationFile, model.EvaluationFile, hashOf(QuantizerAssembly), hashOf);
+        string[] quantizerFiles = [.. QuantizerFiles.Select(name => Path.Combine(WorkerFolder, name))];
+        string Compute(Func<string, string> hashOf) => Fingerprint.Compute(
+            model.Spec, model.Folder, model.CalibrationFile, model.EvaluationFile, string.Join(" ", quantizerFiles.Select(hashOf)), hashOf);
 
         if (DesignTime)
         {
@@ -173,11 +177,11 @@ public sealed class DeclareModels : MSBuildTask
             return allKnown ? fingerprint : Existing(descriptorPath)?.Fingerprint ?? "";
         }
 
-        if (!File.Exists(QuantizerAssembly))
+        if (quantizerFiles.FirstOrDefault(file => !File.Exists(file)) is { } missing)
         {
             throw new QuantBuildException(
                 DiagnosticIds.WorkerFailed,
-                $"The quantizer {QuantizerAssembly} does not exist. The QuantBuild package is not whole: delete it from the packages folder and restore again.");
+                $"{missing}, a part of the quantizer, does not exist. The QuantBuild package is not whole: delete it from the packages folder and restore again.");
         }
 
         try

@@ -144,7 +144,11 @@ public sealed class DeclareModelsTests : IDisposable
     [InlineData("tiny/model.safetensors", true)]
     [InlineData("tiny/tokenizer.json", true)]
     [InlineData("calibration.txt", true)]
-    [InlineData("quantizer.dll", true)]
+    [InlineData("worker/QuantBuild.Core.dll", true)]
+    [InlineData("worker/QuantBuild.Runtime.dll", true)]
+    [InlineData("worker/QuantBuild.Quantization.dll", true)]
+    [InlineData("worker/QuantBuild.Worker.dll", true)]
+    [InlineData("worker/TorchSharp.dll", false)]
     [InlineData("tiny/README.md", false)]
     [InlineData("evaluation.txt", false)]
     public void A_changed_file_changes_the_fingerprint_if_it_decides_the_artifact(string file, bool changes)
@@ -154,6 +158,23 @@ public sealed class DeclareModelsTests : IDisposable
         project.Write(file, "{ \"changed\": true }");
         project.Declare(TestProject.Sound());
         Assert.Equal(changes, before != project.Descriptor("TinyGptq4").Fingerprint);
+    }
+
+    [Theory]
+    [InlineData("QuantBuild.Core.dll")]
+    [InlineData("QuantBuild.Runtime.dll")]
+    [InlineData("QuantBuild.Quantization.dll")]
+    [InlineData("QuantBuild.Worker.dll")]
+    public void A_part_of_the_quantizer_that_is_not_there_is_an_error_and_costs_an_ide_nothing(string part)
+    {
+        File.Delete(Path.Combine(project.Folder, "worker", part));
+        (_, RecordingBuildEngine engine, bool succeeded) = project.Declare(TestProject.Sound());
+        Assert.False(succeeded);
+        BuildErrorEventArgs error = Assert.Single(engine.Errors);
+        Assert.Equal("QB1005", error.Code);
+        Assert.Contains(part, error.Message, StringComparison.Ordinal);
+
+        Assert.True(project.Declare(designTime: true, "auto", TestProject.Sound()).Succeeded);
     }
 
     [Fact]
