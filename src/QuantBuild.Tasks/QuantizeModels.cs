@@ -57,9 +57,8 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
             try
             {
                 if (ArtifactLink.IsCurrent(model)) continue;
-                if (!ArtifactLink.IsCached(model, cache)) Quantize(model, cache);
-                if (Log.HasLoggedErrors) continue;
-                ArtifactLink.Create(model, cache);
+                // One model that fails keeps no other from its place.
+                if (ArtifactLink.IsCached(model, cache) || Quantize(model, cache)) ArtifactLink.Create(model, cache);
             }
             catch (QuantBuildException e)
             {
@@ -75,16 +74,17 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
         return !Log.HasLoggedErrors;
     }
 
-    private void Quantize(DeclaredModel model, ModelCache cache)
+    // False where the worker said why it cannot.
+    private bool Quantize(DeclaredModel model, ModelCache cache)
     {
         void Waiting() => Log.LogMessage(MessageImportance.High, $"{model.ClassName}: another build is quantizing it; waiting for that.");
         using (cache.Lock(model.Fingerprint, Waiting, cancellation.Token))
         {
-            if (ArtifactLink.IsCached(model, cache)) return;
+            if (ArtifactLink.IsCached(model, cache)) return true;
             try
             {
                 SaveRequest(model, cache);
-                RunWorker(model, cache);
+                return RunWorker(model, cache);
             }
             finally
             {
@@ -116,7 +116,7 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
         }
     }
 
-    private void RunWorker(DeclaredModel model, ModelCache cache)
+    private bool RunWorker(DeclaredModel model, ModelCache cache)
     {
         List<KeyValuePair<string, string>> environment =
         [
@@ -155,7 +155,8 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
         if (exitCode == Interrupted) throw new OperationCanceledException();
 
         // An error that the worker sent says it all.
-        if (failed || (done && exitCode == 0 && ArtifactLink.IsCached(model, cache))) return;
+        if (failed) return false;
+        if (done && exitCode == 0 && ArtifactLink.IsCached(model, cache)) return true;
         string said = worker.Errors.Count > 0
             ? "It said: " + string.Join(Environment.NewLine, worker.Errors)
             : "It said nothing.";

@@ -58,6 +58,19 @@ public sealed class QuantizeModelsTests : IDisposable
     }
 
     [Fact]
+    public void A_model_that_fails_keeps_the_next_one_from_nothing()
+    {
+        Assert.True(Run("done"));
+        Directory.Delete(project.OutputFolder, recursive: true);
+
+        using QuantizeModels task = Prepare("error", TestProject.Sound(("Bits", "3")), TestProject.Sound());
+        Assert.False(task.Execute());
+        Assert.Equal(["QB2005"], engine.ErrorCodes);
+        Assert.Equal(project.Descriptor("TinyGptq4").Fingerprint, File.ReadAllText(Artifact));
+        Assert.False(File.Exists(Path.Combine(project.OutputFolder, "TinyGptq3.safetensors")));
+    }
+
+    [Fact]
     public void A_worker_that_dies_is_reported_with_its_exit_code_and_last_words()
     {
         Assert.False(Run("crash"));
@@ -159,14 +172,14 @@ public sealed class QuantizeModelsTests : IDisposable
         return task;
     }
 
-    private QuantizeModels Prepare(string behaviour)
+    private QuantizeModels Prepare(string behaviour, params ITaskItem[] items)
     {
         Environment.SetEnvironmentVariable("QUANTBUILD_STUB", behaviour);
         Environment.SetEnvironmentVariable("QUANTBUILD_STUB_STARTS", Starts);
         return new QuantizeModels
         {
             BuildEngine = engine,
-            Models = project.Declare(TestProject.Sound()).Task.Declared,
+            Models = project.Declare(items.Length > 0 ? items : [TestProject.Sound()]).Task.Declared,
             Device = "cpu",
             WorkerAssembly = Path.Combine(AppContext.BaseDirectory, "QuantBuild.StubWorker.dll"),
         };
