@@ -88,7 +88,7 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
             }
             finally
             {
-                if (File.Exists(model.RequestPath)) File.Delete(model.RequestPath);
+                TemporaryFile.Delete(model.RequestPath);
             }
         }
     }

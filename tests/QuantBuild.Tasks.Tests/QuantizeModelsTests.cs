@@ -138,6 +138,15 @@ public sealed class QuantizeModelsTests : IDisposable
     }
 
     [Fact]
+    public void A_request_that_can_be_neither_written_nor_deleted_is_one_error()
+    {
+        using QuantizeModels task = Prepare("done");
+        Directory.CreateDirectory(Artifact + ".request.xml");
+        Assert.False(task.Execute());
+        Assert.Equal(["QB1004"], engine.ErrorCodes);
+    }
+
+    [Fact]
     public void Only_models_that_are_neither_under_obj_nor_cached_need_a_worker()
     {
         Assert.Single(Find("auto", TestProject.Sound()).Missing);
