@@ -1,4 +1,4 @@
-// Does what the environment variable QUANTBUILD_STUB says, and writes a line to the file QUANTBUILD_STUB_STARTS names each time it starts.
+// Does what the environment variable QUANTBUILD_STUB says, and writes its process id to the file QUANTBUILD_STUB_STARTS names each time it starts.
 //
 //   done      makes an artifact
 //   error     says why not, exit code 1
@@ -8,9 +8,10 @@
 //   interrupted  ends at once with exit code 130, as at Ctrl+C
 //   deaf      waits for nothing and ends never
 
+using System.Globalization;
 using QuantBuild;
 
-File.AppendAllLines(Environment.GetEnvironmentVariable("QUANTBUILD_STUB_STARTS")!, [string.Join(' ', args)]);
+File.AppendAllLines(Environment.GetEnvironmentVariable("QUANTBUILD_STUB_STARTS")!, [Environment.ProcessId.ToString(CultureInfo.InvariantCulture)]);
 WorkerRequest request = WorkerRequest.Load(args[^1]);
 switch (Environment.GetEnvironmentVariable("QUANTBUILD_STUB"))
 {

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Microsoft.Build.Framework;
 
 namespace QuantBuild.Tasks.Tests;
@@ -97,6 +98,25 @@ public sealed class QuantizeModelsTests : IDisposable
         Assert.Empty(engine.Errors);
         Assert.False(File.Exists(Artifact));
         // The lock is free again: the next build is not kept waiting.
+        Assert.True(Run("done"));
+    }
+
+    [Theory]
+    [InlineData("obedient")]
+    [InlineData("deaf")]
+    public void A_logger_that_throws_ends_the_worker(string behaviour)
+    {
+        using QuantizeModels task = Prepare(behaviour);
+        engine.OnMessage = message =>
+        {
+            if (message.Contains("waiting", StringComparison.Ordinal)) throw new InvalidOperationException("the log is closed");
+        };
+        Assert.Equal("the log is closed", Assert.Throws<InvalidOperationException>(() => task.Execute()).Message);
+
+        int worker = int.Parse(Assert.Single(File.ReadAllLines(Starts)), CultureInfo.InvariantCulture);
+        Assert.Throws<ArgumentException>(() => Process.GetProcessById(worker));
+        Assert.False(File.Exists(Artifact + ".request.xml"));
+        engine.OnMessage = null;
         Assert.True(Run("done"));
     }
 
