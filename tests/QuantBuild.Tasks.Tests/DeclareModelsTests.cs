@@ -72,6 +72,26 @@ public sealed class DeclareModelsTests : IDisposable
     }
 
     [Fact]
+    public void A_text_behind_a_link_is_as_long_as_what_the_link_leads_to()
+    {
+        // Links need a right of its own on Windows, which not every user has.
+        project.Write("empty.txt", "");
+        try
+        {
+            File.CreateSymbolicLink(Path.Combine(project.Folder, "link.txt"), Path.Combine(project.Folder, "calibration.txt"));
+            File.CreateSymbolicLink(Path.Combine(project.Folder, "empty-link.txt"), Path.Combine(project.Folder, "empty.txt"));
+        }
+        catch (IOException) when (OperatingSystem.IsWindows())
+        {
+            return;
+        }
+
+        Assert.True(project.Declare(TestProject.Sound(("CalibrationData", "link.txt"), ("EvaluationData", "link.txt"))).Succeeded);
+        Assert.Equal(["QB3002"], project.Declare(TestProject.Sound(("CalibrationData", "empty-link.txt"))).Engine.ErrorCodes);
+        Assert.Equal(["QB3005"], project.Declare(TestProject.Sound(("EvaluationData", "empty-link.txt"))).Engine.ErrorCodes);
+    }
+
+    [Fact]
     public void Gptq_without_calibration_data_is_an_error_and_rtn_without_it_is_not()
     {
         (_, RecordingBuildEngine engine, _) = project.Declare(TestProject.Item("tiny", ("GroupSize", "16")));
