@@ -47,6 +47,10 @@ public sealed class DeclareModels : MSBuildTask
     [Output]
     public ITaskItem[] Declared { get; private set; } = [];
 
+    /// <summary>The files that decide the artifacts of the sound items: an IDE asks them whether a build is due.</summary>
+    [Output]
+    public ITaskItem[] Inputs { get; private set; } = [];
+
     private string ProjectFolder => Path.GetDirectoryName(ProjectFile)!;
 
     /// <inheritdoc/>
@@ -63,6 +67,7 @@ public sealed class DeclareModels : MSBuildTask
 
         List<ITaskItem> descriptors = [];
         List<ITaskItem> declared = [];
+        List<string?> inputs = [];
         foreach (KeyValuePair<ITaskItem, ModelDeclaration> entry in WithoutDuplicates(Read()))
         {
             ItemPosition position = ItemPosition.Of(entry.Key, ProjectFile);
@@ -72,6 +77,7 @@ public sealed class DeclareModels : MSBuildTask
                 string descriptorPath = Path.Combine(OutputFolder, model.ClassName + ModelDescriptor.FileSuffix);
                 string fingerprint = FingerprintOf(model, descriptorPath);
                 WriteDescriptor(model, fingerprint, descriptorPath);
+                inputs.AddRange([.. model.Folder.Files, model.CalibrationFile, model.EvaluationFile]);
                 descriptors.Add(new Microsoft.Build.Utilities.TaskItem(descriptorPath));
                 declared.Add(new DeclaredModel
                 {
@@ -93,6 +99,7 @@ public sealed class DeclareModels : MSBuildTask
 
         Descriptors = [.. descriptors];
         Declared = [.. declared];
+        Inputs = [.. inputs.OfType<string>().Distinct().Select(file => new Microsoft.Build.Utilities.TaskItem(file))];
         return !Log.HasLoggedErrors;
     }
 

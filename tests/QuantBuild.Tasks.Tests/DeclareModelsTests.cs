@@ -32,6 +32,16 @@ public sealed class DeclareModelsTests : IDisposable
     }
 
     [Fact]
+    public void The_files_that_decide_artifacts_are_listed_once()
+    {
+        ITaskItem[] items = [TestProject.Sound(("EvaluationData", "evaluation.txt")), TestProject.Sound(("Bits", "3"))];
+        string[] inputs = [.. project.Declare(items).Task.Inputs.Select(item => Path.GetRelativePath(project.Folder, item.ItemSpec).Replace('\\', '/'))];
+        Assert.Equal(
+            ["calibration.txt", "evaluation.txt", "tiny/config.json", "tiny/model.safetensors", "tiny/tokenizer.json"],
+            inputs.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public void A_descriptor_that_stays_the_same_is_not_written_again()
     {
         project.Declare(TestProject.Sound());
