@@ -63,7 +63,7 @@ internal static class ArtifactLink
         finally
         {
             // Still there after a failure, and after a rename over a link to the same file, which the system answers with doing nothing.
-            if (File.Exists(temporary)) File.Delete(temporary);
+            TemporaryFile.Delete(temporary);
         }
     }
 

@@ -10,6 +10,9 @@ namespace QuantBuild.Tasks;
 /// </summary>
 public sealed class DeclareModels : MSBuildTask
 {
+    // What decides an artifact's bytes: specification and configuration are read in Core, texts tokenized and weights packed in Runtime.
+    private static readonly string[] QuantizerFiles = ["QuantBuild.Core.dll", "QuantBuild.Runtime.dll", "QuantBuild.Quantization.dll", "QuantBuild.Worker.dll"];
+
     /// <summary>The <c>&lt;QuantizedModel&gt;</c> items.</summary>
     [Required]
     public ITaskItem[] Models { get; set; } = [];
@@ -29,9 +32,9 @@ public sealed class DeclareModels : MSBuildTask
     [Required]
     public string Device { get; set; } = "";
 
-    /// <summary>Full path of the quantizer's code, which is part of every fingerprint.</summary>
+    /// <summary>Full path of the worker's folder: its code is part of every fingerprint.</summary>
     [Required]
-    public string QuantizerAssembly { get; set; } = "";
+    public string WorkerFolder { get; set; } = "";
 
     /// <summary>Whether an IDE asks only for what the compiler needs: nothing big is hashed then.</summary>
     public bool DesignTime { get; set; }
@@ -43,6 +46,10 @@ public sealed class DeclareModels : MSBuildTask
     /// <summary>The sound items, as <see cref="QuantizeModels"/> wants them.</summary>
     [Output]
     public ITaskItem[] Declared { get; private set; } = [];
+
+    /// <summary>The files that decide the artifacts of the sound items: an IDE asks them whether a build is due.</summary>
+    [Output]
+    public ITaskItem[] Inputs { get; private set; } = [];
 
     private string ProjectFolder => Path.GetDirectoryName(ProjectFile)!;
 
@@ -60,6 +67,7 @@ public sealed class DeclareModels : MSBuildTask
 
         List<ITaskItem> descriptors = [];
         List<ITaskItem> declared = [];
+        List<string?> inputs = [];
         foreach (KeyValuePair<ITaskItem, ModelDeclaration> entry in WithoutDuplicates(Read()))
         {
             ItemPosition position = ItemPosition.Of(entry.Key, ProjectFile);
@@ -69,6 +77,7 @@ public sealed class DeclareModels : MSBuildTask
                 string descriptorPath = Path.Combine(OutputFolder, model.ClassName + ModelDescriptor.FileSuffix);
                 string fingerprint = FingerprintOf(model, descriptorPath);
                 WriteDescriptor(model, fingerprint, descriptorPath);
+                inputs.AddRange([.. model.Folder.Files, model.CalibrationFile, model.EvaluationFile]);
                 descriptors.Add(new Microsoft.Build.Utilities.TaskItem(descriptorPath));
                 declared.Add(new DeclaredModel
                 {
@@ -91,6 +100,7 @@ public sealed class DeclareModels : MSBuildTask
 
         Descriptors = [.. descriptors];
         Declared = [.. declared];
+        Inputs = [.. inputs.OfType<string>().Distinct().Select(file => new Microsoft.Build.Utilities.TaskItem(file))];
         return !Log.HasLoggedErrors;
     }
 
@@ -159,8 +169,9 @@ public sealed class DeclareModels : MSBuildTask
     private string FingerprintOf(ModelDeclaration model, string descriptorPath)
     {
         FileHash hash = new(ModelCache.Default().HashFolder);
-        string Compute(Func<string, string> hashOf) =>
-            Fingerprint.Compute(model.Spec, model.Folder, model.CalibrationFile, model.EvaluationFile, hashOf(QuantizerAssembly), hashOf);
+        string[] quantizerFiles = [.. QuantizerFiles.Select(name => Path.Combine(WorkerFolder, name))];
+        string Compute(Func<string, string> hashOf) => Fingerprint.Compute(
+            model.Spec, model.Folder, model.CalibrationFile, model.EvaluationFile, string.Join(" ", quantizerFiles.Select(hashOf)), hashOf);
 
         if (DesignTime)
         {
@@ -174,11 +185,11 @@ public sealed class DeclareModels : MSBuildTask
             return allKnown ? fingerprint : Existing(descriptorPath)?.Fingerprint ?? "";
         }
 
-        if (!File.Exists(QuantizerAssembly))
+        if (quantizerFiles.FirstOrDefault(file => !File.Exists(file)) is { } missing)
         {
             throw new QuantBuildException(
                 DiagnosticIds.WorkerFailed,
-                $"The quantizer {QuantizerAssembly} does not exist. The QuantBuild package is not whole: delete it from the packages folder and restore again.");
+                $"{missing}, a part of the quantizer, does not exist. The QuantBuild package is not whole: delete it from the packages folder and restore again.");
         }
 
         try

@@ -101,7 +101,7 @@ internal sealed record ModelDeclaration
                 $"The calibration file {calibration} does not exist. CalibrationData names a text file relative to the project file: correct the path.");
         }
 
-        if (new FileInfo(calibration).Length == 0)
+        if (IsEmpty(calibration))
         {
             throw new QuantBuildException(
                 DiagnosticIds.CalibrationEmpty,
@@ -111,10 +111,17 @@ internal sealed record ModelDeclaration
 
     private static void CheckEvaluation(string? evaluation)
     {
-        if (evaluation is null || (File.Exists(evaluation) && new FileInfo(evaluation).Length > 0)) return;
+        if (evaluation is null || (File.Exists(evaluation) && !IsEmpty(evaluation))) return;
         throw new QuantBuildException(
             DiagnosticIds.EvaluationUnusable,
             $"The evaluation file {evaluation} {(File.Exists(evaluation) ? "is empty" : "does not exist")}. EvaluationData names a text " +
             "file relative to the project file: correct it, or leave it out to build without measuring quality.");
+    }
+
+    // Asked of the open file: what Windows lists as the length of a symbolic link is 0.
+    private static bool IsEmpty(string path)
+    {
+        using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        return stream.Length == 0;
     }
 }

@@ -57,10 +57,11 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
             try
             {
                 bool isCurrent = ArtifactLink.IsCurrent(model);
-                bool isMade = !isCurrent && !ArtifactLink.IsCached(model, cache) && Quantize(model, cache);
-                if (isMade && Log.HasLoggedErrors) continue;
-                Judge(model, isCurrent ? model.BuildRecordPath : cache.BuildRecordPath(model.Fingerprint), isMade);
-                if (!isCurrent && !Log.HasLoggedErrors) ArtifactLink.Create(model, cache);
+                bool ran = false;
+                // The worker said why there is no artifact. One model that fails keeps no other from its place.
+                if (!isCurrent && !ArtifactLink.IsCached(model, cache) && !Quantize(model, cache, out ran)) continue;
+                bool accepted = Judge(model, isCurrent ? model.BuildRecordPath : cache.BuildRecordPath(model.Fingerprint), warningsAreShown: ran);
+                if (accepted && !isCurrent) ArtifactLink.Create(model, cache);
             }
             catch (QuantBuildException e)
             {
@@ -80,7 +81,8 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
     /// Holds an artifact against the gates, and shows what its quantizer warned of. Both happen in every build, whoever made the artifact and
     /// when: a gate may be new, and a warning that is an error here must not become none because a second build finds the cache filled.
     /// </summary>
-    private void Judge(DeclaredModel model, string buildRecordPath, bool warningsAreShown)
+    /// <returns>Whether this build accepts the artifact: not where one of the warnings is an error in it.</returns>
+    private bool Judge(DeclaredModel model, string buildRecordPath, bool warningsAreShown)
     {
         BuildFindings findings = BuildFindings.Read(buildRecordPath);
         if (!warningsAreShown)
@@ -89,26 +91,28 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
         }
 
         model.Gates.Check(findings.Quality, model.Spec);
+        return !findings.Warnings.Any(warning => BuildEngine is IBuildEngine8 engine && engine.ShouldTreatWarningAsError(warning.Id));
     }
 
     private void Warn(DeclaredModel model, string id, string text) => Log.WarningAt(id, $"{model.ClassName}: {text}", model.Position);
 
-    /// <summary>Runs a worker, unless another build has made the artifact while this one waited for it; returns whether it ran.</summary>
-    private bool Quantize(DeclaredModel model, ModelCache cache)
+    /// <summary>Runs a worker, unless another build has made the artifact while this one waited for it.</summary>
+    /// <returns>Whether there is an artifact now; if not, the worker said why.</returns>
+    private bool Quantize(DeclaredModel model, ModelCache cache, out bool ran)
     {
         void Waiting() => Log.LogMessage(MessageImportance.High, $"{model.ClassName}: another build is quantizing it; waiting for that.");
         using (cache.Lock(model.Fingerprint, Waiting, cancellation.Token))
         {
-            if (ArtifactLink.IsCached(model, cache)) return false;
+            ran = !ArtifactLink.IsCached(model, cache);
+            if (!ran) return true;
             try
             {
                 SaveRequest(model, cache);
-                RunWorker(model, cache);
-                return true;
+                return RunWorker(model, cache);
             }
             finally
             {
-                if (File.Exists(model.RequestPath)) File.Delete(model.RequestPath);
+                TemporaryFile.Delete(model.RequestPath);
             }
         }
     }
@@ -137,7 +141,7 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
         }
     }
 
-    private void RunWorker(DeclaredModel model, ModelCache cache)
+    private bool RunWorker(DeclaredModel model, ModelCache cache)
     {
         List<KeyValuePair<string, string>> environment =
         [
@@ -176,7 +180,8 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
         if (exitCode == Interrupted) throw new OperationCanceledException();
 
         // An error that the worker sent says it all.
-        if (failed || (done && exitCode == 0 && ArtifactLink.IsCached(model, cache))) return;
+        if (failed) return false;
+        if (done && exitCode == 0 && ArtifactLink.IsCached(model, cache)) return true;
         string said = worker.Errors.Count > 0
             ? "It said: " + string.Join(Environment.NewLine, worker.Errors)
             : "It said nothing.";

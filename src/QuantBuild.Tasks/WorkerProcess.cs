@@ -49,7 +49,8 @@ internal sealed class WorkerProcess
     public int Run(Action<string> line, Action quiet, TimeSpan silence, CancellationToken cancellationToken)
     {
         using Process process = new() { StartInfo = start };
-        using BlockingCollection<KeyValuePair<bool, string?>> lines = [];
+        // Not disposed: a line may still come, on a thread of the pool, after the worker was told to end.
+        BlockingCollection<KeyValuePair<bool, string?>> lines = [];
         process.OutputDataReceived += (_, e) => lines.Add(new(false, e.Data));
         process.ErrorDataReceived += (_, e) => lines.Add(new(true, e.Data));
         try
@@ -63,10 +64,10 @@ internal sealed class WorkerProcess
                 $"The worker could not be started with {start.FileName}: {e.Message} Install the .NET 10 SDK, or correct DOTNET_HOST_PATH.", e);
         }
 
-        process.BeginOutputReadLine();
-        process.BeginErrorReadLine();
         try
         {
+            process.BeginOutputReadLine();
+            process.BeginErrorReadLine();
             // Each of the two streams ends with a null.
             for (int ended = 0; ended < 2;)
             {
@@ -79,8 +80,9 @@ internal sealed class WorkerProcess
             process.WaitForExit();
             return process.ExitCode;
         }
-        catch (OperationCanceledException)
+        catch
         {
+            // Whatever it was, a logger that throws too: nobody would hear the worker any more, and it would hold its memory.
             End(process);
             throw;
         }

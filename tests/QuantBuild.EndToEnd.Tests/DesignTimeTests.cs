@@ -8,7 +8,7 @@ public sealed class DesignTimeTests(PackedFeed feed)
     {
         UserProject project = new(feed);
         project.WriteModel("tiny", new TinyModel());
-        project.Declare(BuiltProject.Item);
+        project.Declare(BuiltProject.Item + BuiltProject.GptqItem);
         Assert.Equal(0, project.Run("restore").ExitCode);
 
         BuildResult result = project.Run(
@@ -19,6 +19,9 @@ public sealed class DesignTimeTests(PackedFeed feed)
         Assert.DoesNotContain("QuantBuildQuantize", result.Targets);
         Assert.Equal(0, result.Workers);
         Assert.Contains(result.Added("AdditionalFiles"), item => item.EndsWith("TinyRtn4.quantbuild.xml", StringComparison.Ordinal));
+        string[] inputs = [.. result.Added("UpToDateCheckInput")];
+        Assert.Contains(Path.Combine(project.Folder, "tiny", "model.safetensors"), inputs);
+        Assert.Contains(Path.Combine(project.Folder, "calibration.txt"), inputs);
         Assert.True(File.Exists(Path.Combine(project.Intermediate, "quantbuild", "TinyRtn4.quantbuild.xml")));
         Assert.False(Directory.Exists(Path.Combine(project.Cache, "artifacts")));
     }

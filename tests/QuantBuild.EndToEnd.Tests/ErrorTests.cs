@@ -154,6 +154,17 @@ public sealed class ErrorTests(PackedFeed feed)
     }
 
     [Fact]
+    public void A_platform_without_libtorch_is_reported_before_anything_is_restored()
+    {
+        UserProject project = Sound();
+        Assert.Equal(0, project.Run("restore").ExitCode);
+        BuildResult result = project.FailToBuild("--no-restore", "-p:NETCoreSdkPortableRuntimeIdentifier=linux-musl-x64");
+        result.AssertError("QB1007", "this platform, linux-musl-x64: libtorch is made for linux-x64, osx-arm64, win-x64, win-arm64");
+        Assert.False(Directory.Exists(Path.Combine(project.Intermediate, "quantbuild", "worker")));
+        Assert.Equal(0, result.Workers);
+    }
+
+    [Fact]
     public void Libraries_that_no_source_has_are_reported()
     {
         UserProject project = Sound();

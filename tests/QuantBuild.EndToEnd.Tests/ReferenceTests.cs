@@ -4,6 +4,26 @@ namespace QuantBuild.EndToEnd.Tests;
 public sealed class ReferenceTests(PackedFeed feed)
 {
     [Fact]
+    public void What_the_command_line_says_is_about_the_program_alone()
+    {
+        UserProject project = new(feed);
+        project.WriteModel("tiny", new TinyModel());
+        project.Declare(BuiltProject.Item);
+        string artifacts = Path.Combine(project.Folder, "artifacts");
+
+        BuildResult result = project.Build(
+            $"-p:ArtifactsPath={artifacts}", "-p:UseArtifactsOutput=true", "-p:Version=9.8.7", "-p:Platform=x64", "-p:TreatWarningsAsErrors=true",
+            "-p:NuGetAudit=true", "-p:WarningsAsErrors=NU1603");
+
+        Assert.Equal(1, result.Workers);
+        Assert.Single(Directory.GetFiles(Path.Combine(artifacts, "bin"), "TinyRtn4.safetensors", SearchOption.AllDirectories));
+        // The libraries are restored beside their own project.
+        string libraries = Path.GetDirectoryName(Assert.Single(Directory.GetFiles(artifacts, "WorkerLibraries.csproj", SearchOption.AllDirectories)))!;
+        Assert.True(File.Exists(Path.Combine(libraries, "obj", "project.assets.json")));
+        Assert.False(Directory.Exists(Path.Combine(artifacts, "obj", "WorkerLibraries")));
+    }
+
+    [Fact]
     public void A_program_gets_the_artifact_of_the_library_that_it_references()
     {
         UserProject library = new(feed, feed.SharedCache, "Library");

@@ -32,6 +32,16 @@ public sealed class DeclareModelsTests : IDisposable
     }
 
     [Fact]
+    public void The_files_that_decide_artifacts_are_listed_once()
+    {
+        ITaskItem[] items = [TestProject.Sound(("EvaluationData", "evaluation.txt")), TestProject.Sound(("Bits", "3"))];
+        string[] inputs = [.. project.Declare(items).Task.Inputs.Select(item => Path.GetRelativePath(project.Folder, item.ItemSpec).Replace('\\', '/'))];
+        Assert.Equal(
+            ["calibration.txt", "evaluation.txt", "tiny/config.json", "tiny/model.safetensors", "tiny/tokenizer.json"],
+            inputs.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public void A_descriptor_that_stays_the_same_is_not_written_again()
     {
         project.Declare(TestProject.Sound());
@@ -71,6 +81,26 @@ public sealed class DeclareModelsTests : IDisposable
         Assert.Equal(code, error.Code);
         Assert.Equal(DiagnosticIds.HelpLink(code), error.HelpLink);
         Assert.Empty(task.Descriptors);
+    }
+
+    [Fact]
+    public void A_text_behind_a_link_is_as_long_as_what_the_link_leads_to()
+    {
+        // Links need a right of its own on Windows, which not every user has.
+        project.Write("empty.txt", "");
+        try
+        {
+            File.CreateSymbolicLink(Path.Combine(project.Folder, "link.txt"), Path.Combine(project.Folder, "calibration.txt"));
+            File.CreateSymbolicLink(Path.Combine(project.Folder, "empty-link.txt"), Path.Combine(project.Folder, "empty.txt"));
+        }
+        catch (IOException) when (OperatingSystem.IsWindows())
+        {
+            return;
+        }
+
+        Assert.True(project.Declare(TestProject.Sound(("CalibrationData", "link.txt"), ("EvaluationData", "link.txt"))).Succeeded);
+        Assert.Equal(["QB3002"], project.Declare(TestProject.Sound(("CalibrationData", "empty-link.txt"))).Engine.ErrorCodes);
+        Assert.Equal(["QB3005"], project.Declare(TestProject.Sound(("EvaluationData", "empty-link.txt"))).Engine.ErrorCodes);
     }
 
     [Fact]
@@ -167,7 +197,11 @@ public sealed class DeclareModelsTests : IDisposable
     [InlineData("tiny/model.safetensors", true)]
     [InlineData("tiny/tokenizer.json", true)]
     [InlineData("calibration.txt", true)]
-    [InlineData("quantizer.dll", true)]
+    [InlineData("worker/QuantBuild.Core.dll", true)]
+    [InlineData("worker/QuantBuild.Runtime.dll", true)]
+    [InlineData("worker/QuantBuild.Quantization.dll", true)]
+    [InlineData("worker/QuantBuild.Worker.dll", true)]
+    [InlineData("worker/TorchSharp.dll", false)]
     [InlineData("tiny/README.md", false)]
     [InlineData("evaluation.txt", false)]
     public void A_changed_file_changes_the_fingerprint_if_it_decides_the_artifact(string file, bool changes)
@@ -177,6 +211,23 @@ public sealed class DeclareModelsTests : IDisposable
         project.Write(file, "{ \"changed\": true }");
         project.Declare(TestProject.Sound());
         Assert.Equal(changes, before != project.Descriptor("TinyGptq4").Fingerprint);
+    }
+
+    [Theory]
+    [InlineData("QuantBuild.Core.dll")]
+    [InlineData("QuantBuild.Runtime.dll")]
+    [InlineData("QuantBuild.Quantization.dll")]
+    [InlineData("QuantBuild.Worker.dll")]
+    public void A_part_of_the_quantizer_that_is_not_there_is_an_error_and_costs_an_ide_nothing(string part)
+    {
+        File.Delete(Path.Combine(project.Folder, "worker", part));
+        (_, RecordingBuildEngine engine, bool succeeded) = project.Declare(TestProject.Sound());
+        Assert.False(succeeded);
+        BuildErrorEventArgs error = Assert.Single(engine.Errors);
+        Assert.Equal("QB1005", error.Code);
+        Assert.Contains(part, error.Message, StringComparison.Ordinal);
+
+        Assert.True(project.Declare(designTime: true, "auto", TestProject.Sound()).Succeeded);
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Microsoft.Build.Framework;
 
 namespace QuantBuild.Tasks.Tests;
@@ -58,6 +59,19 @@ public sealed class QuantizeModelsTests : IDisposable
     }
 
     [Fact]
+    public void A_model_that_fails_keeps_the_next_one_from_nothing()
+    {
+        Assert.True(Run("done"));
+        Directory.Delete(project.OutputFolder, recursive: true);
+
+        using QuantizeModels task = Prepare("error", TestProject.Sound(("Bits", "3")), TestProject.Sound());
+        Assert.False(task.Execute());
+        Assert.Equal(["QB2005"], engine.ErrorCodes);
+        Assert.Equal(project.Descriptor("TinyGptq4").Fingerprint, File.ReadAllText(Artifact));
+        Assert.False(File.Exists(Path.Combine(project.OutputFolder, "TinyGptq3.safetensors")));
+    }
+
+    [Fact]
     public void A_worker_that_dies_is_reported_with_its_exit_code_and_last_words()
     {
         Assert.False(Run("crash"));
@@ -84,6 +98,25 @@ public sealed class QuantizeModelsTests : IDisposable
         Assert.Empty(engine.Errors);
         Assert.False(File.Exists(Artifact));
         // The lock is free again: the next build is not kept waiting.
+        Assert.True(Run("done"));
+    }
+
+    [Theory]
+    [InlineData("obedient")]
+    [InlineData("deaf")]
+    public void A_logger_that_throws_ends_the_worker(string behaviour)
+    {
+        using QuantizeModels task = Prepare(behaviour);
+        engine.OnMessage = message =>
+        {
+            if (message.Contains("waiting", StringComparison.Ordinal)) throw new InvalidOperationException("the log is closed");
+        };
+        Assert.Equal("the log is closed", Assert.Throws<InvalidOperationException>(() => task.Execute()).Message);
+
+        int worker = int.Parse(Assert.Single(File.ReadAllLines(Starts)), CultureInfo.InvariantCulture);
+        Assert.Throws<ArgumentException>(() => Process.GetProcessById(worker));
+        Assert.False(File.Exists(Artifact + ".request.xml"));
+        engine.OnMessage = null;
         Assert.True(Run("done"));
     }
 
@@ -184,6 +217,15 @@ public sealed class QuantizeModelsTests : IDisposable
     }
 
     [Fact]
+    public void A_request_that_can_be_neither_written_nor_deleted_is_one_error()
+    {
+        using QuantizeModels task = Prepare("done");
+        Directory.CreateDirectory(Artifact + ".request.xml");
+        Assert.False(task.Execute());
+        Assert.Equal(["QB1004"], engine.ErrorCodes);
+    }
+
+    [Fact]
     public void Only_models_that_are_neither_under_obj_nor_cached_need_a_worker()
     {
         Assert.Single(Find("auto", TestProject.Sound()).Missing);
@@ -218,14 +260,14 @@ public sealed class QuantizeModelsTests : IDisposable
         return task;
     }
 
-    private QuantizeModels Prepare(string behaviour, params (string Name, string Value)[] metadata)
+    private QuantizeModels Prepare(string behaviour, params ITaskItem[] items)
     {
         Environment.SetEnvironmentVariable("QUANTBUILD_STUB", behaviour);
         Environment.SetEnvironmentVariable("QUANTBUILD_STUB_STARTS", Starts);
         return new QuantizeModels
         {
             BuildEngine = engine,
-            Models = project.Declare(TestProject.Sound(metadata)).Task.Declared,
+            Models = project.Declare(items.Length > 0 ? items : [TestProject.Sound()]).Task.Declared,
             Device = "cpu",
             WorkerAssembly = Path.Combine(AppContext.BaseDirectory, "QuantBuild.StubWorker.dll"),
         };
@@ -233,7 +275,7 @@ public sealed class QuantizeModelsTests : IDisposable
 
     private bool Run(string behaviour, params (string Name, string Value)[] metadata)
     {
-        using QuantizeModels task = Prepare(behaviour, metadata);
+        using QuantizeModels task = Prepare(behaviour, TestProject.Sound(metadata));
         return task.Execute();
     }
 }

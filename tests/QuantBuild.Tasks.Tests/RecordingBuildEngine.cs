@@ -15,6 +15,9 @@ internal sealed class RecordingBuildEngine : IBuildEngine
 
     public ConcurrentDictionary<int, bool> Threads { get; } = new();
 
+    /// <summary>Called with each message, before it is kept.</summary>
+    public Action<string>? OnMessage { get; set; }
+
     public IEnumerable<string> ErrorCodes => Errors.Select(e => e.Code);
 
     public bool ContinueOnError => false;
@@ -29,7 +32,11 @@ internal sealed class RecordingBuildEngine : IBuildEngine
 
     public void LogWarningEvent(BuildWarningEventArgs e) => Log(Warnings, e);
 
-    public void LogMessageEvent(BuildMessageEventArgs e) => Log(Messages, e);
+    public void LogMessageEvent(BuildMessageEventArgs e)
+    {
+        OnMessage?.Invoke(e.Message!);
+        Log(Messages, e);
+    }
 
     public void LogCustomEvent(CustomBuildEventArgs e)
     {

@@ -15,7 +15,7 @@ internal sealed class TestProject : IDisposable
         WriteModel("tiny");
         Write("calibration.txt", "It was a dark and stormy night.");
         Write("evaluation.txt", "It was a dark and stormy morning.");
-        Write("quantizer.dll", "the quantizer's code");
+        foreach (string part in new[] { "Core", "Runtime", "Quantization", "Worker" }) Write($"worker/QuantBuild.{part}.dll", $"the code of {part}");
         Write("test.csproj", "<Project />");
     }
 
@@ -70,7 +70,7 @@ internal sealed class TestProject : IDisposable
             RootNamespace = "Test",
             OutputFolder = OutputFolder,
             Device = device,
-            QuantizerAssembly = Path.Combine(Folder, "quantizer.dll"),
+            WorkerFolder = Path.Combine(Folder, "worker"),
             DesignTime = designTime,
         };
         bool succeeded = task.Execute();
