@@ -34,7 +34,8 @@ public static class ClassNames
 
     /// <summary>
     /// The class name of a model: its name in PascalCase without a trailing <c>-hf</c>, an underscore where two digits would meet,
-    /// then method, then bits. <c>llama-7b</c>, GPTQ, 4 bits is <c>Llama7bGptq4</c>; <c>Qwen2.5-0.5B</c> is <c>Qwen2_5_0_5BGptq4</c>.
+    /// then method, then bits unless the method's name ends with them. <c>llama-7b</c>, GPTQ, 4 bits is <c>Llama7bGptq4</c>;
+    /// <c>Qwen2.5-0.5B</c> is <c>Qwen2_5_0_5BGptq4</c>; <c>llama-7b</c>, NF4 is <c>Llama7bNf4</c>.
     /// </summary>
     /// <param name="modelName">What <see cref="ModelName"/> gave.</param>
     /// <param name="spec">The specification.</param>
@@ -56,7 +57,9 @@ public static class ClassNames
             startOfWord = false;
         }
 
-        result.Append(spec.Method.ToString()).Append(spec.Bits.ToString(CultureInfo.InvariantCulture));
+        string method = spec.Method.ToString(), bits = spec.Bits.ToString(CultureInfo.InvariantCulture);
+        result.Append(method);
+        if (!method.EndsWith(bits, StringComparison.Ordinal)) result.Append(bits);
         if (char.IsDigit(result[0])) result.Insert(0, '_');
         return result.ToString();
     }

@@ -110,6 +110,14 @@ public sealed record DecoderConfig
     /// <summary>Number of weights.</summary>
     public long Parameters => Tensors().Sum(t => t.Value.Aggregate(1L, (product, size) => product * size));
 
+    /// <summary>Checks that the groups of a specification fit every linear that is quantized.</summary>
+    /// <exception cref="QuantBuildException">QB0007: names the layer and the sizes that would do.</exception>
+    public void CheckGroups(QuantizationSpec spec)
+    {
+        // Blocks run on across the ends of rows: any size fits.
+        if (spec.HasGroups) CheckGroupSize(spec.GroupSize);
+    }
+
     /// <summary>Checks that a group size divides the inputs of every linear that is quantized.</summary>
     /// <param name="groupSize">The group size, or <see cref="QuantizationSpec.PerChannel"/>.</param>
     /// <exception cref="QuantBuildException">QB0007: names the layer and the sizes that would do.</exception>

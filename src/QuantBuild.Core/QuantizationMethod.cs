@@ -1,6 +1,6 @@
 namespace QuantBuild;
 
-/// <summary>How the integers of a quantized layer are chosen.</summary>
+/// <summary>How the values of a quantized layer are chosen.</summary>
 public enum QuantizationMethod
 {
     /// <summary>Round to nearest: each weight alone, no calibration data.</summary>
@@ -11,4 +11,19 @@ public enum QuantizationMethod
     /// calibration data. Frantar et al., 2022, arXiv:2210.17323.
     /// </summary>
     Gptq,
+
+    /// <summary>
+    /// bitsandbytes' NF4: each weight goes to the nearest of 16 values that a normal distribution makes equally likely, over the largest magnitude of
+    /// its block. No calibration data. Dettmers et al., 2023, arXiv:2305.14314.
+    /// </summary>
+    Nf4,
+
+    /// <summary>bitsandbytes' FP4: as <see cref="Nf4"/>, with the 16 values of a floating-point number of 4 bits.</summary>
+    Fp4,
+
+    /// <summary>
+    /// LLM.int8(): rows of weights and activations rounded to 8 bits, the few large activations kept in floating point. No calibration data.
+    /// Dettmers et al., 2022, arXiv:2208.07339.
+    /// </summary>
+    Int8,
 }

@@ -13,17 +13,39 @@ public sealed record QuantizationSpec
     /// <summary>The weight widths that exist.</summary>
     public static IReadOnlyList<int> SupportedBits { get; } = [2, 3, 4, 8];
 
-    /// <summary>How the integers are chosen.</summary>
+    /// <summary>How the values are chosen.</summary>
     public QuantizationMethod Method { get; init; } = QuantizationMethod.Gptq;
 
-    /// <summary>Bits per weight: 2, 3, 4 or 8.</summary>
-    public int Bits { get; init; } = 4;
+    /// <summary>Bits per weight: 2, 3, 4 or 8; what the method has, where it has only one width (<see cref="BitsOf"/>).</summary>
+    public int Bits
+    {
+        get => BitsOf(Method) ?? field;
+        init;
+    } = 4;
 
-    /// <summary>Inputs that share one scale (and zero point): 16 or more, or <see cref="PerChannel"/>.</summary>
-    public int GroupSize { get; init; } = 128;
+    /// <summary>
+    /// Inputs that share one scale (and zero point): 16 or more, or <see cref="PerChannel"/>. Of NF4 and FP4 it is <see cref="BlockSize"/>, of Int8
+    /// <see cref="PerChannel"/>.
+    /// </summary>
+    public int GroupSize
+    {
+        get => UsesBlocks ? BlockSize : HasGroups ? field : PerChannel;
+        init;
+    } = 128;
 
     /// <summary>No zero points: the range of a group is symmetric about zero.</summary>
     public bool Symmetric { get; init; }
+
+    /// <summary>NF4, FP4: consecutive weights, across the ends of rows, that share a scale. A power of two from 32 to 4,096.</summary>
+    public int BlockSize { get; init; } = 64;
+
+    /// <summary>NF4, FP4: quantize the scales themselves to 8 bits, in blocks of 256.</summary>
+    public bool DoubleQuantization { get; init; } = true;
+
+    /// <summary>
+    /// Int8: activations of at least this magnitude stay in floating point, the others are rounded to 8 bits. 0 keeps all in floating point.
+    /// </summary>
+    public double OutlierThreshold { get; init; } = 6;
 
     /// <summary>GPTQ: quantize the columns with the largest Hessian diagonal first.</summary>
     public bool ActOrder { get; init; } = true;
@@ -46,18 +68,43 @@ public sealed record QuantizationSpec
     /// <summary>Whether the method reads calibration data.</summary>
     public bool NeedsCalibration => Method == QuantizationMethod.Gptq;
 
+    /// <summary>Whether the method divides each row into groups, and <see cref="GroupSize"/> and <see cref="Symmetric"/> are open.</summary>
+    public bool HasGroups => Method is QuantizationMethod.Rtn or QuantizationMethod.Gptq;
+
+    /// <summary>Whether the method divides the weight into blocks of <see cref="BlockSize"/>.</summary>
+    public bool UsesBlocks => Method is QuantizationMethod.Nf4 or QuantizationMethod.Fp4;
+
+    /// <summary>The only width that a method has, or <see langword="null"/> where it has all of <see cref="SupportedBits"/>.</summary>
+    public static int? BitsOf(QuantizationMethod method) => method switch
+    {
+        QuantizationMethod.Nf4 or QuantizationMethod.Fp4 => 4,
+        QuantizationMethod.Int8 => 8,
+        _ => null,
+    };
+
     /// <summary>The name of each property that is metadata of the item, with its value: the canonical text of the specification.</summary>
     public IEnumerable<KeyValuePair<string, string>> ToMetadata()
     {
         yield return new("Method", Method.ToString());
         yield return new("Bits", Text(Bits));
-        yield return new("GroupSize", Text(GroupSize));
-        yield return new("Symmetric", Text(Symmetric));
+        if (HasGroups)
+        {
+            yield return new("GroupSize", Text(GroupSize));
+            yield return new("Symmetric", Text(Symmetric));
+        }
+
+        if (UsesBlocks)
+        {
+            yield return new("BlockSize", Text(BlockSize));
+            yield return new("DoubleQuantization", Text(DoubleQuantization));
+        }
+
+        if (Method == QuantizationMethod.Int8) yield return new("OutlierThreshold", Text(OutlierThreshold));
         if (Method == QuantizationMethod.Gptq)
         {
             yield return new("ActOrder", Text(ActOrder));
             yield return new("TrueSequential", Text(TrueSequential));
-            yield return new("Damping", Damping.ToString("R", CultureInfo.InvariantCulture));
+            yield return new("Damping", Text(Damping));
             yield return new("CalibrationSamples", Text(CalibrationSamples));
             yield return new("CalibrationContext", Text(CalibrationContext));
         }
@@ -71,11 +118,15 @@ public sealed record QuantizationSpec
     public static QuantizationSpec FromMetadata(Func<string, string?> metadata)
     {
         QuantizationSpec standard = new();
+        QuantizationMethod method = ReadMethod(metadata("Method"), standard.Method);
         QuantizationSpec spec = new()
         {
-            Method = ReadMethod(metadata("Method"), standard.Method),
-            Bits = ReadBits(metadata("Bits"), standard.Bits),
-            GroupSize = ReadGroupSize(metadata("GroupSize"), standard.GroupSize),
+            Method = method,
+            Bits = ReadBits(metadata("Bits"), method, standard.Bits),
+            GroupSize = ReadGroupSize(metadata("GroupSize"), method, standard.GroupSize),
+            BlockSize = ReadBlockSize(metadata("BlockSize"), method, standard.BlockSize),
+            DoubleQuantization = ReadBoolean(metadata, "DoubleQuantization", standard.DoubleQuantization),
+            OutlierThreshold = ReadOutlierThreshold(metadata("OutlierThreshold"), standard.OutlierThreshold),
             Symmetric = ReadBoolean(metadata, "Symmetric", standard.Symmetric),
             ActOrder = ReadBoolean(metadata, "ActOrder", standard.ActOrder),
             TrueSequential = ReadBoolean(metadata, "TrueSequential", standard.TrueSequential),
@@ -88,6 +139,8 @@ public sealed record QuantizationSpec
     }
 
     private static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);
+
+    private static string Text(double value) => value.ToString("R", CultureInfo.InvariantCulture);
 
     private static string Text(bool value) => value ? "true" : "false";
 
@@ -105,24 +158,68 @@ public sealed record QuantizationSpec
             "Set Method to one of them, or leave it out for Gptq.");
     }
 
-    private static int ReadBits(string? text, int standard)
+    private static int ReadBits(string? text, QuantizationMethod method, int standard)
     {
         if (string.IsNullOrWhiteSpace(text)) return standard;
-        if (TryReadInteger(text!, out int bits) && SupportedBits.Contains(bits)) return bits;
+        bool exists = TryReadInteger(text!, out int bits) && SupportedBits.Contains(bits);
+        if (exists && BitsOf(method) is { } only && bits != only)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.BitsUnsupported,
+                $"Bits=\"{text}\" is not a width of Method=\"{method}\", which has {Text(only)} bits. Leave Bits out, or set Method to Gptq or Rtn, which have other widths.");
+        }
+
+        if (exists) return bits;
         throw new QuantBuildException(
             DiagnosticIds.BitsUnsupported,
             $"Bits=\"{text}\" is not a weight width. The widths are {string.Join(", ", SupportedBits)}. Set Bits to one of them.");
     }
 
-    private static int ReadGroupSize(string? text, int standard)
+    private static int ReadGroupSize(string? text, QuantizationMethod method, int standard)
     {
         if (string.IsNullOrWhiteSpace(text)) return standard;
+        QuantizationSpec spec = new() { Method = method };
+        if (!spec.HasGroups)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.GroupSizeInvalid,
+                $"GroupSize=\"{text}\" has no meaning for Method=\"{method}\", which has " +
+                (spec.UsesBlocks ? "blocks. Set BlockSize in its place (32, 64, 128, … 4096)." : "one scale for each row. Leave GroupSize out."));
+        }
+
         if (string.Equals(text!.Trim(), nameof(PerChannel), StringComparison.OrdinalIgnoreCase)) return PerChannel;
         if (TryReadInteger(text, out int size) && (size == PerChannel || (size >= 16 && size % 16 == 0))) return size;
         throw new QuantBuildException(
             DiagnosticIds.GroupSizeInvalid,
             $"GroupSize=\"{text}\" is not a group size. It is a multiple of 16 (16, 32, 64, 128, 256, …), " +
             "or PerChannel (-1) for one group of each row. 128 is usual; 32 costs more bits and loses less.");
+    }
+
+    private static int ReadBlockSize(string? text, QuantizationMethod method, int standard)
+    {
+        if (string.IsNullOrWhiteSpace(text)) return standard;
+        QuantizationSpec spec = new() { Method = method };
+        if (!spec.UsesBlocks)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.MetadataInvalid,
+                $"BlockSize=\"{text}\" has no meaning for Method=\"{method}\", which has " +
+                (spec.HasGroups ? "groups within a row. Set GroupSize in its place (16, 32, 64, 128, …)." : "one scale for each row. Leave BlockSize out."));
+        }
+
+        if (TryReadInteger(text!, out int size) && size is >= 32 and <= 4096 && (size & (size - 1)) == 0) return size;
+        throw new QuantBuildException(
+            DiagnosticIds.MetadataInvalid,
+            $"BlockSize=\"{text}\" is not a block size. It is a power of two from 32 to 4096. 64 is usual; a larger one takes less space and loses more.");
+    }
+
+    private static double ReadOutlierThreshold(string? text, double standard)
+    {
+        if (string.IsNullOrWhiteSpace(text)) return standard;
+        if (double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && value is >= 0 and <= float.MaxValue) return value;
+        throw new QuantBuildException(
+            DiagnosticIds.MetadataInvalid,
+            $"OutlierThreshold=\"{text}\" is not a number of at least 0. Activations of that magnitude and more stay in floating point: 6 is usual, 0 keeps them all.");
     }
 
     private static bool ReadBoolean(Func<string, string?> metadata, string name, bool standard)

@@ -162,6 +162,9 @@ internal static class ModelClassEmitter
     {
         QuantizationMethod.Rtn => "RTN",
         QuantizationMethod.Gptq => "GPTQ",
+        QuantizationMethod.Nf4 => "NF4",
+        QuantizationMethod.Fp4 => "FP4",
+        QuantizationMethod.Int8 => "LLM.int8()",
         _ => method.ToString(),
     };
 

@@ -43,27 +43,27 @@ internal sealed class DecoderForward : IDisposable
     /// <summary>Causal attention, the input of o: [B, T, D] to [B, T, heads * headDim].</summary>
     public torch.Tensor Attend(torch.Tensor input, LayerWeights layer)
     {
-        torch.Tensor query = Rotate(Heads(linear(input, layer[LinearRole.Query]), config.Heads));
-        torch.Tensor key = Shared(Rotate(Heads(linear(input, layer[LinearRole.Key]), config.KvHeads)));
-        torch.Tensor value = Shared(Heads(linear(input, layer[LinearRole.Value]), config.KvHeads));
+        torch.Tensor query = Rotate(Heads(layer.Apply(LinearRole.Query, input), config.Heads));
+        torch.Tensor key = Shared(Rotate(Heads(layer.Apply(LinearRole.Key, input), config.KvHeads)));
+        torch.Tensor value = Shared(Heads(layer.Apply(LinearRole.Value, input), config.KvHeads));
         torch.Tensor context = scaled_dot_product_attention(query, key, value, is_casual: true); // [B, heads, T, headDim]
         return context.transpose(1, 2).reshape(input.shape[0], input.shape[1], (long)config.Heads * config.HeadDim);
     }
 
     /// <summary>The residual stream after attention, [B, T, D].</summary>
     public static torch.Tensor AfterAttention(torch.Tensor hidden, torch.Tensor context, LayerWeights layer) =>
-        hidden + linear(context, layer[LinearRole.Output]);
+        hidden + layer.Apply(LinearRole.Output, context);
 
     /// <summary>The input of gate and up: the normed residual stream, [B, T, D].</summary>
     public torch.Tensor MlpInput(torch.Tensor hidden, LayerWeights layer) => Norm(hidden, layer.MlpNorm);
 
     /// <summary>The input of down: <c>silu(gate x) * up x</c>, [B, T, intermediate].</summary>
     public static torch.Tensor Gate(torch.Tensor input, LayerWeights layer) =>
-        silu(linear(input, layer[LinearRole.Gate])).mul_(linear(input, layer[LinearRole.Up]));
+        silu(layer.Apply(LinearRole.Gate, input)).mul_(layer.Apply(LinearRole.Up, input));
 
     /// <summary>The residual stream after the MLP, [B, T, D].</summary>
     public static torch.Tensor AfterMlp(torch.Tensor hidden, torch.Tensor gated, LayerWeights layer) =>
-        hidden + linear(gated, layer[LinearRole.Down]);
+        hidden + layer.Apply(LinearRole.Down, gated);
 
     /// <summary>The whole layer, [B, T, D] to [B, T, D].</summary>
     public torch.Tensor Layer(torch.Tensor hidden, LayerWeights layer)

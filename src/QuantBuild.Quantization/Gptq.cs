@@ -22,13 +22,13 @@ public static class Gptq
     /// <param name="factor">Of the Hessian of the linear's inputs.</param>
     /// <param name="spec">Bits, group size and symmetry.</param>
     /// <param name="cancellationToken">Looked at between blocks.</param>
-    public static QuantizedLinear Quantize(
+    public static AffineLinear Quantize(
         torch.Tensor weight, InverseFactor factor, QuantizationSpec spec, CancellationToken cancellationToken = default)
     {
         using DisposeScope scope = torch.NewDisposeScope();
         (int outputs, int inputs) = ((int)weight.shape[0], (int)weight.shape[1]);
         int groupSize = spec.GroupSize == QuantizationSpec.PerChannel ? inputs : spec.GroupSize;
-        QuantizedLinear result = new(outputs, inputs, spec.Bits, groupSize, spec.Symmetric) { Order = factor.Order };
+        AffineLinear result = new(outputs, inputs, spec.Bits, groupSize, spec.Symmetric) { Order = factor.Order };
 
         // [K, N]: a column of the weight is contiguous.
         torch.Tensor columns = weight.t();
@@ -71,7 +71,7 @@ public static class Gptq
         groupSize <= BlockSize ? BlockSize / groupSize * groupSize : Math.Min(BlockSize, groupSize - (start % groupSize));
 
     /// <summary>The loop over the columns of a block, on the host.</summary>
-    private sealed unsafe class Block(QuantizedLinear result, AffineGrid grid, torch.Tensor upper)
+    private sealed unsafe class Block(AffineLinear result, AffineGrid grid, torch.Tensor upper)
     {
         private const int Lanes = AffineGrid.Lanes;
 

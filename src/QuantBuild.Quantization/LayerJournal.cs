@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 
 namespace QuantBuild.Quantization;
@@ -50,14 +49,7 @@ internal sealed class LayerJournal(string folder, DecoderConfig config, Quantiza
 
         foreach ((LinearShape shape, QuantizedLinear linear) in config.Linears(layer).Zip(linears))
         {
-            int rowBytes = IntAffine.RowBytes(linear.Inputs, linear.Bits);
-            byte[] packed = new byte[(long)linear.Outputs * rowBytes];
-            Parallel.For(0, linear.Outputs, row => IntAffine.PackRow(
-                linear.Values.AsSpan(row * linear.Inputs, linear.Inputs), packed.AsSpan(row * rowBytes, rowBytes), linear.Bits));
-            Add(shape.Name + IntAffine.WeightSuffix, ElementType.U8, [linear.Outputs, rowBytes], packed);
-            Add(shape.Name + IntAffine.ScalesSuffix, ElementType.F16, [linear.Outputs, linear.Groups], MemoryMarshal.AsBytes<Half>(linear.Scales).ToArray());
-            if (!linear.Symmetric) Add(shape.Name + IntAffine.ZerosSuffix, ElementType.U8, [linear.Outputs, linear.Groups], linear.Zeros);
-            if (linear.Order is not null) Add(shape.Name + IntAffine.OrderSuffix, ElementType.I32, [linear.Inputs], MemoryMarshal.AsBytes<int>(linear.Order).ToArray());
+            foreach (LinearPart part in linear.Parts()) Add(shape.Name + part.Suffix, part.Type, part.Shape, part.Bytes);
         }
 
         SafetensorsWriter.Write(FilePath(layer), checksums, sources);
@@ -106,22 +98,6 @@ internal sealed class LayerJournal(string folder, DecoderConfig config, Quantiza
             return bytes;
         }
 
-        bool ordered = file.Tensors.ContainsKey(shape.Name + IntAffine.OrderSuffix);
-        int groupSize = spec.GroupSize == QuantizationSpec.PerChannel ? shape.Inputs : spec.GroupSize;
-        int rowBytes = IntAffine.RowBytes(shape.Inputs, spec.Bits);
-        QuantizedLinear linear = new(shape.Outputs, shape.Inputs, spec.Bits, groupSize, spec.Symmetric)
-        {
-            Order = ordered ? MemoryMarshal.Cast<byte, int>(Bytes(IntAffine.OrderSuffix, shape.Inputs * sizeof(int))).ToArray() : null,
-        };
-        ReadOnlySpan<byte> packed = Bytes(IntAffine.WeightSuffix, (long)shape.Outputs * rowBytes);
-        for (int row = 0; row < shape.Outputs; row++)
-        {
-            IntAffine.UnpackRow(packed.Slice(row * rowBytes, rowBytes), linear.Values.AsSpan(row * shape.Inputs, shape.Inputs), spec.Bits);
-        }
-
-        MemoryMarshal.Cast<byte, Half>(Bytes(IntAffine.ScalesSuffix, linear.Scales.Length * 2L)).CopyTo(linear.Scales);
-        if (spec.Symmetric) linear.Zeros.AsSpan().Fill((byte)(1 << (spec.Bits - 1)));
-        else Bytes(IntAffine.ZerosSuffix, linear.Zeros.Length).CopyTo(linear.Zeros);
-        return linear;
+        return LinearFormats.Read(LinearFormats.Of(spec, shape), shape, Bytes);
     }
 }

@@ -13,18 +13,26 @@ internal sealed class LayerQuantizer(DecoderForward forward, DecoderConfig confi
 
     private readonly int attentionWidth = config.Heads * config.HeadDim;
 
-    /// <summary>Quantizes a layer without calibration: each weight to its nearest value.</summary>
+    /// <summary>Quantizes a layer by a method that looks at each weight alone.</summary>
+    /// <param name="index">The layer, from 0.</param>
     /// <param name="layer">The float weights; becomes the dequantized ones.</param>
     /// <param name="cancellationToken">Looked at between linears.</param>
     /// <returns>The linears in the order of <see cref="LinearRole"/>.</returns>
-    public QuantizedLinear[] RoundToNearest(LayerWeights layer, CancellationToken cancellationToken)
+    /// <exception cref="QuantBuildException">QB3006: a weight is out of the method's range.</exception>
+    public QuantizedLinear[] WithoutCalibration(int index, LayerWeights layer, CancellationToken cancellationToken)
     {
         QuantizedLinear[] results = new QuantizedLinear[Enum.GetValues<LinearRole>().Length];
         foreach (LinearRole role in Enum.GetValues<LinearRole>())
         {
             cancellationToken.ThrowIfCancellationRequested();
-            results[(int)role] = Rtn.Quantize(layer[role], spec);
-            layer.Replace(role, results[(int)role].Dequantize(device));
+            LinearShape shape = config.Linears(index)[(int)role];
+            results[(int)role] = LinearFormats.Of(spec, shape) switch
+            {
+                Codebook4Format format => BlockCodebook.Quantize(layer[role], format),
+                Int8RowOutlierFormat format => RowInt8.Quantize(layer[role], format, shape.WeightName),
+                _ => Rtn.Quantize(layer[role], spec),
+            };
+            layer.Replace(role, results[(int)role], device);
         }
 
         return results;
@@ -115,7 +123,7 @@ internal sealed class LayerQuantizer(DecoderForward forward, DecoderConfig confi
         foreach (LinearRole role in roles)
         {
             results[(int)role] = Gptq.Quantize(layer[role], factor, spec, cancellationToken);
-            layer.Replace(role, results[(int)role].Dequantize(device));
+            layer.Replace(role, results[(int)role], device);
         }
     }
 }

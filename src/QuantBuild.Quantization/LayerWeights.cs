@@ -1,4 +1,5 @@
 using TorchSharp;
+using static TorchSharp.torch.nn.functional;
 
 namespace QuantBuild.Quantization;
 
@@ -18,6 +19,7 @@ internal enum LinearRole
 internal sealed class LayerWeights : IDisposable
 {
     private readonly torch.Tensor[] linears;
+    private readonly Func<torch.Tensor, torch.Tensor>?[] roundings = new Func<torch.Tensor, torch.Tensor>?[Enum.GetValues<LinearRole>().Length];
 
     /// <summary>Takes over the tensors.</summary>
     /// <param name="attentionNorm">[hidden].</param>
@@ -39,8 +41,24 @@ internal sealed class LayerWeights : IDisposable
     /// <summary>The weight of a linear, [outputs, inputs].</summary>
     public torch.Tensor this[LinearRole role] => linears[(int)role];
 
+    /// <summary>The output of a linear, [..., outputs], for its input, [..., inputs].</summary>
+    public torch.Tensor Apply(LinearRole role, torch.Tensor input) =>
+        linear(roundings[(int)role] is { } round ? round(input) : input, linears[(int)role]);
+
     /// <summary>A second set that shares the tensors until one is replaced there.</summary>
-    public LayerWeights Share() => new(AttentionNorm.alias(), MlpNorm.alias(), linears.Select(linear => linear.alias()));
+    public LayerWeights Share()
+    {
+        LayerWeights shared = new(AttentionNorm.alias(), MlpNorm.alias(), linears.Select(linear => linear.alias()));
+        roundings.CopyTo(shared.roundings, 0);
+        return shared;
+    }
+
+    /// <summary>Replaces a linear by a quantized one, and frees the old weight.</summary>
+    public void Replace(LinearRole role, QuantizedLinear quantized, torch.Device device)
+    {
+        Replace(role, quantized.Dequantize(device));
+        roundings[(int)role] = quantized.ActivationRounding;
+    }
 
     /// <summary>Replaces the weight of a linear, and frees the old one.</summary>
     public void Replace(LinearRole role, torch.Tensor weight)

@@ -41,7 +41,7 @@ public sealed class ModelQuantizer
     {
         DateTime startedAt = DateTime.UtcNow;
         ModelFolder model = ModelFolder.Open(request.ModelPath);
-        model.Config.CheckGroupSize(request.Spec.GroupSize);
+        model.Config.CheckGroups(request.Spec);
         TorchDevice device = TorchDevice.Choose(request.Device);
         report(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = $"device: {device.Description}" });
         using IDisposable noGradient = torch.no_grad();
@@ -103,13 +103,13 @@ public sealed class ModelQuantizer
     {
         if (journal.TryRead(layer) is { } finished)
         {
-            foreach (LinearRole role in Enum.GetValues<LinearRole>()) layerWeights.Replace(role, finished[(int)role].Dequantize(device.Device));
+            foreach (LinearRole role in Enum.GetValues<LinearRole>()) layerWeights.Replace(role, finished[(int)role], device.Device);
             calibration?.Update(hidden => forward.Layer(hidden, layerWeights), cancellationToken);
             return true;
         }
 
         QuantizedLinear[] linears = calibration is null
-            ? quantizer.RoundToNearest(layerWeights, cancellationToken)
+            ? quantizer.WithoutCalibration(layer, layerWeights, cancellationToken)
             : spec.TrueSequential
                 ? quantizer.Sequential(layer, layerWeights, calibration, cancellationToken)
                 : quantizer.InOnePass(layer, layerWeights, calibration, cancellationToken);
@@ -186,12 +186,7 @@ public sealed class ModelQuantizer
             EvaluationSha256 = request.EvaluationFile is { } evaluation ? hash.Compute(evaluation) : null,
             Quality = quality,
             OriginalBytes = weights.Bytes,
-            Layers = Enumerable.Range(0, config.Layers).SelectMany(config.Linears).ToDictionary(linear => linear.Name, linear => new LayerFormat(
-                IntAffine.FormatName,
-                spec.Bits,
-                spec.GroupSize == QuantizationSpec.PerChannel ? linear.Inputs : spec.GroupSize,
-                spec.Symmetric,
-                Ordered: spec.Method == QuantizationMethod.Gptq && spec.ActOrder)),
+            Layers = Enumerable.Range(0, config.Layers).SelectMany(config.Linears).ToDictionary(linear => linear.Name, linear => LinearFormats.Of(spec, linear)),
         };
     }
 

@@ -2,24 +2,13 @@ using TorchSharp;
 
 namespace QuantBuild.Quantization;
 
-/// <summary>
-/// A linear in the format IntAffine, unpacked: <c>W[n, order[j]] = scale[n, j / groupSize] * (value[n, j] - zero[n, j / groupSize])</c>.
-/// </summary>
-public sealed class QuantizedLinear
+/// <summary>A quantized linear, unpacked, in one of the formats that an artifact holds.</summary>
+public abstract class QuantizedLinear
 {
-    /// <summary>Creates a linear of zeros.</summary>
+    /// <summary>Creates the part that all formats share.</summary>
     /// <param name="outputs">N, the rows of the weight.</param>
     /// <param name="inputs">K, the columns of the weight.</param>
-    /// <param name="bits">Bits of a value.</param>
-    /// <param name="groupSize">Columns that share a scale; divides <paramref name="inputs"/>.</param>
-    /// <param name="symmetric">Whether the zero point is always 2^(bits-1).</param>
-    public QuantizedLinear(int outputs, int inputs, int bits, int groupSize, bool symmetric)
-    {
-        (Outputs, Inputs, Bits, GroupSize, Symmetric) = (outputs, inputs, bits, groupSize, symmetric);
-        Values = new byte[(long)outputs * inputs];
-        Scales = new Half[(long)outputs * Groups];
-        Zeros = new byte[(long)outputs * Groups];
-    }
+    protected QuantizedLinear(int outputs, int inputs) => (Outputs, Inputs) = (outputs, inputs);
 
     /// <summary>N, the rows of the weight.</summary>
     public int Outputs { get; }
@@ -27,31 +16,10 @@ public sealed class QuantizedLinear
     /// <summary>K, the columns of the weight.</summary>
     public int Inputs { get; }
 
-    /// <summary>Bits of a value.</summary>
-    public int Bits { get; }
+    /// <summary>What the kernels make of the linear's activations before the product, or <see langword="null"/> where they take them as they are.</summary>
+    internal virtual Func<torch.Tensor, torch.Tensor>? ActivationRounding => null;
 
-    /// <summary>Columns that share a scale.</summary>
-    public int GroupSize { get; }
-
-    /// <summary>Whether the zero point is always 2^(bits-1), and not stored.</summary>
-    public bool Symmetric { get; }
-
-    /// <summary>Groups of a row.</summary>
-    public int Groups => Inputs / GroupSize;
-
-    /// <summary>The integers, [N, K] in the order of the packed columns.</summary>
-    public byte[] Values { get; }
-
-    /// <summary>The scales, [N, groups].</summary>
-    public Half[] Scales { get; }
-
-    /// <summary>The zero points, [N, groups].</summary>
-    public byte[] Zeros { get; }
-
-    /// <summary>Which input each packed column is, [K]; <see langword="null"/> where the columns are in their own order.</summary>
-    public int[]? Order { get; init; }
-
-    /// <summary>The weight that the integers stand for, float32 [N, K], inputs in the model's order.</summary>
+    /// <summary>The weight that the values stand for, float32 [N, K], inputs in the model's order.</summary>
     /// <param name="device">Where the weight goes.</param>
     public unsafe torch.Tensor Dequantize(torch.Device device)
     {
@@ -66,33 +34,48 @@ public sealed class QuantizedLinear
         return weight.to(device).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Stores what a tile found for a group.</summary>
-    internal void SetGroup(int firstRow, int group, ReadOnlySpan<float> scales, ReadOnlySpan<float> zeros)
-    {
-        for (int lane = 0; lane < Math.Min(AffineGrid.Lanes, Outputs - firstRow); lane++)
-        {
-            long index = ((long)(firstRow + lane) * Groups) + group;
-            Scales[index] = (Half)scales[lane];
-            Zeros[index] = (byte)zeros[lane];
-        }
-    }
+    /// <summary>The tensors of the linear as an artifact holds them.</summary>
+    internal abstract IEnumerable<LinearPart> Parts();
 
-    /// <summary>Stores a tile's integers of a packed column.</summary>
-    internal void SetColumn(int firstRow, int column, ReadOnlySpan<float> values)
-    {
-        for (int lane = 0; lane < Math.Min(AffineGrid.Lanes, Outputs - firstRow); lane++)
-        {
-            Values[((long)(firstRow + lane) * Inputs) + column] = (byte)values[lane];
-        }
-    }
+    /// <summary>Writes the weights that a row's values stand for.</summary>
+    protected abstract void DequantizeRow(int row, Span<float> target);
+}
 
-    private void DequantizeRow(int row, Span<float> target)
+/// <summary>One tensor of a quantized linear.</summary>
+/// <param name="Suffix">What follows the linear's name in the tensor's.</param>
+/// <param name="Type">Its elements.</param>
+/// <param name="Shape">Its sizes.</param>
+/// <param name="Bytes">Its bytes.</param>
+internal sealed record LinearPart(string Suffix, ElementType Type, long[] Shape, byte[] Bytes);
+
+/// <summary>The bytes of one tensor of a quantized linear.</summary>
+/// <param name="suffix">What follows the linear's name in the tensor's.</param>
+/// <param name="length">How many bytes there have to be.</param>
+/// <exception cref="InvalidDataException">There are more or fewer, or they are damaged.</exception>
+internal delegate ReadOnlySpan<byte> LinearPartReader(string suffix, long length);
+
+/// <summary>Which format a specification gives a linear, and which class reads it.</summary>
+internal static class LinearFormats
+{
+    /// <summary>The format that a method's values are stored in.</summary>
+    public static LayerFormat Of(QuantizationSpec spec, LinearShape linear) => spec.Method switch
     {
-        ReadOnlySpan<byte> values = Values.AsSpan(row * Inputs, Inputs);
-        for (int column = 0; column < Inputs; column++)
-        {
-            long group = ((long)row * Groups) + (column / GroupSize);
-            target[Order is null ? column : Order[column]] = (float)Scales[group] * (values[column] - Zeros[group]);
-        }
-    }
+        QuantizationMethod.Nf4 => new Codebook4Format(Codebook.Nf4, spec.BlockSize, spec.DoubleQuantization),
+        QuantizationMethod.Fp4 => new Codebook4Format(Codebook.Fp4, spec.BlockSize, spec.DoubleQuantization),
+        QuantizationMethod.Int8 => new Int8RowOutlierFormat(spec.OutlierThreshold),
+        _ => new IntAffineFormat(
+            spec.Bits,
+            spec.GroupSize == QuantizationSpec.PerChannel ? linear.Inputs : spec.GroupSize,
+            spec.Symmetric,
+            Ordered: spec.Method == QuantizationMethod.Gptq && spec.ActOrder),
+    };
+
+    /// <summary>Reads a linear back.</summary>
+    public static QuantizedLinear Read(LayerFormat format, LinearShape linear, LinearPartReader part) => format switch
+    {
+        Codebook4Format codebook => CodebookLinear.Read(codebook, linear, part),
+        Int8RowOutlierFormat int8 => Int8Linear.Read(int8, linear, part),
+        IntAffineFormat affine => AffineLinear.Read(affine, linear, part),
+        _ => throw new InvalidDataException(format.ToString()),
+    };
 }

@@ -8,12 +8,12 @@ public static class Rtn
     /// <summary>Quantizes a weight.</summary>
     /// <param name="weight">float32 [N, K] on any device; not changed.</param>
     /// <param name="spec">Bits, group size and symmetry.</param>
-    public static unsafe QuantizedLinear Quantize(torch.Tensor weight, QuantizationSpec spec)
+    public static unsafe AffineLinear Quantize(torch.Tensor weight, QuantizationSpec spec)
     {
         using DisposeScope scope = torch.NewDisposeScope();
         (int outputs, int inputs) = ((int)weight.shape[0], (int)weight.shape[1]);
         int groupSize = spec.GroupSize == QuantizationSpec.PerChannel ? inputs : spec.GroupSize;
-        QuantizedLinear result = new(outputs, inputs, spec.Bits, groupSize, spec.Symmetric);
+        AffineLinear result = new(outputs, inputs, spec.Bits, groupSize, spec.Symmetric);
         AffineGrid grid = new(spec.Bits, spec.Symmetric);
         torch.Tensor host = weight.cpu().contiguous();
         fixed (byte* bytes = host.bytes)
@@ -25,7 +25,7 @@ public static class Rtn
         return result;
     }
 
-    private static unsafe void QuantizeTile(QuantizedLinear result, AffineGrid grid, float* rows, int firstRow)
+    private static unsafe void QuantizeTile(AffineLinear result, AffineGrid grid, float* rows, int firstRow)
     {
         Span<float> scales = stackalloc float[AffineGrid.Lanes], zeros = stackalloc float[AffineGrid.Lanes];
         Span<float> values = stackalloc float[AffineGrid.Lanes], ignored = stackalloc float[AffineGrid.Lanes];

@@ -11,7 +11,8 @@ internal static class MetadataNames
     private static readonly string[] Known =
     [
         ClassName, Namespace, CalibrationData, EvaluationData,
-        .. new QuantizationSpec { Method = QuantizationMethod.Gptq }.ToMetadata().Select(entry => entry.Key),
+        .. ((QuantizationMethod[])Enum.GetValues(typeof(QuantizationMethod)))
+            .SelectMany(method => new QuantizationSpec { Method = method }.ToMetadata()).Select(entry => entry.Key).Distinct(),
     ];
 
     /// <summary>

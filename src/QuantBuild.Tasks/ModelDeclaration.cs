@@ -59,7 +59,7 @@ internal sealed record ModelDeclaration
         }
 
         ModelFolder folder = ModelFolder.Open(path);
-        folder.Config.CheckGroupSize(spec.GroupSize);
+        folder.Config.CheckGroups(spec);
         string? calibration = Metadata(MetadataNames.CalibrationData) is { } c ? FullPath(c) : null;
         string? evaluation = Metadata(MetadataNames.EvaluationData) is { } e ? FullPath(e) : null;
         CheckCalibration(item.ItemSpec, spec, calibration);

@@ -19,10 +19,13 @@ internal static class QuantizeCommand
         Option<string?> request = new("--request") { Description = "A build's request file; messages go to standard output, and the end of standard input cancels." };
         Dictionary<string, Option<string?>> metadata = new()
         {
-            ["Method"] = new("--method") { Description = $"How the integers are chosen: {string.Join(" or ", Enum.GetNames<QuantizationMethod>())}." },
+            ["Method"] = new("--method") { Description = $"How the values are chosen: {string.Join(", ", Enum.GetNames<QuantizationMethod>())}." },
             ["Bits"] = new("--bits") { Description = $"Bits per weight: {string.Join(", ", QuantizationSpec.SupportedBits)}." },
             ["GroupSize"] = new("--group-size") { Description = "Inputs that share a scale: a multiple of 16, or PerChannel." },
             ["Symmetric"] = new("--symmetric") { Description = "No zero points: true or false." },
+            ["BlockSize"] = new("--block-size") { Description = "Nf4, Fp4: weights that share a scale: a power of two from 32 to 4096." },
+            ["DoubleQuantization"] = new("--double-quantization") { Description = "Nf4, Fp4: quantize the scales too: true or false." },
+            ["OutlierThreshold"] = new("--outlier-threshold") { Description = "Int8: activations of this magnitude and more stay in floating point; 0 keeps all." },
             ["ActOrder"] = new("--act-order") { Description = "Columns with the largest activations first: true or false." },
             ["TrueSequential"] = new("--true-sequential") { Description = "Calibrate within a layer on what is quantized already: true or false." },
             ["Damping"] = new("--damping") { Description = "Added to the Hessian's diagonal, as a fraction of its mean." },

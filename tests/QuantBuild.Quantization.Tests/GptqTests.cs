@@ -38,7 +38,7 @@ public sealed class GptqTests
 
         using torch.Tensor matrix = RandomData.Tensor(hessian), tensor = RandomData.Tensor(weight);
         using InverseFactor factor = InverseFactor.Create(matrix, spec, "test");
-        QuantizedLinear actual = Gptq.Quantize(tensor, factor, spec);
+        AffineLinear actual = Gptq.Quantize(tensor, factor, spec);
 
         AssertSame(expected, actual);
         Assert.Equal(actOrder ? expected.Order : null, actual.Order);
@@ -60,7 +60,7 @@ public sealed class GptqTests
 
         using torch.Tensor matrix = RandomData.Tensor(hessian), tensor = RandomData.Tensor(weight);
         using InverseFactor factor = InverseFactor.Create(matrix, spec, "test");
-        QuantizedLinear actual = Gptq.Quantize(tensor, factor, spec);
+        AffineLinear actual = Gptq.Quantize(tensor, factor, spec);
 
         // Float32 over 384 columns: a weight that lies between two integers to the last digit may go the other way, and what follows in its row with it.
         int different = Enumerable.Range(0, 5 * inputs).Count(i => expected.Values[i / inputs, i % inputs] != actual.Values[i]);
@@ -89,7 +89,7 @@ public sealed class GptqTests
         using torch.Tensor matrix = RandomData.Tensor(hessian), tensor = RandomData.Tensor(weight);
         QuantizationSpec spec = new() { Bits = 3, GroupSize = 32 };
         using InverseFactor factor = InverseFactor.Create(matrix, spec, "test");
-        double Error(QuantizedLinear linear)
+        double Error(AffineLinear linear)
         {
             using DisposeScope scope = torch.NewDisposeScope();
             torch.Tensor difference = linear.Dequantize(torch.CPU) - tensor;
@@ -99,7 +99,7 @@ public sealed class GptqTests
         Assert.True(Error(Gptq.Quantize(tensor, factor, spec)) < 0.6 * Error(Rtn.Quantize(tensor, spec)));
     }
 
-    internal static void AssertSame(ReferenceQuantizers.Result expected, QuantizedLinear actual)
+    internal static void AssertSame(ReferenceQuantizers.Result expected, AffineLinear actual)
     {
         for (int n = 0; n < actual.Outputs; n++)
         {

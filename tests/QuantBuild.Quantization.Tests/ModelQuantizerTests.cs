@@ -15,7 +15,7 @@ public sealed class ModelQuantizerTests(QuantizedSample sample) : IClassFixture<
         Assert.Equal("gutenberg-7m", artifact.Manifest.ModelName);
         Assert.Equal(42, artifact.Manifest.Layers.Count);
         Assert.Equal(13_638_144, artifact.Manifest.OriginalBytes);
-        Assert.All(artifact.Manifest.Layers.Values, format => Assert.Equal(new LayerFormat("IntAffine", 4, 128, false, true), format));
+        Assert.All(artifact.Manifest.Layers.Values, format => Assert.Equal(new IntAffineFormat(4, 128, false, true), format));
         string json = Encoding.UTF8.GetString(File.ReadAllBytes(sample.Request.ArtifactPath).AsSpan(0, 40_000));
         Assert.DoesNotContain(SampleFiles.Root, json, StringComparison.Ordinal);
     }

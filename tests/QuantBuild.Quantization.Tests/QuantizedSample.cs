@@ -68,11 +68,21 @@ public sealed class QuantizedSample : IDisposable
 
     public void Dispose() => folder.Dispose();
 
-    /// <summary>A linear of an artifact by the format's definition, element by element.</summary>
-    private static unsafe torch.Tensor Dequantize(Artifact artifact, LinearShape shape)
+    /// <summary>A linear of an artifact by its format's definition, element by element.</summary>
+    private static torch.Tensor Dequantize(Artifact artifact, LinearShape shape)
     {
-        LayerFormat format = artifact.Manifest.Layers[shape.Name];
-        SafetensorsFile file = artifact.File;
+        float[] weight = artifact.Manifest.Layers[shape.Name] switch
+        {
+            Codebook4Format format => Dequantize(artifact.File, shape, format),
+            Int8RowOutlierFormat => DequantizeInt8(artifact.File, shape),
+            IntAffineFormat format => Dequantize(artifact.File, shape, format),
+            LayerFormat format => throw new InvalidDataException(format.ToString()),
+        };
+        return torch.tensor(weight).view(shape.Outputs, shape.Inputs);
+    }
+
+    private static unsafe float[] Dequantize(SafetensorsFile file, LinearShape shape, IntAffineFormat format)
+    {
         byte* Part(string suffix) => file.Pointer(file.Tensors[shape.Name + suffix]);
         int rowBytes = IntAffine.RowBytes(shape.Inputs, format.Bits), groups = shape.Inputs / format.GroupSize;
         float[] weight = new float[shape.Outputs * shape.Inputs];
@@ -89,6 +99,37 @@ public sealed class QuantizedSample : IDisposable
             }
         }
 
-        return torch.tensor(weight).view(shape.Outputs, shape.Inputs);
+        return weight;
+    }
+
+    private static unsafe float[] Dequantize(SafetensorsFile file, LinearShape shape, Codebook4Format format)
+    {
+        byte* Part(string suffix) => file.Pointer(file.Tensors[shape.Name + suffix]);
+        float[] weight = new float[shape.Outputs * shape.Inputs];
+        byte* packed = Part(".weight");
+        int rowBytes = (shape.Inputs + 31) / 32 * 16;
+        for (int i = 0; i < weight.Length; i++)
+        {
+            int n = i / shape.Inputs, k = i % shape.Inputs, block = i / format.BlockSize;
+            int index = (packed[(n * rowBytes) + (k / 32 * 16) + (k % 16)] >> (k % 32 < 16 ? 0 : 4)) & 15;
+            float absmax = format.DoubleQuantized
+                ? (Codebook4.DynamicMap[Part(".absmax")[block]] * ((float*)Part(".nested_absmax"))[block / 256]) + *(float*)Part(".offset")
+                : ((float*)Part(".absmax"))[block];
+            weight[i] = Codebook4.Values(format.Codebook)[index] * absmax;
+        }
+
+        return weight;
+    }
+
+    private static unsafe float[] DequantizeInt8(SafetensorsFile file, LinearShape shape)
+    {
+        sbyte* values = (sbyte*)file.Pointer(file.Tensors[shape.Name + ".weight"]);
+        float* absmax = (float*)file.Pointer(file.Tensors[shape.Name + ".absmax"]);
+        int stride = (shape.Inputs + 31) / 32 * 32;
+        return
+        [
+            .. Enumerable.Range(0, shape.Outputs * shape.Inputs).Select(
+                i => (float)(values[(i / shape.Inputs * stride) + (i % shape.Inputs)] * (double)absmax[i / shape.Inputs] / 127)),
+        ];
     }
 }

@@ -74,7 +74,7 @@ public sealed class RtnTests
     {
         float[] values = [.. Enumerable.Repeat(0f, 16), .. Enumerable.Range(0, 16).Select(i => i * 1e-10f), .. Enumerable.Range(0, 16).Select(i => i * 1e6f)];
         using torch.Tensor tensor = torch.tensor(values).view(1, 48);
-        QuantizedLinear linear = Rtn.Quantize(tensor, new QuantizationSpec { Bits = 4, GroupSize = 16 });
+        AffineLinear linear = Rtn.Quantize(tensor, new QuantizationSpec { Bits = 4, GroupSize = 16 });
         Assert.All(linear.Scales, scale => Assert.True(Half.IsFinite(scale) && scale > (Half)0));
         using torch.Tensor result = linear.Dequantize(torch.CPU);
         Assert.Equal(Enumerable.Repeat(0f, 16), result.data<float>().ToArray()[..16]);

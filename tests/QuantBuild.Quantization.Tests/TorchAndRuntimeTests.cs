@@ -37,6 +37,29 @@ public sealed class TorchAndRuntimeTests(QuantizedSample sample) : IClassFixture
         AssertLogitsAgree(model, artifact);
     }
 
+    public static TheoryData<QuantizationSpec> WithoutCalibration { get; } =
+    [
+        new QuantizationSpec { Method = QuantizationMethod.Nf4 },
+        new QuantizationSpec { Method = QuantizationMethod.Nf4, BlockSize = 4096, DoubleQuantization = false },
+        new QuantizationSpec { Method = QuantizationMethod.Fp4, BlockSize = 32 },
+        // With every activation in floating point, as torch has them here.
+        new QuantizationSpec { Method = QuantizationMethod.Int8, OutlierThreshold = 0 },
+    ];
+
+    [Theory]
+    [MemberData(nameof(WithoutCalibration))]
+    public void Logits_and_greedy_text_agree_in_the_formats_of_bitsandbytes(QuantizationSpec spec)
+    {
+        using TemporaryFolder folder = new();
+        WorkerRequest request = QuantizedSample.RequestIn(folder.Path, spec) with { CalibrationFile = null };
+        ModelQuantizer.Run(request, _ => { }, CancellationToken.None);
+        using LanguageModel model = LanguageModel.Load(request.ArtifactPath);
+        using Artifact artifact = Artifact.Open(request.ArtifactPath);
+        artifact.VerifyChecksums();
+        AssertLogitsAgree(model, artifact);
+        AssertGreedyTextAgrees(model, artifact);
+    }
+
     [Fact]
     public void Greedy_text_of_64_tokens_is_identical()
     {

@@ -119,7 +119,21 @@ public sealed class WorkerTests : IDisposable
         Assert.StartsWith("gutenberg-7m: 13.6 MB -> ", result, StringComparison.Ordinal);
         Assert.Contains("[ 50%] layer 3 of 6", await worker.Error, StringComparison.Ordinal);
         using Artifact artifact = Artifact.Open(output);
-        Assert.Equal(8, artifact.Manifest.Layers.Values.First().Bits);
+        Assert.Equal(8, Assert.IsType<IntAffineFormat>(artifact.Manifest.Layers.Values.First()).Bits);
+    }
+
+    [Theory]
+    [InlineData("Nf4")]
+    [InlineData("Fp4")]
+    [InlineData("Int8")]
+    public void The_methods_of_bitsandbytes_need_no_text(string method)
+    {
+        string output = Path.Combine(folder, "out.safetensors");
+        using WorkerProcess worker = new(cache.Root, "quantize", Model, "--method", method, "--device", "cpu", "-o", output);
+        Assert.StartsWith("gutenberg-7m: 13.6 MB -> ", Assert.Single(worker.ReadToEnd()), StringComparison.Ordinal);
+        Assert.Equal(0, worker.Wait());
+        using LanguageModel model = LanguageModel.Load(output);
+        Assert.NotEmpty(model.Generate("It was a dark night", new GenerationOptions { MaxTokens = 8 }));
     }
 
     [Fact]

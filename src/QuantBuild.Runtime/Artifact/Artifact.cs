@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text.Json;
 
@@ -98,7 +97,8 @@ public sealed class Artifact : IDisposable
         return Convert.ToHexStringLower(sha.GetHashAndReset());
     }
 
-    private static QuantBuildException Malformed(SafetensorsFile file, string what, Exception? cause = null) => new(
+    /// <summary>The error of a file that is not what it should be.</summary>
+    internal static QuantBuildException Malformed(SafetensorsFile file, string what, Exception? cause = null) => new(
         DiagnosticIds.ArtifactMalformed, $"{file.Path} is not a valid artifact: {what}. Build the project that declares the model again.", cause);
 
     private static ArtifactManifest ReadManifest(SafetensorsFile file)
@@ -123,7 +123,8 @@ public sealed class Artifact : IDisposable
 
             return ArtifactManifest.Parse(json);
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        // NotSupportedException is that of a layer without a format.
+        catch (Exception e) when (e is JsonException or InvalidOperationException or NotSupportedException)
         {
             throw Malformed(file, $"its manifest cannot be read: {e.Message}", e);
         }
@@ -155,7 +156,7 @@ public sealed class Artifact : IDisposable
         {
             if (linears.TryGetValue(name, out LinearShape? linear) && manifest.Layers.GetValueOrDefault(linear.Name) is { } format)
             {
-                VerifyLinear(file, linear, format);
+                format.Verify(file, linear);
             }
             else
             {
@@ -164,43 +165,9 @@ public sealed class Artifact : IDisposable
         }
     }
 
-    private static void VerifyLinear(SafetensorsFile file, LinearShape linear, LayerFormat format)
-    {
-        string name = linear.Name;
-        if (format.Format != IntAffine.FormatName) throw Malformed(file, $"{name} has the format {format.Format}, expected {IntAffine.FormatName}");
-        if (!QuantizationSpec.SupportedBits.Contains(format.Bits))
-        {
-            throw Malformed(file, $"{name} has {format.Bits} bits, expected one of {string.Join(", ", QuantizationSpec.SupportedBits)}");
-        }
-
-        int groupSize = format.GroupSize;
-        bool groupSizeFits = groupSize == linear.Inputs || (groupSize >= 16 && groupSize % 16 == 0 && linear.Inputs % groupSize == 0);
-        if (!groupSizeFits) throw Malformed(file, $"{name} has groups of {groupSize}, expected {linear.Inputs} or a multiple of 16 that divides it");
-
-        long groups = linear.Inputs / groupSize;
-        Find(file, name + IntAffine.WeightSuffix, [ElementType.U8], [linear.Outputs, IntAffine.RowBytes(linear.Inputs, format.Bits)]);
-        Find(file, name + IntAffine.ScalesSuffix, [ElementType.F16], [linear.Outputs, groups]);
-        if (!format.Symmetric) Find(file, name + IntAffine.ZerosSuffix, [ElementType.U8], [linear.Outputs, groups]);
-        if (format.Ordered) VerifyOrder(file, Find(file, name + IntAffine.OrderSuffix, [ElementType.I32], [linear.Inputs]));
-    }
-
-    // The kernels read inputs where the order points: it must be a permutation.
-    private static void VerifyOrder(SafetensorsFile file, TensorEntry entry)
-    {
-        ReadOnlySpan<int> order = MemoryMarshal.Cast<byte, int>(file.Bytes(entry));
-        bool[] seen = new bool[order.Length];
-        foreach (int input in order)
-        {
-            if ((uint)input >= (uint)seen.Length || seen[input])
-            {
-                throw Malformed(file, $"{entry.Name} is not a permutation: {input} is out of range or appears twice among {order.Length} inputs");
-            }
-
-            seen[input] = true;
-        }
-    }
-
-    private static TensorEntry Find(SafetensorsFile file, string name, ReadOnlySpan<ElementType> types, long[]? shape)
+    /// <summary>The tensor with a name, of one of the types and of the shape.</summary>
+    /// <exception cref="QuantBuildException">QB4002: it is missing, or another.</exception>
+    internal static TensorEntry Find(SafetensorsFile file, string name, ReadOnlySpan<ElementType> types, long[]? shape)
     {
         if (!file.Tensors.TryGetValue(name, out TensorEntry? entry)) throw Malformed(file, $"it lacks the tensor {name}");
         if (!types.Contains(entry.Type))

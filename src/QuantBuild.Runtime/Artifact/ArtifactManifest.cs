@@ -85,14 +85,6 @@ public sealed record SourceFile(string Name, long Size, string Sha256);
 /// <param name="EvaluationContext">Tokens of a window.</param>
 public sealed record QualityFigures(double FloatPerplexity, double Perplexity, long EvaluationTokens, int EvaluationContext);
 
-/// <summary>How a linear is stored.</summary>
-/// <param name="Format">The format: <see cref="IntAffine.FormatName"/>.</param>
-/// <param name="Bits">Bits per weight.</param>
-/// <param name="GroupSize">Consecutive packed columns that share a scale; the number of inputs where a row is one group.</param>
-/// <param name="Symmetric">Whether zero points are 2^(bits-1) and not stored.</param>
-/// <param name="Ordered">Whether the columns are permuted, with the order stored.</param>
-public sealed record LayerFormat(string Format, int Bits, int GroupSize, bool Symmetric, bool Ordered);
-
 /// <summary>JSON of the artifact's records without reflection, so that it survives trimming.</summary>
 [JsonSourceGenerationOptions(DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, RespectNullableAnnotations = true)]
 [JsonSerializable(typeof(ArtifactManifest))]

@@ -45,22 +45,9 @@ internal sealed class DecoderWeights
             Find("down_proj"));
     }
 
-    private WeightMatrix Linear(LinearShape linear)
-    {
-        if (artifact.Manifest.Layers.GetValueOrDefault(linear.Name) is not { } format) return Float(linear.WeightName, linear.Outputs, linear.Inputs);
-        IntAffineParts parts = new(
-            Pointer(linear.Name + IntAffine.WeightSuffix),
-            Pointer(linear.Name + IntAffine.ScalesSuffix),
-            format.Symmetric ? 0 : Pointer(linear.Name + IntAffine.ZerosSuffix),
-            format.Ordered ? Pointer(linear.Name + IntAffine.OrderSuffix) : 0);
-        return format.Bits switch
-        {
-            2 => new IntAffineMatrix<TwoBits>(linear.Outputs, linear.Inputs, format.GroupSize, parts),
-            3 => new IntAffineMatrix<ThreeBits>(linear.Outputs, linear.Inputs, format.GroupSize, parts),
-            4 => new IntAffineMatrix<FourBits>(linear.Outputs, linear.Inputs, format.GroupSize, parts),
-            _ => new IntAffineMatrix<EightBits>(linear.Outputs, linear.Inputs, format.GroupSize, parts),
-        };
-    }
+    private WeightMatrix Linear(LinearShape linear) => artifact.Manifest.Layers.GetValueOrDefault(linear.Name) is { } format
+        ? format.Open(linear, Pointer)
+        : Float(linear.WeightName, linear.Outputs, linear.Inputs);
 
     private WeightMatrix Float(string name, int outputs, int inputs)
     {

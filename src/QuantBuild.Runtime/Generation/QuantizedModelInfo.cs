@@ -12,7 +12,7 @@ public sealed record QuantizedModelInfo
     /// <summary>The architecture, as <c>config.json</c> names it.</summary>
     public required string Architecture { get; init; }
 
-    /// <summary>How the integers were chosen.</summary>
+    /// <summary>How the values were chosen.</summary>
     public required QuantizationMethod Method { get; init; }
 
     /// <summary>Bits per weight.</summary>

@@ -38,7 +38,7 @@ internal sealed unsafe class IntAffineMatrix<TBlock> : WeightMatrix
 
     private static int BlockBytes => IntAffine.BlockInputs * TBlock.Bits / 8;
 
-    protected override int* Order => order;
+    protected override bool PreparesActivations => order is not null;
 
     // A group covers whole blocks, or is the whole row; else it begins or ends at half a block.
     private bool GroupsAreWholeBlocks => groups == 1 || groupSize % IntAffine.BlockInputs == 0;
@@ -63,6 +63,12 @@ internal sealed unsafe class IntAffineMatrix<TBlock> : WeightMatrix
         }
 
         for (int k = Inputs; k < PaddedInputs; k++) weights[k] = 0;
+    }
+
+    protected override void Prepare(float* x, float* prepared)
+    {
+        for (int j = 0; j < Inputs; j++) prepared[j] = x[order[j]];
+        for (int j = Inputs; j < PaddedInputs; j++) prepared[j] = 0;
     }
 
     protected override void MultiplyVector(int from, int to, float* x, float* y)

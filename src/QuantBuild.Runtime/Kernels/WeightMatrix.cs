@@ -28,12 +28,17 @@ internal abstract unsafe class WeightMatrix(int outputs, int inputs)
     /// <summary>y[n] = W[n] x for rows from <paramref name="from"/> to before <paramref name="to"/>.</summary>
     /// <param name="from">The first row.</param>
     /// <param name="to">The row after the last.</param>
-    /// <param name="x">Activations in the order of the packed columns, padded.</param>
+    /// <param name="x">Activations as <see cref="Prepare"/> leaves them, padded.</param>
     /// <param name="y">Receives the products; indexed by row.</param>
     protected abstract void MultiplyVector(int from, int to, float* x, float* y);
 
-    /// <summary>The input of each packed column, or <see langword="null"/> where they are in order.</summary>
-    protected virtual int* Order => null;
+    /// <summary>Whether activations go through <see cref="Prepare"/> before the product.</summary>
+    protected virtual bool PreparesActivations => false;
+
+    /// <summary>Makes of one token's activations what the kernels read, such as another order.</summary>
+    /// <param name="x">Activations in the order of the inputs.</param>
+    /// <param name="prepared">Receives <see cref="PaddedInputs"/> values, the padding zero.</param>
+    protected virtual void Prepare(float* x, float* prepared) => throw new NotSupportedException();
 
     /// <summary>y[t] = W x[t] for the first <paramref name="tokens"/> rows of activations.</summary>
     /// <param name="x">[tokens, inputs].</param>
@@ -41,29 +46,22 @@ internal abstract unsafe class WeightMatrix(int outputs, int inputs)
     /// <param name="y">Receives [tokens, outputs].</param>
     /// <param name="yStride">Floats from a row of <paramref name="y"/> to the next.</param>
     /// <param name="tokens">How many rows.</param>
-    /// <param name="gathered">Room for the activations in packed order; at least as many rows, and as wide.</param>
+    /// <param name="gathered">Room for prepared activations; at least as many rows, and as wide.</param>
     /// <param name="workers">Who computes.</param>
     public void Multiply(Activations x, int firstToken, float* y, long yStride, int tokens, float[] gathered, Workers workers)
     {
-        if (Order is null)
+        if (!PreparesActivations)
         {
             Multiply(x.Row(firstToken), x.Stride, y, yStride, tokens, workers);
             return;
         }
 
-        fixed (float* ordered = gathered)
+        fixed (float* prepared = gathered)
         {
-            float* target = ordered;
-            for (int t = 0; t < tokens; t++) Gather(x.Row(firstToken + t), target + ((long)t * PaddedInputs));
+            float* target = prepared;
+            for (int t = 0; t < tokens; t++) Prepare(x.Row(firstToken + t), target + ((long)t * PaddedInputs));
             Multiply(target, PaddedInputs, y, yStride, tokens, workers);
         }
-    }
-
-    private void Gather(float* x, float* ordered)
-    {
-        int* order = Order;
-        for (int j = 0; j < Inputs; j++) ordered[j] = x[order[j]];
-        for (int j = Inputs; j < PaddedInputs; j++) ordered[j] = 0;
     }
 
     private void Multiply(float* x, long xStride, float* y, long yStride, int tokens, Workers workers)

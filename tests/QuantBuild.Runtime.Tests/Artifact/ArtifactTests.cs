@@ -19,7 +19,7 @@ public sealed class ArtifactTests : IDisposable
         artifact.VerifyChecksums();
         Assert.Equal("test", artifact.Manifest.Fingerprint);
         Assert.Equal(48, artifact.Config.HiddenSize);
-        Assert.Equal(new LayerFormat("IntAffine", 4, 16, false, true), artifact.Manifest.Layers["model.layers.0.mlp.up_proj"]);
+        Assert.Equal(new IntAffineFormat(4, 16, false, true), artifact.Manifest.Layers["model.layers.0.mlp.up_proj"]);
         Assert.Equal(Sample.TokenizerJson, artifact.TokenizerJson[..Sample.TokenizerJson.Length].ToArray());
         Assert.Equal(0, artifact.TokenizerJson.Length % 64);
         Assert.Equal(artifact.File.Tensors.Keys.Order(), artifact.Manifest.Checksums.Keys.Order());
@@ -38,7 +38,7 @@ public sealed class ArtifactTests : IDisposable
         {
             Quality = new QualityFigures(50.5, 51.25, 1000, 512),
             GenerationConfigJson = "{}",
-            Layers = new Dictionary<string, LayerFormat> { ["b"] = new("IntAffine", 3, 32, true, false), ["a"] = new("IntAffine", 2, 16, false, true) },
+            Layers = new Dictionary<string, LayerFormat> { ["b"] = new IntAffineFormat(3, 32, true, false), ["a"] = new IntAffineFormat(2, 16, false, true) },
         };
         ArtifactManifest read = ArtifactManifest.Parse(manifest.ToJson());
         Assert.Equal(manifest.Quality, read.Quality);

@@ -149,7 +149,7 @@ internal static class TestArtifact
 
             QuantizedLinear rounded = Round(ReadFloats(source), linear.Outputs, linear.Inputs, rounding);
             tensors.AddRange(rounded.Tensors(linear.Name));
-            layers.Add(linear.Name, new LayerFormat(IntAffine.FormatName, rounding.Bits, rounded.GroupSize, rounding.Symmetric, rounding.Ordered));
+            layers.Add(linear.Name, new IntAffineFormat(rounding.Bits, rounded.GroupSize, rounding.Symmetric, rounding.Ordered));
         }
 
         ArtifactWriter.Write(path, Manifest(config, fingerprint, layers) with { GenerationConfigJson = generationConfig }, tensors);

@@ -1,0 +1,112 @@
+using System.Runtime.InteropServices;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>
+/// A linear in the format IntAffine, unpacked: <c>W[n, order[j]] = scale[n, j / groupSize] * (value[n, j] - zero[n, j / groupSize])</c>.
+/// </summary>
+public sealed class AffineLinear : QuantizedLinear
+{
+    /// <summary>Creates a linear of zeros.</summary>
+    /// <param name="outputs">N, the rows of the weight.</param>
+    /// <param name="inputs">K, the columns of the weight.</param>
+    /// <param name="bits">Bits of a value.</param>
+    /// <param name="groupSize">Columns that share a scale; divides <paramref name="inputs"/>.</param>
+    /// <param name="symmetric">Whether the zero point is always 2^(bits-1).</param>
+    public AffineLinear(int outputs, int inputs, int bits, int groupSize, bool symmetric)
+        : base(outputs, inputs)
+    {
+        (Bits, GroupSize, Symmetric) = (bits, groupSize, symmetric);
+        Values = new byte[(long)outputs * inputs];
+        Scales = new Half[(long)outputs * Groups];
+        Zeros = new byte[(long)outputs * Groups];
+    }
+
+    /// <summary>Bits of a value.</summary>
+    public int Bits { get; }
+
+    /// <summary>Columns that share a scale.</summary>
+    public int GroupSize { get; }
+
+    /// <summary>Whether the zero point is always 2^(bits-1), and not stored.</summary>
+    public bool Symmetric { get; }
+
+    /// <summary>Groups of a row.</summary>
+    public int Groups => Inputs / GroupSize;
+
+    /// <summary>The integers, [N, K] in the order of the packed columns.</summary>
+    public byte[] Values { get; }
+
+    /// <summary>The scales, [N, groups].</summary>
+    public Half[] Scales { get; }
+
+    /// <summary>The zero points, [N, groups].</summary>
+    public byte[] Zeros { get; }
+
+    /// <summary>Which input each packed column is, [K]; <see langword="null"/> where the columns are in their own order.</summary>
+    public int[]? Order { get; init; }
+
+    /// <summary>Reads a linear back.</summary>
+    internal static AffineLinear Read(IntAffineFormat format, LinearShape shape, LinearPartReader part)
+    {
+        int rowBytes = IntAffine.RowBytes(shape.Inputs, format.Bits);
+        AffineLinear linear = new(shape.Outputs, shape.Inputs, format.Bits, format.GroupSize, format.Symmetric)
+        {
+            Order = format.Ordered ? MemoryMarshal.Cast<byte, int>(part(IntAffine.OrderSuffix, shape.Inputs * sizeof(int))).ToArray() : null,
+        };
+        ReadOnlySpan<byte> packed = part(IntAffine.WeightSuffix, (long)shape.Outputs * rowBytes);
+        for (int row = 0; row < shape.Outputs; row++)
+        {
+            IntAffine.UnpackRow(packed.Slice(row * rowBytes, rowBytes), linear.Values.AsSpan(row * shape.Inputs, shape.Inputs), format.Bits);
+        }
+
+        MemoryMarshal.Cast<byte, Half>(part(IntAffine.ScalesSuffix, linear.Scales.Length * 2L)).CopyTo(linear.Scales);
+        if (format.Symmetric) linear.Zeros.AsSpan().Fill((byte)(1 << (format.Bits - 1)));
+        else part(IntAffine.ZerosSuffix, linear.Zeros.Length).CopyTo(linear.Zeros);
+        return linear;
+    }
+
+    /// <inheritdoc/>
+    internal override IEnumerable<LinearPart> Parts()
+    {
+        int rowBytes = IntAffine.RowBytes(Inputs, Bits);
+        byte[] packed = new byte[(long)Outputs * rowBytes];
+        Parallel.For(0, Outputs, row => IntAffine.PackRow(
+            Values.AsSpan(row * Inputs, Inputs), packed.AsSpan(row * rowBytes, rowBytes), Bits));
+        yield return new(IntAffine.WeightSuffix, ElementType.U8, [Outputs, rowBytes], packed);
+        yield return new(IntAffine.ScalesSuffix, ElementType.F16, [Outputs, Groups], MemoryMarshal.AsBytes<Half>(Scales).ToArray());
+        if (!Symmetric) yield return new(IntAffine.ZerosSuffix, ElementType.U8, [Outputs, Groups], Zeros);
+        if (Order is not null) yield return new(IntAffine.OrderSuffix, ElementType.I32, [Inputs], MemoryMarshal.AsBytes<int>(Order).ToArray());
+    }
+
+    /// <summary>Stores what a tile found for a group.</summary>
+    internal void SetGroup(int firstRow, int group, ReadOnlySpan<float> scales, ReadOnlySpan<float> zeros)
+    {
+        for (int lane = 0; lane < Math.Min(AffineGrid.Lanes, Outputs - firstRow); lane++)
+        {
+            long index = ((long)(firstRow + lane) * Groups) + group;
+            Scales[index] = (Half)scales[lane];
+            Zeros[index] = (byte)zeros[lane];
+        }
+    }
+
+    /// <summary>Stores a tile's integers of a packed column.</summary>
+    internal void SetColumn(int firstRow, int column, ReadOnlySpan<float> values)
+    {
+        for (int lane = 0; lane < Math.Min(AffineGrid.Lanes, Outputs - firstRow); lane++)
+        {
+            Values[((long)(firstRow + lane) * Inputs) + column] = (byte)values[lane];
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override void DequantizeRow(int row, Span<float> target)
+    {
+        ReadOnlySpan<byte> values = Values.AsSpan(row * Inputs, Inputs);
+        for (int column = 0; column < Inputs; column++)
+        {
+            long group = ((long)row * Groups) + (column / GroupSize);
+            target[Order is null ? column : Order[column]] = (float)Scales[group] * (values[column] - Zeros[group]);
+        }
+    }
+}

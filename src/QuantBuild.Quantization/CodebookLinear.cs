@@ -1,0 +1,104 @@
+using System.Runtime.InteropServices;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>
+/// A linear in the format Codebook4, unpacked: <c>W[n, k] = table[value[n, k]] * absmax[(n * K + k) / blockSize]</c>.
+/// </summary>
+/// <param name="outputs">N, the rows of the weight.</param>
+/// <param name="inputs">K, the columns of the weight.</param>
+/// <param name="format">Table, block size, and whether the absolute maxima are quantized.</param>
+/// <param name="absmax">The blocks' absolute maxima.</param>
+public sealed class CodebookLinear(int outputs, int inputs, Codebook4Format format, BlockAbsmax absmax) : QuantizedLinear(outputs, inputs)
+{
+    /// <summary>Table, block size, and whether the absolute maxima are quantized.</summary>
+    public Codebook4Format Format { get; } = format;
+
+    /// <summary>The indices into the table, [N, K].</summary>
+    public byte[] Values { get; } = new byte[(long)outputs * inputs];
+
+    /// <summary>The blocks' absolute maxima.</summary>
+    public BlockAbsmax Absmax { get; } = absmax;
+
+    /// <summary>Reads a linear back.</summary>
+    internal static CodebookLinear Read(Codebook4Format format, LinearShape shape, LinearPartReader part)
+    {
+        (int outputs, int inputs) = (shape.Outputs, shape.Inputs);
+        long blocks = Codebook4.Blocks(outputs, inputs, format.BlockSize);
+        BlockAbsmax absmax = format.DoubleQuantized
+            ? new BlockAbsmax(
+                part(Codebook4.AbsmaxSuffix, blocks).ToArray(),
+                Floats(part(Codebook4.NestedAbsmaxSuffix, Codebook4.NestedBlocks(outputs, inputs, format.BlockSize) * sizeof(float))),
+                Floats(part(Codebook4.OffsetSuffix, sizeof(float)))[0])
+            : new BlockAbsmax(Floats(part(Codebook4.AbsmaxSuffix, blocks * sizeof(float))));
+        CodebookLinear linear = new(outputs, inputs, format, absmax);
+        int rowBytes = IntAffine.RowBytes(inputs, Codebook4.Bits);
+        ReadOnlySpan<byte> packed = part(Codebook4.WeightSuffix, (long)outputs * rowBytes);
+        for (int row = 0; row < outputs; row++)
+        {
+            IntAffine.UnpackRow(packed.Slice(row * rowBytes, rowBytes), linear.Values.AsSpan(row * inputs, inputs), Codebook4.Bits);
+        }
+
+        return linear;
+    }
+
+    /// <inheritdoc/>
+    internal override IEnumerable<LinearPart> Parts()
+    {
+        int rowBytes = IntAffine.RowBytes(Inputs, Codebook4.Bits);
+        byte[] packed = new byte[(long)Outputs * rowBytes];
+        Parallel.For(0, Outputs, row => IntAffine.PackRow(
+            Values.AsSpan(row * Inputs, Inputs), packed.AsSpan(row * rowBytes, rowBytes), Codebook4.Bits));
+        yield return new(Codebook4.WeightSuffix, ElementType.U8, [Outputs, rowBytes], packed);
+        if (Absmax.Codes is not { } codes)
+        {
+            yield return new(Codebook4.AbsmaxSuffix, ElementType.F32, [Absmax.Values.Length], MemoryMarshal.AsBytes<float>(Absmax.Values).ToArray());
+            yield break;
+        }
+
+        yield return new(Codebook4.AbsmaxSuffix, ElementType.U8, [codes.Length], codes);
+        yield return new(Codebook4.NestedAbsmaxSuffix, ElementType.F32, [Absmax.Nested!.Length], MemoryMarshal.AsBytes<float>(Absmax.Nested).ToArray());
+        yield return new(Codebook4.OffsetSuffix, ElementType.F32, [1], BitConverter.GetBytes(Absmax.Offset));
+    }
+
+    /// <inheritdoc/>
+    protected override void DequantizeRow(int row, Span<float> target)
+    {
+        ReadOnlySpan<float> table = Codebook4.Values(Format.Codebook);
+        long first = (long)row * Inputs;
+        for (int k = 0; k < Inputs; k++) target[k] = table[Values[first + k]] * Absmax.Values[(first + k) / Format.BlockSize];
+    }
+
+    private static float[] Floats(ReadOnlySpan<byte> bytes) => MemoryMarshal.Cast<byte, float>(bytes).ToArray();
+}
+
+/// <summary>The absolute maxima of a weight's blocks, as they are or quantized themselves.</summary>
+public sealed class BlockAbsmax
+{
+    /// <summary>Absolute maxima as they are.</summary>
+    /// <param name="values">One a block.</param>
+    public BlockAbsmax(float[] values) => Values = values;
+
+    /// <summary>Absolute maxima that are quantized: <c>DynamicMap[code[i]] * nested[i / 256] + offset</c>.</summary>
+    /// <param name="codes">One a block.</param>
+    /// <param name="nested">One for each 256 blocks.</param>
+    /// <param name="offset">Their mean before.</param>
+    public BlockAbsmax(byte[] codes, float[] nested, float offset)
+    {
+        (Codes, Nested, Offset) = (codes, nested, offset);
+        Values = new float[codes.Length];
+        for (int i = 0; i < codes.Length; i++) Values[i] = (Codebook4.DynamicMap[codes[i]] * nested[i / Codebook4.NestedBlockSize]) + offset;
+    }
+
+    /// <summary>What each block's table is multiplied by.</summary>
+    public float[] Values { get; }
+
+    /// <summary>Indices into the dynamic map, or <see langword="null"/> where the maxima are as they are.</summary>
+    public byte[]? Codes { get; }
+
+    /// <summary>The scales of the indices, or <see langword="null"/>.</summary>
+    public float[]? Nested { get; }
+
+    /// <summary>What is added to each.</summary>
+    public float Offset { get; }
+}
