@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Numerics.Tensors;
 using TorchSharp;
 
@@ -12,12 +13,18 @@ namespace QuantBuild.Quantization;
 /// </remarks>
 public static class BlockCodebook
 {
-    // The middles of the entries of FP4 by magnitude, and the entries' indices. The kernel has these decimals, two of them short of the exact middle.
+    // The middles between neighbours in the kernels' own decimals, some of which are a rounding away from the exact middle. FP4's are of magnitudes, in the
+    // order of the indices beside them.
+    private static readonly float[] Nf4Middles =
+    [
+        -0.8480964004993439f, -0.6106329262256622f, -0.4599952697753906f, -0.33967943489551544f, -0.23460740596055984f, -0.13791173323988914f,
+        -0.045525018125772476f, 0.03979014977812767f, 0.1202552504837513f, 0.2035212516784668f, 0.2920137718319893f, 0.3893125355243683f,
+        0.5016634166240692f, 0.6427869200706482f, 0.8614784181118011f,
+    ];
+
     private static readonly float[] Fp4Middles = [0.00260417f, 0.0859375f, 0.20833333f, 0.29166667f, 0.4166667f, 0.583333f, 0.8333333f];
     private static readonly byte[] Fp4Ascending = [0, 1, 6, 7, 4, 5, 2, 3];
     private const byte Fp4Sign = 8;
-
-    private static readonly float[] Nf4Middles = Middles(Codebook4.Values(Codebook.Nf4));
 
     /// <summary>Quantizes a weight.</summary>
     /// <param name="weight">float32 [N, K] on any device; not changed.</param>
@@ -47,10 +54,10 @@ public static class BlockCodebook
     }
 
     /// <summary>The index of a value of [-1, 1] in NF4.</summary>
-    internal static byte Nf4Index(float x) => CountBelow(Nf4Middles, x);
+    internal static byte Nf4Index(float x) => (byte)CountBelow(Nf4Middles, x);
 
     /// <summary>The index of a value of [-1, 1] in FP4: the sign of a negative number stays also where its magnitude becomes 0.</summary>
-    internal static byte Fp4Index(float x) => (byte)(Fp4Ascending[CountBelow(Fp4Middles, MathF.Abs(x))] + (x < 0 ? Fp4Sign : 0));
+    internal static byte Fp4Index(float x) => Fp4Value(CountBelow(Fp4Middles, MathF.Abs(x)), x);
 
     /// <summary>
     /// The index of a value of [-1, 1] in the dynamic map. The kernel's binary search ends at an even index and compares the value with the
@@ -93,7 +100,24 @@ public static class BlockCodebook
         float absmax = MathF.Abs(TensorPrimitives.MaxMagnitude(block));
         // Infinite for a block of zeros, and 0 times it not a number, which is above no middle: index 0, as in the kernel.
         float inverse = 1f / absmax;
-        for (int i = 0; i < block.Length; i++)
+        Span<int> counts = stackalloc int[Vector<float>.Count];
+        float[] middles = codebook == Codebook.Nf4 ? Nf4Middles : Fp4Middles;
+        int i = 0;
+        for (; i <= block.Length - Vector<float>.Count; i += Vector<float>.Count)
+        {
+            Vector<float> x = new Vector<float>(block[i..]) * inverse;
+            if (codebook == Codebook.Fp4) x = Vector.Abs(x);
+            Vector<int> count = Vector<int>.Zero;
+            // A comparison that holds is -1.
+            foreach (float middle in middles) count -= Vector.GreaterThan(x, new Vector<float>(middle));
+            count.CopyTo(counts);
+            for (int lane = 0; lane < counts.Length; lane++)
+            {
+                values[i + lane] = codebook == Codebook.Nf4 ? (byte)counts[lane] : Fp4Value(counts[lane], block[i + lane] * inverse);
+            }
+        }
+
+        for (; i < block.Length; i++)
         {
             float x = block[i] * inverse;
             values[i] = codebook == Codebook.Nf4 ? Nf4Index(x) : Fp4Index(x);
@@ -102,17 +126,12 @@ public static class BlockCodebook
         return absmax;
     }
 
-    private static byte CountBelow(ReadOnlySpan<float> middles, float x)
+    private static byte Fp4Value(int count, float x) => (byte)(Fp4Ascending[count] + (x < 0 ? Fp4Sign : 0));
+
+    private static int CountBelow(ReadOnlySpan<float> middles, float x)
     {
         int count = 0;
         foreach (float middle in middles) count += x > middle ? 1 : 0;
-        return (byte)count;
-    }
-
-    private static float[] Middles(ReadOnlySpan<float> ascending)
-    {
-        float[] middles = new float[ascending.Length - 1];
-        for (int i = 0; i < middles.Length; i++) middles[i] = (float)(((double)ascending[i] + ascending[i + 1]) / 2);
-        return middles;
+        return count;
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using TorchSharp;
 
 namespace QuantBuild.Quantization.Tests;
@@ -5,6 +6,9 @@ namespace QuantBuild.Quantization.Tests;
 /// <summary>The sample model, quantized once for all tests that only look at it, and its logits by torch.</summary>
 public sealed class QuantizedSample : IDisposable
 {
+    // A greedy text computes the logits many times.
+    private static readonly ConditionalWeakTable<Artifact, Dictionary<string, float[]>> Dequantized = [];
+
     private readonly TemporaryFolder folder = new();
 
     public QuantizedSample()
@@ -71,13 +75,18 @@ public sealed class QuantizedSample : IDisposable
     /// <summary>A linear of an artifact by its format's definition, element by element.</summary>
     private static torch.Tensor Dequantize(Artifact artifact, LinearShape shape)
     {
-        float[] weight = artifact.Manifest.Layers[shape.Name] switch
+        Dictionary<string, float[]> known = Dequantized.GetOrCreateValue(artifact);
+        if (!known.TryGetValue(shape.Name, out float[]? weight))
         {
-            Codebook4Format format => Dequantize(artifact.File, shape, format),
-            Int8RowOutlierFormat => DequantizeInt8(artifact.File, shape),
-            IntAffineFormat format => Dequantize(artifact.File, shape, format),
-            LayerFormat format => throw new InvalidDataException(format.ToString()),
-        };
+            known[shape.Name] = weight = artifact.Manifest.Layers[shape.Name] switch
+            {
+                Codebook4Format format => Dequantize(artifact.File, shape, format),
+                Int8RowOutlierFormat => DequantizeInt8(artifact.File, shape),
+                IntAffineFormat format => Dequantize(artifact.File, shape, format),
+                LayerFormat format => throw new InvalidDataException(format.ToString()),
+            };
+        }
+
         return torch.tensor(weight).view(shape.Outputs, shape.Inputs);
     }
 

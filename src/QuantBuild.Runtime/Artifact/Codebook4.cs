@@ -76,8 +76,8 @@ public static class Codebook4
     public static long NestedBlocks(int outputs, int inputs, int blockSize) => (Blocks(outputs, inputs, blockSize) + NestedBlockSize - 1) / NestedBlockSize;
 
     /// <summary>
-    /// For i = 0 … 6: plus and minus 10^(i - 6) times the 2^i middles of an even division of [0.1, 1]; and 0; and 1. Each operation rounds to float32,
-    /// as bitsandbytes' does.
+    /// For i = 0 … 6: plus and minus 10^(i - 6) times the 2^i middles of an even division of [0.1, 1]; and 0; and 1. Rounded to float32 where
+    /// bitsandbytes rounds on a processor with fused multiplication and addition.
     /// </summary>
     private static float[] CreateDynamicMap()
     {
@@ -87,7 +87,7 @@ public static class Codebook4
             int pieces = 1 << i;
             float step = (1f - 0.1f) / pieces;
             // Even division from both ends, as torch.linspace has it.
-            float Boundary(int j) => j < (pieces + 1) / 2 ? 0.1f + (step * j) : 1f - (step * (pieces - j));
+            float Boundary(int j) => j < (pieces + 1) / 2 ? MathF.FusedMultiplyAdd(step, j, 0.1f) : MathF.FusedMultiplyAdd(-step, pieces - j, 1f);
             float power = (float)Math.Pow(10, i - 6);
             for (int j = 0; j < pieces; j++)
             {
