@@ -169,7 +169,8 @@ public sealed record QuantizationSpec
                 $"Bits=\"{text}\" is not a width of Method=\"{method}\", which has {Text(only)} bits. Leave Bits out, or set Method to Gptq or Rtn, which have other widths.");
         }
 
-        if (exists) return bits;
+        // A method's own width is not part of what is asked for: two specifications that mean the same are equal.
+        if (exists) return BitsOf(method) is null ? bits : standard;
         throw new QuantBuildException(
             DiagnosticIds.BitsUnsupported,
             $"Bits=\"{text}\" is not a weight width. The widths are {string.Join(", ", SupportedBits)}. Set Bits to one of them.");

@@ -43,6 +43,10 @@ public class ClassNamesTests
     [InlineData(QuantizationMethod.Rtn, 8, "LlamaRtn8")]
     [InlineData(QuantizationMethod.Rtn, 2, "LlamaRtn2")]
     [InlineData(QuantizationMethod.Gptq, 3, "LlamaGptq3")]
+    // Not LlamaNf44.
+    [InlineData(QuantizationMethod.Nf4, 4, "LlamaNf4")]
+    [InlineData(QuantizationMethod.Fp4, 4, "LlamaFp4")]
+    [InlineData(QuantizationMethod.Int8, 8, "LlamaInt8")]
     public void Method_and_bits_come_last(QuantizationMethod method, int bits, string expected) =>
         Assert.Equal(expected, ClassNames.Create("llama", new QuantizationSpec { Method = method, Bits = bits }));
 

@@ -58,6 +58,12 @@ public partial class DocumentationTests
     public void An_example_is_the_message_that_the_code_gives(string name, string value, string id) =>
         AssertShown(id, () => QuantizationSpec.FromMetadata(n => n == name ? value : null));
 
+    [Theory]
+    [InlineData("Bits", "3", "QB0002")]
+    [InlineData("GroupSize", "128", "QB0003")]
+    public void An_example_of_NF4_is_the_message_that_the_code_gives(string name, string value, string id) =>
+        AssertShown(id, () => QuantizationSpec.FromMetadata(n => n == name ? value : n == "Method" ? "Nf4" : null));
+
     [Fact]
     public void Examples_of_the_models_files_are_the_messages_that_the_code_gives()
     {
@@ -72,7 +78,9 @@ public partial class DocumentationTests
     [Fact]
     public void Metadata_is_documented_with_the_defaults_that_the_code_has()
     {
-        foreach ((string name, string value) in new QuantizationSpec().ToMetadata())
+        // Method and Bits differ from method to method: the defaults are those of Gptq.
+        foreach ((string name, string value) in Enum.GetValues<QuantizationMethod>().SelectMany(method => new QuantizationSpec { Method = method }.ToMetadata())
+            .Where(entry => entry.Key is not ("Method" or "Bits")).Concat(new QuantizationSpec().ToMetadata()))
         {
             Match row = Regex.Match(DeclaringModels, $@"^\| `{name}` \|[^|]*\| `([^`]*)` \|", RegexOptions.Multiline);
             Assert.True(row.Success, $"docs/declaring-models.md has no row for {name}");
@@ -88,7 +96,7 @@ public partial class DocumentationTests
     [Fact]
     public void Class_names_are_documented_as_the_code_makes_them()
     {
-        MatchCollection rows = Regex.Matches(DeclaringModels, @"^\| `([^`]+)`, (Gptq|Rtn), (\d) bits \| `([^`]+)` \|", RegexOptions.Multiline);
+        MatchCollection rows = Regex.Matches(DeclaringModels, @"^\| `([^`]+)`, (\w+), (\d) bits \| `([^`]+)` \|", RegexOptions.Multiline);
         Assert.NotEmpty(rows);
         Assert.All(rows, row =>
         {

@@ -70,6 +70,20 @@ public sealed class FingerprintTests : IDisposable
     }
 
     [Fact]
+    public void Every_property_of_the_methods_of_bitsandbytes_changes_it()
+    {
+        QuantizationSpec nf4 = spec with { Method = QuantizationMethod.Nf4 }, int8 = spec with { Method = QuantizationMethod.Int8 };
+        QuantizationSpec[] specs =
+        [
+            nf4, nf4 with { Method = QuantizationMethod.Fp4 }, nf4 with { BlockSize = 128 }, nf4 with { DoubleQuantization = false },
+            int8, int8 with { OutlierThreshold = 0 },
+        ];
+        string model = Model("a");
+        Assert.Equal(specs.Length, specs.Select(s => Of(model, null, null, s)).Distinct().Count());
+        Assert.Equal(Of(model, null, null, nf4), Of(model, Text("a.txt", "one"), null, nf4 with { GroupSize = 32, Bits = 2, Damping = 0.5 }));
+    }
+
+    [Fact]
     public void Calibration_text_that_the_method_does_not_read_changes_nothing()
     {
         QuantizationSpec rtn = spec with { Method = QuantizationMethod.Rtn };

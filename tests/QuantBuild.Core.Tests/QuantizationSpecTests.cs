@@ -15,11 +15,14 @@ public class QuantizationSpecTests
                 Method = QuantizationMethod.Gptq,
                 Bits = 4,
                 GroupSize = 128,
+                BlockSize = 64,
+                DoubleQuantization = true,
+                OutlierThreshold = 6,
                 Symmetric = false,
                 ActOrder = true,
                 TrueSequential = true,
                 Damping = 0.01,
-                CalibrationSamples = 64,
+                CalibrationSamples = 128,
                 CalibrationContext = 0,
                 EvaluationContext = 0,
             },
@@ -75,6 +78,10 @@ public class QuantizationSpecTests
     [InlineData("GroupSize", "-128", "QB0003")]
     [InlineData("GroupSize", "-2", "QB0003")]
     [InlineData("GroupSize", "all", "QB0003")]
+    [InlineData("OutlierThreshold", "-1", "QB0006")]
+    [InlineData("OutlierThreshold", "NaN", "QB0006")]
+    [InlineData("OutlierThreshold", "Infinity", "QB0006")]
+    [InlineData("DoubleQuantization", "twice", "QB0006")]
     [InlineData("Symmetric", "yes", "QB0006")]
     [InlineData("ActOrder", "1", "QB0006")]
     [InlineData("TrueSequential", "on", "QB0006")]
@@ -95,7 +102,7 @@ public class QuantizationSpecTests
     [Fact]
     public void An_error_lists_what_exists()
     {
-        ErrorAssert.Throws("QB0001", () => Read(("Method", "Awq")), "Rtn, Gptq");
+        ErrorAssert.Throws("QB0001", () => Read(("Method", "Awq")), "Rtn, Gptq, Nf4, Fp4, Int8");
         ErrorAssert.Throws("QB0002", () => Read(("Bits", "5")), "2, 3, 4, 8");
         ErrorAssert.Throws("QB0003", () => Read(("GroupSize", "8")), "multiple of 16", "PerChannel");
     }
@@ -107,6 +114,9 @@ public class QuantizationSpecTests
         [
             new(),
             new() { Method = QuantizationMethod.Rtn, Bits = 8, GroupSize = QuantizationSpec.PerChannel, Symmetric = true, EvaluationContext = 7 },
+            new() { Method = QuantizationMethod.Nf4 },
+            new() { Method = QuantizationMethod.Fp4, BlockSize = 4096, DoubleQuantization = false },
+            new() { Method = QuantizationMethod.Int8, OutlierThreshold = 0.1 + 0.2 },
             new() { Bits = 2, ActOrder = false, TrueSequential = false, Damping = 0.1 + 0.2, CalibrationSamples = 3, CalibrationContext = 5 },
         ];
         Assert.All(specs, spec => Assert.Equal(spec, Read([.. spec.ToMetadata().Select(e => (e.Key, e.Value))])));
@@ -119,6 +129,49 @@ public class QuantizationSpecTests
         Assert.Equal(["Method", "Bits", "GroupSize", "Symmetric", "EvaluationContext"], spec.ToMetadata().Select(e => e.Key));
         Assert.False(spec.NeedsCalibration);
     }
+
+    [Fact]
+    public void What_the_methods_of_bitsandbytes_do_not_read_is_not_in_their_metadata()
+    {
+        foreach (QuantizationMethod method in new[] { QuantizationMethod.Nf4, QuantizationMethod.Fp4, QuantizationMethod.Int8 })
+        {
+            QuantizationSpec spec = new() { Method = method, Bits = 3, GroupSize = 16, Symmetric = true, Damping = 0.5 };
+            Assert.Equal(
+                method == QuantizationMethod.Int8
+                    ? ["Method", "Bits", "OutlierThreshold", "EvaluationContext"]
+                    : ["Method", "Bits", "BlockSize", "DoubleQuantization", "EvaluationContext"],
+                spec.ToMetadata().Select(e => e.Key));
+            Assert.Equal(new QuantizationSpec { Method = method }.ToMetadata(), spec.ToMetadata());
+            Assert.False(spec.NeedsCalibration);
+        }
+    }
+
+    [Fact]
+    public void Bits_and_group_size_follow_from_a_method_that_has_one_of_each()
+    {
+        QuantizationSpec nf4 = Read(("Method", "nf4"), ("BlockSize", "256")), int8 = Read(("Method", "INT8"));
+        Assert.Equal((4, 256), (nf4.Bits, nf4.GroupSize));
+        Assert.Equal((8, QuantizationSpec.PerChannel), (int8.Bits, int8.GroupSize));
+        Assert.Equal(4, Read(("Method", "Fp4"), ("Bits", "4")).Bits);
+        Assert.Equal(8, Read(("Method", "Int8"), ("Bits", "8")).Bits);
+    }
+
+    [Theory]
+    [InlineData("Nf4", "Bits", "8", "QB0002", "has 4 bits")]
+    [InlineData("Fp4", "Bits", "3", "QB0002", "has 4 bits")]
+    [InlineData("Int8", "Bits", "4", "QB0002", "has 8 bits")]
+    [InlineData("Int8", "Bits", "5", "QB0002", "not a weight width")]
+    [InlineData("Nf4", "GroupSize", "128", "QB0003", "Set BlockSize")]
+    [InlineData("Fp4", "GroupSize", "PerChannel", "QB0003", "Set BlockSize")]
+    [InlineData("Int8", "GroupSize", "128", "QB0003", "Leave GroupSize out")]
+    [InlineData("Gptq", "BlockSize", "64", "QB0006", "Set GroupSize")]
+    [InlineData("Int8", "BlockSize", "64", "QB0006", "Leave BlockSize out")]
+    [InlineData("Nf4", "BlockSize", "16", "QB0006", "power of two from 32 to 4096")]
+    [InlineData("Nf4", "BlockSize", "96", "QB0006", "power of two from 32 to 4096")]
+    [InlineData("Nf4", "BlockSize", "8192", "QB0006", "power of two from 32 to 4096")]
+    [InlineData("Nf4", "BlockSize", "-64", "QB0006", "power of two from 32 to 4096")]
+    public void What_a_method_does_not_have_is_an_error_that_says_what_it_has(string method, string name, string value, string id, string said) =>
+        ErrorAssert.Throws(id, () => Read(("Method", method), (name, value)), $"{name}=\"{value}\"", said);
 
     private static QuantizationSpec Read(params (string Name, string Value)[] metadata)
     {

@@ -49,6 +49,7 @@ public sealed class DeclareModelsTests : IDisposable
     [InlineData("QB0001", "Method", "Gptqq")]
     [InlineData("QB0002", "Bits", "5")]
     [InlineData("QB0003", "GroupSize", "12")]
+    [InlineData("QB0006", "BlockSize", "64")]
     [InlineData("QB0007", "GroupSize", "48")]
     [InlineData("QB0005", "ClassName", "2fast")]
     [InlineData("QB0005", "Namespace", "A..B")]
