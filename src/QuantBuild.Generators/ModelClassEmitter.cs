@@ -31,7 +31,7 @@ internal static class ModelClassEmitter
             namespace {{Namespace(model.Namespace)}}
             {
                 /// <summary>
-                /// <c>{{name}}</c> ({{XmlText(model.Architecture)}}), quantized by {{Method(model.Method)}} to {{Number(model.Bits)}} bits per weight, {{Groups(model.GroupSize)}}:
+                /// <c>{{name}}</c> ({{XmlText(model.Architecture)}}), quantized by {{Method(model.Method)}} to {{Number(model.Bits)}} bits per weight, {{Groups(model)}}:
                 /// {{Number(model.Parameters)}} parameters, a context of {{Number(model.ContextLength)}} tokens, a vocabulary of {{Number(model.VocabularySize)}}.
                 /// </summary>
                 /// <remarks>
@@ -168,8 +168,11 @@ internal static class ModelClassEmitter
         _ => method.ToString(),
     };
 
-    private static string Groups(int groupSize) =>
-        groupSize == QuantizationSpec.PerChannel ? "one group for each row" : $"in groups of {Number(groupSize)}";
+    private static string Groups(ModelDescriptor model) => model.Method switch
+    {
+        QuantizationMethod.Nf4 or QuantizationMethod.Fp4 => $"in blocks of {Number(model.GroupSize)}",
+        _ => model.GroupSize == QuantizationSpec.PerChannel ? "one group for each row" : $"in groups of {Number(model.GroupSize)}",
+    };
 
     private static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
 
