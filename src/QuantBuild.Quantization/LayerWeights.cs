@@ -54,17 +54,18 @@ internal sealed class LayerWeights : IDisposable
     }
 
     /// <summary>Replaces a linear by a quantized one, and frees the old weight.</summary>
-    public void Replace(LinearRole role, QuantizedLinear quantized, torch.Device device)
-    {
-        Replace(role, quantized.Dequantize(device));
-        roundings[(int)role] = quantized.ActivationRounding;
-    }
+    public void Replace(LinearRole role, QuantizedLinear quantized, torch.Device device) =>
+        Replace(role, quantized.Dequantize(device), quantized.ActivationRounding);
 
     /// <summary>Replaces the weight of a linear, and frees the old one.</summary>
-    public void Replace(LinearRole role, torch.Tensor weight)
+    /// <param name="role">Which linear.</param>
+    /// <param name="weight">[outputs, inputs].</param>
+    /// <param name="rounding">What its activations go through, if anything.</param>
+    public void Replace(LinearRole role, torch.Tensor weight, Func<torch.Tensor, torch.Tensor>? rounding = null)
     {
         linears[(int)role].Dispose();
         linears[(int)role] = weight.DetachFromDisposeScope();
+        roundings[(int)role] = rounding;
     }
 
     /// <inheritdoc/>

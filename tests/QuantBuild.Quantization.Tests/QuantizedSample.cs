@@ -60,7 +60,11 @@ public sealed class QuantizedSample : IDisposable
             using LayerWeights layer = weights.LoadLayer(model.Config, index, torch.CPU);
             if (artifact is not null)
             {
-                foreach (LinearRole role in Enum.GetValues<LinearRole>()) layer.Replace(role, Dequantize(artifact, model.Config.Linears(index)[(int)role]));
+                foreach (LinearRole role in Enum.GetValues<LinearRole>())
+                {
+                    LinearShape shape = model.Config.Linears(index)[(int)role];
+                    layer.Replace(role, Dequantize(artifact, shape), Rounding(artifact.Manifest.Layers[shape.Name]));
+                }
             }
 
             hidden = forward.Layer(hidden, layer);
@@ -89,6 +93,9 @@ public sealed class QuantizedSample : IDisposable
 
         return torch.tensor(weight).view(shape.Outputs, shape.Inputs);
     }
+
+    private static Func<torch.Tensor, torch.Tensor>? Rounding(LayerFormat format) =>
+        format is Int8RowOutlierFormat { OutlierThreshold: > 0 and double threshold } ? x => RowInt8.RoundActivations(x, (float)threshold) : null;
 
     private static unsafe float[] Dequantize(SafetensorsFile file, LinearShape shape, IntAffineFormat format)
     {
