@@ -26,13 +26,13 @@ public sealed record ModelDescriptor
     /// <summary>The architecture, as <c>config.json</c> names it.</summary>
     public required string Architecture { get; init; }
 
-    /// <summary>How the integers are chosen.</summary>
+    /// <summary>How the values are chosen.</summary>
     public required QuantizationMethod Method { get; init; }
 
     /// <summary>Bits per weight.</summary>
     public required int Bits { get; init; }
 
-    /// <summary>Inputs that share a scale; -1 is one group of each row.</summary>
+    /// <summary>Inputs that share a scale; -1 is one group of each row. Of NF4 and FP4 the block size.</summary>
     public required int GroupSize { get; init; }
 
     /// <summary>Number of weights.</summary>

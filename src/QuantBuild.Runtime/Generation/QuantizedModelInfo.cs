@@ -18,7 +18,7 @@ public sealed record QuantizedModelInfo
     /// <summary>Bits per weight.</summary>
     public required int Bits { get; init; }
 
-    /// <summary>Inputs that share a scale; -1 is one group of each row.</summary>
+    /// <summary>Inputs that share a scale; -1 is one group of each row. Of NF4 and FP4 the block size.</summary>
     public required int GroupSize { get; init; }
 
     /// <summary>Number of weights.</summary>
