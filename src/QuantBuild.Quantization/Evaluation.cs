@@ -59,12 +59,17 @@ internal static class Evaluation
                 tokens.MoveNext();
                 torch.Tensor actual = Predicted(tokens.Current).to(batch.device);
                 torch.Tensor rows = Predicting(batch);
-                foreach ((long first, long count) in Parts(actual.shape[0], vocabulary, ProbabilitiesAtOnce))
+                foreach ((long first, long count) in Parts(actual.shape[0], vocabulary, LogitsAtOnce))
                 {
-                    cancellationToken.ThrowIfCancellationRequested();
                     using DisposeScope scope = torch.NewDisposeScope();
-                    loss += NextTokenComparison.Loss(
-                        NextTokenComparison.LogProbabilities(head(rows.narrow(0, first, count))), actual.narrow(0, first, count));
+                    torch.Tensor logits = head(rows.narrow(0, first, count));
+                    foreach ((long row, long some) in Parts(count, vocabulary, ProbabilitiesAtOnce))
+                    {
+                        cancellationToken.ThrowIfCancellationRequested();
+                        using DisposeScope part = torch.NewDisposeScope();
+                        loss += NextTokenComparison.Loss(
+                            NextTokenComparison.LogProbabilities(logits.narrow(0, row, some)), actual.narrow(0, first + row, some));
+                    }
                 }
             },
             cancellationToken);
