@@ -5,8 +5,11 @@ namespace QuantBuild.Quantization;
 /// <summary>What is measured on residual streams, a few rows of logits at a time.</summary>
 internal static class Evaluation
 {
-    // Three tensors of this many float64 values at the peak, however large the vocabulary is.
-    private const long LogitsAtOnce = 1 << 22;
+    // Float32 logits of a stream at the peak, however large the vocabulary is: enough rows that the head's weights are not read for a few each time.
+    private const long LogitsAtOnce = 1 << 24;
+
+    // Float64 values that are computed with at once: few enough to stay in a processor's cache through a dozen passes.
+    private const long ProbabilitiesAtOnce = 1 << 18;
 
     /// <summary>Compares the predictions of two streams of the same windows.</summary>
     /// <param name="floats">What the last float layer gave.</param>
@@ -27,11 +30,16 @@ internal static class Evaluation
                 tokens.MoveNext();
                 torch.Tensor actual = Predicted(tokens.Current).to(one.device);
                 (torch.Tensor floatRows, torch.Tensor rows) = (Predicting(one), Predicting(other));
-                foreach ((long first, long count) in Parts(actual.shape[0], vocabulary))
+                foreach ((long first, long count) in Parts(actual.shape[0], vocabulary, LogitsAtOnce))
                 {
-                    cancellationToken.ThrowIfCancellationRequested();
                     using DisposeScope scope = torch.NewDisposeScope();
-                    comparison.Add(head(floatRows.narrow(0, first, count)), head(rows.narrow(0, first, count)), actual.narrow(0, first, count));
+                    torch.Tensor floatLogits = head(floatRows.narrow(0, first, count)), logits = head(rows.narrow(0, first, count));
+                    foreach ((long row, long some) in Parts(count, vocabulary, ProbabilitiesAtOnce))
+                    {
+                        cancellationToken.ThrowIfCancellationRequested();
+                        using DisposeScope part = torch.NewDisposeScope();
+                        comparison.Add(floatLogits.narrow(0, row, some), logits.narrow(0, row, some), actual.narrow(0, first + row, some));
+                    }
                 }
             },
             cancellationToken);
@@ -51,12 +59,17 @@ internal static class Evaluation
                 tokens.MoveNext();
                 torch.Tensor actual = Predicted(tokens.Current).to(batch.device);
                 torch.Tensor rows = Predicting(batch);
-                foreach ((long first, long count) in Parts(actual.shape[0], vocabulary))
+                foreach ((long first, long count) in Parts(actual.shape[0], vocabulary, LogitsAtOnce))
                 {
-                    cancellationToken.ThrowIfCancellationRequested();
                     using DisposeScope scope = torch.NewDisposeScope();
-                    loss += NextTokenComparison.Loss(
-                        NextTokenComparison.LogProbabilities(head(rows.narrow(0, first, count))), actual.narrow(0, first, count));
+                    torch.Tensor logits = head(rows.narrow(0, first, count));
+                    foreach ((long row, long some) in Parts(count, vocabulary, ProbabilitiesAtOnce))
+                    {
+                        cancellationToken.ThrowIfCancellationRequested();
+                        using DisposeScope part = torch.NewDisposeScope();
+                        loss += NextTokenComparison.Loss(
+                            NextTokenComparison.LogProbabilities(logits.narrow(0, row, some)), actual.narrow(0, first + row, some));
+                    }
                 }
             },
             cancellationToken);
@@ -84,10 +97,10 @@ internal static class Evaluation
 
     private static torch.Tensor Predicted(torch.Tensor tokens) => tokens.narrow(1, 1, tokens.shape[1] - 1).reshape(-1);
 
-    /// <summary>Cuts rows into parts of about the same size, whose logits fit.</summary>
-    private static IEnumerable<(long First, long Count)> Parts(long rows, int vocabulary)
+    /// <summary>Cuts rows into parts of about the same size, with at most so many logits.</summary>
+    private static IEnumerable<(long First, long Count)> Parts(long rows, int vocabulary, long atOnce)
     {
-        long most = Math.Max(1, LogitsAtOnce / vocabulary);
+        long most = Math.Max(1, atOnce / vocabulary);
         long parts = (rows + most - 1) / most;
         for (long part = 0; part < parts; part++)
         {

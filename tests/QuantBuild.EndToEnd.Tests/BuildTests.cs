@@ -124,7 +124,7 @@ public sealed class BuildTests(BuiltProject built) : IClassFixture<BuiltProject>
         refused.AssertError("QB3008", "MaxKlDivergence allows 0");
         Assert.Equal(0, refused.Workers);
 
-        project.Declare(BuiltProject.Item + BuiltProject.GptqItem, "<NoWarn>QB3014</NoWarn>");
+        project.Declare(BuiltProject.Item + BuiltProject.GptqItem, "<NoWarn>QB3014</NoWarn><MSBuildTreatWarningsAsErrors>true</MSBuildTreatWarningsAsErrors>");
         BuildResult warned = project.FailToBuild();
         warned.AssertError("QB3010", "TinyRtn4");
         Assert.Equal(0, warned.Workers);
