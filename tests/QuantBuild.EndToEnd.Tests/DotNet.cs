@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 
 namespace QuantBuild.EndToEnd.Tests;
 
@@ -11,8 +12,13 @@ internal static class DotNet
     public static string Host { get; } = Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
 
     /// <summary>Runs a program to its end.</summary>
+    /// <param name="program">The program.</param>
+    /// <param name="arguments">Its arguments.</param>
+    /// <param name="folder">The folder that it runs in.</param>
+    /// <param name="environment">What is added to the environment.</param>
+    /// <param name="line">Called with each line as it comes, on any thread.</param>
     public static (int ExitCode, string Output) Run(
-        string program, IEnumerable<string> arguments, string folder, IReadOnlyDictionary<string, string>? environment = null)
+        string program, IEnumerable<string> arguments, string folder, IReadOnlyDictionary<string, string>? environment = null, Action<string>? line = null)
     {
         ProcessStartInfo start = new(program, arguments)
         {
@@ -29,8 +35,8 @@ internal static class DotNet
         foreach ((string name, string value) in environment ?? new Dictionary<string, string>()) start.Environment[name] = value;
 
         using Process process = Process.Start(start)!;
-        Task<string> output = process.StandardOutput.ReadToEndAsync();
-        Task<string> errors = process.StandardError.ReadToEndAsync();
+        Task<string> output = Read(process.StandardOutput, line);
+        Task<string> errors = Read(process.StandardError, line);
         if (!process.WaitForExit(Limit))
         {
             process.Kill(entireProcessTree: true);
@@ -38,6 +44,18 @@ internal static class DotNet
         }
 
         return (process.ExitCode, output.Result + errors.Result);
+    }
+
+    private static async Task<string> Read(StreamReader reader, Action<string>? line)
+    {
+        StringBuilder text = new();
+        while (await reader.ReadLineAsync() is { } next)
+        {
+            text.AppendLine(next);
+            line?.Invoke(next);
+        }
+
+        return text.ToString();
     }
 
     private static bool IsInherited(string name) =>

@@ -64,11 +64,14 @@ internal sealed class UserProject
         """);
 
     /// <summary>Runs an SDK command on the project.</summary>
-    public BuildResult Run(string command, params string[] arguments)
+    public BuildResult Run(string command, params string[] arguments) => Run(command, null, arguments);
+
+    /// <summary>Runs an SDK command on the project and hears each line of its output as it comes.</summary>
+    public BuildResult Run(string command, Action<string>? line, params string[] arguments)
     {
         string log = Path.Combine(Folder, $"../{++builds}.binlog");
         (int exitCode, string output) = DotNet.Run(
-            DotNet.Host, [command, .. arguments, $"-bl:{log}", "-tl:off"], Folder, Environment());
+            DotNet.Host, [command, .. arguments, $"-bl:{log}", "-tl:off"], Folder, Environment(), line);
         return new BuildResult(exitCode, output, log);
     }
 
