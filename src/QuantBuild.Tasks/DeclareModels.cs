@@ -10,9 +10,6 @@ namespace QuantBuild.Tasks;
 /// </summary>
 public sealed class DeclareModels : MSBuildTask
 {
-    // What decides an artifact's bytes: specification and configuration are read in Core, texts tokenized and weights packed in Runtime.
-    private static readonly string[] QuantizerFiles = ["QuantBuild.Core.dll", "QuantBuild.Runtime.dll", "QuantBuild.Quantization.dll", "QuantBuild.Worker.dll"];
-
     /// <summary>The <c>&lt;QuantizedModel&gt;</c> items.</summary>
     [Required]
     public ITaskItem[] Models { get; set; } = [];
@@ -169,9 +166,9 @@ public sealed class DeclareModels : MSBuildTask
     private string FingerprintOf(ModelDeclaration model, string descriptorPath)
     {
         FileHash hash = new(ModelCache.Default().HashFolder);
-        string[] quantizerFiles = [.. QuantizerFiles.Select(name => Path.Combine(WorkerFolder, name))];
-        string Compute(Func<string, string> hashOf) => Fingerprint.Compute(
-            model.Spec, model.Folder, model.CalibrationFile, model.EvaluationFile, string.Join(" ", quantizerFiles.Select(hashOf)), hashOf);
+        IReadOnlyList<string> quantizerFiles = Fingerprint.QuantizerFiles(WorkerFolder);
+        string Compute(Func<string, string> hashOf) =>
+            Fingerprint.Compute(model.Spec, model.Folder, model.CalibrationFile, model.EvaluationFile, quantizerFiles, hashOf);
 
         if (DesignTime)
         {

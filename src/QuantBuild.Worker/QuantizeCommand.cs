@@ -78,8 +78,7 @@ internal static class QuantizeCommand
     {
         ModelFolder folder = ModelFolder.Open(model);
         FileHash hash = new(ModelCache.Default().HashFolder);
-        // Another build of the quantizer may choose other integers: its journal is not this one's.
-        string quantizer = $"{ModelQuantizer.Version} {typeof(ModelQuantizer).Module.ModuleVersionId}";
+        IReadOnlyList<string> quantizerFiles = Fingerprint.QuantizerFiles(AppContext.BaseDirectory);
         string artifact = Path.GetFullPath(output);
         return new WorkerRequest
         {
@@ -90,7 +89,7 @@ internal static class QuantizeCommand
             EvaluationFile = evaluation is null ? null : Path.GetFullPath(evaluation),
             Device = device,
             // A text that is not there is an error of the run, which knows what to say.
-            Fingerprint = Fingerprint.Compute(spec, folder, calibration, evaluation, quantizer, file => File.Exists(file) ? hash.Compute(file) : ""),
+            Fingerprint = Fingerprint.Compute(spec, folder, calibration, evaluation, quantizerFiles, file => File.Exists(file) ? hash.Compute(file) : ""),
             ArtifactPath = artifact,
             BuildRecordPath = BuildRecord.PathOf(artifact),
         };

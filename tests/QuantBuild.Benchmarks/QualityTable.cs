@@ -2,37 +2,43 @@ using System.Globalization;
 
 namespace QuantBuild.Benchmarks;
 
-/// <summary>Perplexity of the sample model by method, width and group size: the table of docs/quality.md.</summary>
+/// <summary>Quality of the sample model by method, width and group size: the table of docs/quality.md.</summary>
 static class QualityTable
 {
     public static void Run()
     {
-        using TemporaryFolder folder = new();
-        bool first = true;
+        List<QuantizationSpec> specs = [new() { Method = QuantizationMethod.Int8 }];
         foreach (int bits in new[] { 4, 3, 2 })
         {
             foreach (int groupSize in new[] { 128, 32 })
             {
-                foreach (QuantizationMethod method in new[] { QuantizationMethod.Rtn, QuantizationMethod.Gptq })
-                {
-                    QuantizationSpec spec = new() { Method = method, Bits = bits, GroupSize = groupSize };
-                    string artifact = folder.File($"{method}{bits}g{groupSize}.safetensors");
-                    WorkerRun run = WorkerRun.Quantize(spec, artifact, evaluate: true);
-                    QualityFigures quality = run.Manifest.Quality!;
-                    if (first)
-                    {
-                        Console.WriteLine($"Perplexity on {quality.EvaluationTokens:N0} tokens, windows of {quality.EvaluationContext}.");
-                        Console.WriteLine();
-                        Console.WriteLine("| method | bits | group size | bits per weight | file | perplexity | over float |");
-                        Console.WriteLine("|---|---|---|---|---|---|---|");
-                        Row("float (BF16)", "16", "", "16", run.Manifest.OriginalBytes, quality.FloatPerplexity, "");
-                        first = false;
-                    }
-
-                    Row(method.ToString().ToUpperInvariant(), $"{bits}", $"{groupSize}", BitsPerWeight(artifact), new FileInfo(artifact).Length,
-                        quality.Perplexity, Over(quality));
-                }
+                specs.Add(new() { Method = QuantizationMethod.Rtn, Bits = bits, GroupSize = groupSize });
+                specs.Add(new() { Method = QuantizationMethod.Gptq, Bits = bits, GroupSize = groupSize });
             }
+
+            if (bits == 4) specs.AddRange(new[] { QuantizationMethod.Nf4, QuantizationMethod.Fp4 }.Select(method => new QuantizationSpec { Method = method }));
+        }
+
+        using TemporaryFolder folder = new();
+        for (int i = 0; i < specs.Count; i++)
+        {
+            QuantizationSpec spec = specs[i];
+            string artifact = folder.File(i + ".safetensors");
+            WorkerRun run = WorkerRun.Quantize(spec, artifact, evaluate: true);
+            QualityFigures quality = run.Manifest.Quality!;
+            if (i == 0)
+            {
+                Console.WriteLine($"Perplexity on {quality.EvaluationTokens:N0} tokens, windows of {quality.EvaluationContext}.");
+                Console.WriteLine();
+                Console.WriteLine("| method | bits | group or block | bits per weight | file | perplexity | over float | KL divergence | top-1 agreement |");
+                Console.WriteLine("|---|---|---|---|---|---|---|---|---|");
+                Console.WriteLine($"| float (BF16) | 16 | | 16 | {run.Manifest.OriginalBytes / 1e6:F2} MB | {quality.FloatPerplexity:F2} | | | |");
+            }
+
+            Console.WriteLine(
+                $"| {spec.Method.ToString().ToUpperInvariant()} | {spec.Bits} | {(spec.GroupSize == QuantizationSpec.PerChannel ? "row" : spec.GroupSize)} " +
+                $"| {BitsPerWeight(artifact)} | {new FileInfo(artifact).Length / 1e6:F2} MB | {quality.Perplexity:F2} | {Over(quality)} " +
+                $"| {quality.KlDivergence:F4} | {100 * quality.Top1Agreement:F1}% |");
         }
     }
 
@@ -61,7 +67,7 @@ static class QualityTable
         }
     }
 
-    private static string Over(QualityFigures quality) => $"+{100 * (quality.Perplexity / quality.FloatPerplexity - 1):F2}%";
+    private static string Over(QualityFigures quality) => $"+{100 * quality.PerplexityIncrease:F2}%";
 
     /// <summary>8 · bytes of the packed linears / their weights.</summary>
     private static string BitsPerWeight(string path)
@@ -77,7 +83,4 @@ static class QualityTable
 
         return (8.0 * bytes / weights).ToString("F2", CultureInfo.InvariantCulture);
     }
-
-    private static void Row(string method, string bits, string groupSize, string perWeight, long bytes, double perplexity, string over) =>
-        Console.WriteLine($"| {method} | {bits} | {groupSize} | {perWeight} | {bytes / 1e6:F2} MB | {perplexity:F2} | {over} |");
 }

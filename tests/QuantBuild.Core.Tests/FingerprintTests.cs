@@ -80,7 +80,8 @@ public sealed class FingerprintTests : IDisposable
         ];
         string model = Model("a");
         Assert.Equal(specs.Length, specs.Select(s => Of(model, null, null, s)).Distinct().Count());
-        Assert.Equal(Of(model, null, null, nf4), Of(model, Text("a.txt", "one"), null, nf4 with { GroupSize = 32, Bits = 2, Damping = 0.5 }));
+        string evaluation = Text("b.txt", "two");
+        Assert.Equal(Of(model, null, evaluation, nf4), Of(model, Text("a.txt", "one"), evaluation, nf4 with { GroupSize = 32, Bits = 2, Damping = 0.5 }));
     }
 
     [Fact]
@@ -105,7 +106,7 @@ public sealed class FingerprintTests : IDisposable
 
     private string Of(string model, string? calibration, string? evaluation, QuantizationSpec? of = null, string quantizer = "0.1.0") =>
         Fingerprint.Compute(
-            of ?? spec, ModelFolder.Open(model), calibration, evaluation, quantizer, path => FileHash.OfText(File.ReadAllText(path)));
+            of ?? spec, ModelFolder.Open(model), calibration, evaluation, [Text("quantizer.dll", quantizer)], path => FileHash.OfText(File.ReadAllText(path)));
 
     private string Text(string name, string content) => folder.File(name, content);
 
