@@ -19,8 +19,12 @@ public sealed class QualityTests
         double Lost(QuantizationMethod method)
         {
             QuantizationSpec spec = new() { Method = method, Bits = bits, CalibrationSamples = 32 };
-            WorkerRequest request = QuantizedSample.RequestIn(folder.File(method.ToString()), spec);
-            QualityFigures quality = ModelQuantizer.Run(request with { EvaluationFile = folder.File("evaluation.txt") }, _ => { }, CancellationToken.None).Quality!;
+            WorkerRequest request = QuantizedSample.RequestIn(folder.File(method.ToString()), spec) with
+            {
+                CalibrationFile = SampleFiles.Calibration,
+                EvaluationFile = folder.File("evaluation.txt"),
+            };
+            QualityFigures quality = ModelQuantizer.Run(request, _ => { }, CancellationToken.None).Quality!;
             // What the sample's README says of its start.
             Assert.InRange(quality.FloatPerplexity, 49, 52);
             return (quality.Perplexity / quality.FloatPerplexity) - 1;
