@@ -22,6 +22,7 @@ public static class Gptq
     /// <param name="factor">Of the Hessian of the linear's inputs.</param>
     /// <param name="spec">Bits, group size and symmetry.</param>
     /// <param name="cancellationToken">Looked at between blocks.</param>
+    /// <exception cref="QuantBuildException">QB3006: an error that is passed on to the columns after it is not a finite number.</exception>
     public static AffineLinear Quantize(
         torch.Tensor weight, InverseFactor factor, QuantizationSpec spec, CancellationToken cancellationToken = default)
     {
@@ -52,6 +53,8 @@ public static class Gptq
             // The block's rows of U, [end - start, K]: the whole of it can be larger than the 2 GiB of host memory that one span can name.
             torch.Tensor upper = factor.Upper.narrow(0, start, end - start);
             block.Quantize(rows, errors, upper.cpu(), start, end);
+            // What is not a number would round to 0 in the columns that follow, and nobody would see it.
+            if (!errors.AllFinite()) throw Overflow(factor.Name);
             if (end < inputs)
             {
                 torch.Tensor influence = upper.narrow(1, end, inputs - end).t();
@@ -63,6 +66,11 @@ public static class Gptq
 
         return result;
     }
+
+    private static QuantBuildException Overflow(string name) => new(
+        DiagnosticIds.NonFinite,
+        $"{name}, or a linear that shares its inputs: a rounding error overflows float32. Its weights are too large for the 16-bit scales, or its Hessian is close to singular. " +
+        "Set Damping to 0.1, or Method to Rtn; if the weights are damaged, copy the model again.");
 
     /// <summary>
     /// A block never begins inside a group that fits into one, and a group that is larger than a block begins with a block: at a group's

@@ -12,10 +12,13 @@ public sealed class InverseFactor : IDisposable
     // Beyond its own mean there is nothing left of a Hessian but the identity, and GPTQ is round to nearest.
     private const double LargestDamping = 1;
 
-    private InverseFactor(torch.Tensor upper, int[]? order, bool[] dead, double damping)
+    private InverseFactor(string name, torch.Tensor upper, int[]? order, bool[] dead, double damping)
     {
-        (Upper, Order, Dead, Damping) = (upper, order, dead, damping);
+        (Name, Upper, Order, Dead, Damping) = (name, upper, order, dead, damping);
     }
+
+    /// <summary>The linear whose inputs the Hessian is of; the first where several share them.</summary>
+    public string Name { get; }
 
     /// <summary>U, float32 [K, K] on the Hessian's device.</summary>
     public torch.Tensor Upper { get; }
@@ -72,7 +75,7 @@ public sealed class InverseFactor : IDisposable
                 torch.Tensor upper = torch.linalg.solve_triangular(lower.flip(0, 1).contiguous(), identity, upper: true);
                 if (upper.AllFinite())
                 {
-                    return new InverseFactor(upper.contiguous().DetachFromDisposeScope(), spec.ActOrder ? order : null, dead, damping);
+                    return new InverseFactor(name, upper.contiguous().DetachFromDisposeScope(), spec.ActOrder ? order : null, dead, damping);
                 }
             }
 

@@ -68,6 +68,20 @@ public sealed class GptqTests
     }
 
     [Fact]
+    public void An_error_that_overflows_is_QB3006_and_no_silent_zero()
+    {
+        Random random = new(9);
+        double[,] weight = RandomData.Weight(random, Outputs, Inputs);
+        weight[3, 5] = 3e38;
+        using torch.Tensor matrix = RandomData.Tensor(RandomData.Hessian(random, Inputs, tokens: 400)), tensor = RandomData.Tensor(weight);
+        QuantizationSpec spec = new() { GroupSize = 32 };
+        using InverseFactor factor = InverseFactor.Create(matrix, spec, "model.layers.2.mlp.up_proj");
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => Gptq.Quantize(tensor, factor, spec));
+        Assert.Equal(DiagnosticIds.NonFinite, error.Id);
+        Assert.Contains("model.layers.2.mlp.up_proj", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_dead_column_becomes_zero()
     {
         Random random = new(7);
