@@ -50,11 +50,32 @@ public sealed record QuantizationSpec
     /// <summary>GPTQ: quantize the columns with the largest Hessian diagonal first.</summary>
     public bool ActOrder { get; init; } = true;
 
+    /// <summary>
+    /// GPTQ: choose every group's scale and zero point from the float weights before the first column is quantized, so that groups are of neighbouring
+    /// inputs also with <see cref="ActOrder"/>, and no order has to be stored.
+    /// </summary>
+    public bool StaticGroups { get; init; }
+
     /// <summary>GPTQ: within a decoder layer, calibrate each group of linears on the outputs of those already quantized.</summary>
     public bool TrueSequential { get; init; } = true;
 
+    /// <summary>
+    /// GPTQ: let each linear make good what the quantized layers before it have lost, against the outputs that it has in the float model; with
+    /// <see cref="TrueSequential"/> alone.
+    /// </summary>
+    public bool ErrorCorrection { get; init; } = true;
+
     /// <summary>GPTQ: what is added to the Hessian's diagonal, as a fraction of its mean. Above 0, at most 1.</summary>
     public double Damping { get; init; } = 0.01;
+
+    /// <summary>AutoRound: steps of gradient descent for each decoder layer.</summary>
+    public int Iterations { get; init; } = 200;
+
+    /// <summary>
+    /// What is quantized otherwise than the rest, as <see cref="QuantizationOverride"/> writes it: empty where all is alike. The canonical text, so that
+    /// specifications which mean the same are equal.
+    /// </summary>
+    public string Override { get; init; } = "";
 
     /// <summary>The largest number of calibration windows.</summary>
     public int CalibrationSamples { get; init; } = 128;
@@ -65,11 +86,22 @@ public sealed record QuantizationSpec
     /// <summary>Tokens of an evaluation window; 0 is the model's context, at most 2,048.</summary>
     public int EvaluationContext { get; init; }
 
-    /// <summary>Whether the method reads calibration data.</summary>
-    public bool NeedsCalibration => Method == QuantizationMethod.Gptq;
+    /// <summary>Whether any method that is asked for reads calibration data.</summary>
+    public bool NeedsCalibration => Methods.Any(IsCalibrated);
+
+    /// <summary>The methods that are asked for: <see cref="Method"/> first, then those of overrides.</summary>
+    public IEnumerable<QuantizationMethod> Methods =>
+        new[] { Method }.Concat(QuantizationOverride.ReadAll(Override).Select(o => o.Method).OfType<QuantizationMethod>()).Distinct();
 
     /// <summary>Whether the method divides each row into groups, and <see cref="GroupSize"/> and <see cref="Symmetric"/> are open.</summary>
-    public bool HasGroups => Method is QuantizationMethod.Rtn or QuantizationMethod.Gptq;
+    public bool HasGroups => HasGroupsOf(Method);
+
+    /// <summary>Whether a method divides each row into groups.</summary>
+    internal static bool HasGroupsOf(QuantizationMethod method) => BitsOf(method) is null;
+
+    /// <summary>Whether a method reads calibration data.</summary>
+    public static bool IsCalibrated(QuantizationMethod method) =>
+        method is QuantizationMethod.Gptq or QuantizationMethod.Awq or QuantizationMethod.AutoRound;
 
     /// <summary>Whether the method divides the weight into blocks of <see cref="BlockSize"/>.</summary>
     public bool UsesBlocks => Method is QuantizationMethod.Nf4 or QuantizationMethod.Fp4;
@@ -100,11 +132,19 @@ public sealed record QuantizationSpec
         }
 
         if (Method == QuantizationMethod.Int8) yield return new("OutlierThreshold", Text(OutlierThreshold));
-        if (Method == QuantizationMethod.Gptq)
+        if (Methods.Contains(QuantizationMethod.Gptq))
         {
             yield return new("ActOrder", Text(ActOrder));
+            yield return new("StaticGroups", Text(StaticGroups));
             yield return new("TrueSequential", Text(TrueSequential));
+            yield return new("ErrorCorrection", Text(ErrorCorrection));
             yield return new("Damping", Text(Damping));
+        }
+
+        if (Methods.Contains(QuantizationMethod.AutoRound)) yield return new("Iterations", Text(Iterations));
+        if (Override.Length > 0) yield return new("Override", Override);
+        if (NeedsCalibration)
+        {
             yield return new("CalibrationSamples", Text(CalibrationSamples));
             yield return new("CalibrationContext", Text(CalibrationContext));
         }
@@ -129,8 +169,12 @@ public sealed record QuantizationSpec
             OutlierThreshold = ReadOutlierThreshold(metadata("OutlierThreshold"), standard.OutlierThreshold),
             Symmetric = ReadBoolean(metadata, "Symmetric", standard.Symmetric),
             ActOrder = ReadBoolean(metadata, "ActOrder", standard.ActOrder),
+            StaticGroups = ReadBoolean(metadata, "StaticGroups", standard.StaticGroups),
             TrueSequential = ReadBoolean(metadata, "TrueSequential", standard.TrueSequential),
+            ErrorCorrection = ReadBoolean(metadata, "ErrorCorrection", standard.ErrorCorrection),
             Damping = ReadDamping(metadata("Damping"), standard.Damping),
+            Iterations = ReadCount(metadata, "Iterations", standard.Iterations, 1),
+            Override = QuantizationOverride.Canonical(metadata("Override")),
             CalibrationSamples = ReadCount(metadata, "CalibrationSamples", standard.CalibrationSamples, 1),
             CalibrationContext = ReadCount(metadata, "CalibrationContext", standard.CalibrationContext, 0),
             EvaluationContext = ReadCount(metadata, "EvaluationContext", standard.EvaluationContext, 0),
@@ -138,13 +182,30 @@ public sealed record QuantizationSpec
         return spec;
     }
 
-    private static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);
+    /// <summary>How one linear is quantized.</summary>
+    /// <param name="name">The linear's name, such as <c>model.layers.0.self_attn.q_proj</c>.</param>
+    /// <returns>A specification without overrides; <see langword="null"/> where the linear stays in floating point.</returns>
+    /// <remarks>Of the overrides that match, the last decides. The head and the embedding are quantized only where an override names them.</remarks>
+    public QuantizationSpec? For(string name)
+    {
+        bool isWanted = !DecoderConfig.IsHeadOrEmbedding(name);
+        QuantizationSpec spec = this with { Override = "" };
+        foreach (QuantizationOverride change in QuantizationOverride.ReadAll(Override).Where(change => change.Matches(name)))
+        {
+            isWanted = !change.KeepsFloat;
+            spec = change.Apply(spec);
+        }
+
+        return isWanted ? spec : null;
+    }
+
+    internal static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);
 
     private static string Text(double value) => value.ToString("R", CultureInfo.InvariantCulture);
 
     private static string Text(bool value) => value ? "true" : "false";
 
-    private static QuantizationMethod ReadMethod(string? text, QuantizationMethod standard)
+    internal static QuantizationMethod ReadMethod(string? text, QuantizationMethod standard)
     {
         if (string.IsNullOrWhiteSpace(text)) return standard;
         foreach (QuantizationMethod method in (QuantizationMethod[])Enum.GetValues(typeof(QuantizationMethod)))
@@ -158,7 +219,7 @@ public sealed record QuantizationSpec
             "Set Method to one of them, or leave it out for Gptq.");
     }
 
-    private static int ReadBits(string? text, QuantizationMethod method, int standard)
+    internal static int ReadBits(string? text, QuantizationMethod method, int standard)
     {
         if (string.IsNullOrWhiteSpace(text)) return standard;
         bool exists = TryReadInteger(text!, out int bits) && SupportedBits.Contains(bits);
@@ -176,7 +237,7 @@ public sealed record QuantizationSpec
             $"Bits=\"{text}\" is not a weight width. The widths are {string.Join(", ", SupportedBits)}. Set Bits to one of them.");
     }
 
-    private static int ReadGroupSize(string? text, QuantizationMethod method, int standard)
+    internal static int ReadGroupSize(string? text, QuantizationMethod method, int standard)
     {
         if (string.IsNullOrWhiteSpace(text)) return standard;
         QuantizationSpec spec = new() { Method = method };
@@ -196,7 +257,7 @@ public sealed record QuantizationSpec
             "or PerChannel (-1) for one group of each row. 128 is usual; 32 costs more bits and loses less.");
     }
 
-    private static int ReadBlockSize(string? text, QuantizationMethod method, int standard)
+    internal static int ReadBlockSize(string? text, QuantizationMethod method, int standard)
     {
         if (string.IsNullOrWhiteSpace(text)) return standard;
         QuantizationSpec spec = new() { Method = method };

@@ -54,7 +54,7 @@ internal sealed class DecoderForward : IDisposable
 
     /// <summary>The input of down: <c>silu(gate x) * up x</c>, [B, T, intermediate].</summary>
     public static torch.Tensor Gate(torch.Tensor input, LayerWeights layer) =>
-        silu(layer.Apply(LinearRole.Gate, input)).mul_(layer.Apply(LinearRole.Up, input));
+        silu(layer.Apply(LinearRole.Gate, input)) * layer.Apply(LinearRole.Up, input);
 
     /// <summary>The residual stream after the MLP, [B, T, D].</summary>
     public static torch.Tensor AfterMlp(torch.Tensor hidden, torch.Tensor gated, LayerWeights layer) =>
@@ -68,7 +68,15 @@ internal sealed class DecoderForward : IDisposable
     }
 
     /// <summary>The logits, [B, T, D] to [B, T, vocabulary].</summary>
-    public torch.Tensor Head(torch.Tensor hidden, torch.Tensor norm, torch.Tensor head) => linear(Norm(hidden, norm), head);
+    /// <param name="hidden">The residual stream after the last layer.</param>
+    /// <param name="norm">The weight of the last norm.</param>
+    /// <param name="head">[vocabulary, D].</param>
+    /// <param name="rounding">What the head's activations go through, if anything.</param>
+    public torch.Tensor Head(torch.Tensor hidden, torch.Tensor norm, torch.Tensor head, Func<torch.Tensor, torch.Tensor>? rounding = null)
+    {
+        torch.Tensor input = Norm(hidden, norm);
+        return linear(rounding is null ? input : rounding(input), head);
+    }
 
     /// <inheritdoc/>
     public void Dispose()
@@ -79,7 +87,7 @@ internal sealed class DecoderForward : IDisposable
     }
 
     /// <summary>RMSNorm: <c>x / sqrt(mean(x^2) + epsilon) * weight</c>.</summary>
-    private torch.Tensor Norm(torch.Tensor hidden, torch.Tensor weight) =>
+    public torch.Tensor Norm(torch.Tensor hidden, torch.Tensor weight) =>
         hidden * (hidden * hidden).mean([-1], keepdim: true).PlusInPlace(epsilon).rsqrt_() * weight;
 
     /// <summary>[B, T, heads * headDim] to [B, heads, T, headDim].</summary>

@@ -68,11 +68,9 @@ public sealed class InverseFactor : IDisposable
             torch.Tensor damped = ordered.Plus(torch.diag(torch.tensor(added, device: hessian.device)));
             // H = R R^T with R upper is a Cholesky factorization from the last column to the first, and U = R^-1: half the work of
             // inverting H and factoring the inverse, and one rounding less.
-            (torch.Tensor lower, torch.Tensor info) = torch.linalg.cholesky_ex(damped.flip(0, 1));
-            if (info.cpu().data<int>()[0] == 0)
+            if (Triangular.Cholesky(damped.flip(0, 1)) is { } lower)
             {
-                torch.Tensor identity = torch.eye(inputs, dtype: torch.float32, device: hessian.device);
-                torch.Tensor upper = torch.linalg.solve_triangular(lower.flip(0, 1).contiguous(), identity, upper: true);
+                torch.Tensor upper = Triangular.InverseOfUpper(lower.flip(0, 1).contiguous());
                 if (upper.AllFinite())
                 {
                     return new InverseFactor(name, upper.contiguous().DetachFromDisposeScope(), spec.ActOrder ? order : null, dead, damping);

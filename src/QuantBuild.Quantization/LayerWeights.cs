@@ -33,10 +33,10 @@ internal sealed class LayerWeights : IDisposable
     }
 
     /// <summary>The weight of the norm before attention.</summary>
-    public torch.Tensor AttentionNorm { get; }
+    public torch.Tensor AttentionNorm { get; private set; }
 
     /// <summary>The weight of the norm before the MLP.</summary>
-    public torch.Tensor MlpNorm { get; }
+    public torch.Tensor MlpNorm { get; private set; }
 
     /// <summary>The weight of a linear, [outputs, inputs].</summary>
     public torch.Tensor this[LinearRole role] => linears[(int)role];
@@ -53,6 +53,21 @@ internal sealed class LayerWeights : IDisposable
         return shared;
     }
 
+    /// <summary>Replaces everything that was quantized, and the norms that a method changed.</summary>
+    /// <param name="finished">What was made of the layer.</param>
+    /// <param name="layer">Its number, from 0.</param>
+    /// <param name="device">Where the weights go.</param>
+    public void Replace(FinishedLayer finished, int layer, torch.Device device)
+    {
+        foreach (LinearRole role in Enum.GetValues<LinearRole>())
+        {
+            if (finished.Linears[(int)role] is { } linear) Replace(role, linear, device);
+        }
+
+        if (finished.Norms.TryGetValue(DecoderConfig.AttentionNormName(layer), out float[]? attention)) ReplaceAttentionNorm(torch.tensor(attention, device: device));
+        if (finished.Norms.TryGetValue(DecoderConfig.MlpNormName(layer), out float[]? mlp)) ReplaceMlpNorm(torch.tensor(mlp, device: device));
+    }
+
     /// <summary>Replaces a linear by a quantized one, and frees the old weight.</summary>
     public void Replace(LinearRole role, QuantizedLinear quantized, torch.Device device) =>
         Replace(role, quantized.Dequantize(device), quantized.ActivationRounding);
@@ -66,6 +81,22 @@ internal sealed class LayerWeights : IDisposable
         linears[(int)role].Dispose();
         linears[(int)role] = weight.DetachFromDisposeScope();
         roundings[(int)role] = rounding;
+    }
+
+    /// <summary>Replaces the weight of the norm before attention, and frees the old one.</summary>
+    /// <param name="weight">[hidden].</param>
+    public void ReplaceAttentionNorm(torch.Tensor weight)
+    {
+        AttentionNorm.Dispose();
+        AttentionNorm = weight.DetachFromDisposeScope();
+    }
+
+    /// <summary>Replaces the weight of the norm before the MLP, and frees the old one.</summary>
+    /// <param name="weight">[hidden].</param>
+    public void ReplaceMlpNorm(torch.Tensor weight)
+    {
+        MlpNorm.Dispose();
+        MlpNorm = weight.DetachFromDisposeScope();
     }
 
     /// <inheritdoc/>

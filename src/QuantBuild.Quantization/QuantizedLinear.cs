@@ -58,6 +58,8 @@ internal delegate ReadOnlySpan<byte> LinearPartReader(string suffix, long length
 internal static class LinearFormats
 {
     /// <summary>The format that a method's values are stored in.</summary>
+    /// <param name="spec">How the linear is quantized.</param>
+    /// <param name="linear">Which one.</param>
     public static LayerFormat Of(QuantizationSpec spec, LinearShape linear) => spec.Method switch
     {
         QuantizationMethod.Nf4 => new Codebook4Format(Codebook.Nf4, spec.BlockSize, spec.DoubleQuantization),
@@ -67,7 +69,7 @@ internal static class LinearFormats
             spec.Bits,
             spec.GroupSize == QuantizationSpec.PerChannel ? linear.Inputs : spec.GroupSize,
             spec.Symmetric,
-            Ordered: spec.Method == QuantizationMethod.Gptq && spec.ActOrder),
+            Ordered: spec is { Method: QuantizationMethod.Gptq, ActOrder: true, StaticGroups: false }),
     };
 
     /// <summary>Reads a linear back.</summary>

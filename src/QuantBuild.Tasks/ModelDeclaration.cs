@@ -1,3 +1,4 @@
+using System.Globalization;
 using Microsoft.Build.Framework;
 
 namespace QuantBuild.Tasks;
@@ -45,7 +46,7 @@ internal sealed record ModelDeclaration
         QuantizationSpec spec = QuantizationSpec.FromMetadata(Metadata);
         QualityGates gates = QualityGates.FromMetadata(Metadata);
         string path = FullPath(item.ItemSpec);
-        string className = Metadata(MetadataNames.ClassName) ?? ClassNames.Create(ClassNames.ModelName(path), spec);
+        string className = Metadata(MetadataNames.ClassName) ?? ClassNames.Create(ClassNames.ModelName(path), spec.Method.ToString(), spec.Bits.ToString(CultureInfo.InvariantCulture));
         if (!ClassNames.IsClassName(className))
         {
             string why = ClassNames.IsIdentifier(className) ? "is the name of one of the class's own members" : "is not a C# identifier";
@@ -63,7 +64,7 @@ internal sealed record ModelDeclaration
         }
 
         ModelFolder folder = ModelFolder.Open(path);
-        folder.Config.CheckGroups(spec);
+        new QuantizationPlan(folder.Config, spec).Check();
         string? calibration = Metadata(MetadataNames.CalibrationData) is { } c ? FullPath(c) : null;
         string? evaluation = Metadata(MetadataNames.EvaluationData) is { } e ? FullPath(e) : null;
         CheckCalibration(item.ItemSpec, spec, calibration, isEvaluated: evaluation is null);

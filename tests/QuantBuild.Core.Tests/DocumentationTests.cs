@@ -77,7 +77,7 @@ public partial class DocumentationTests
     public void Examples_of_the_models_files_are_the_messages_that_the_code_gives()
     {
         string config = File.ReadAllText(Path.Combine(TestFiles.SampleModel, "config.json"));
-        AssertShown("QB0007", () => DecoderConfig.Parse(config, "config.json").CheckGroupSize(512));
+        AssertShown("QB0007", () => new QuantizationPlan(DecoderConfig.Parse(config, "config.json"), new QuantizationSpec { GroupSize = 512 }).Check());
         AssertShown("QB2004", () => DecoderConfig.Parse("""{"architectures": ["GPT2LMHeadModel"]}""", "/home/ann/hello/models/gpt2/config.json"));
         AssertShown("QB2003", () => DecoderConfig.Parse("{\n\n\n\n\n  \"a\": 1\n  \"b\": 2\n}", "/home/ann/hello/models/llama-7b/config.json"));
         AssertShown("QB2011", () => DecoderConfig.Parse(
@@ -110,7 +110,7 @@ public partial class DocumentationTests
         Assert.All(rows, row =>
         {
             QuantizationSpec spec = QuantizationSpec.FromMetadata(name => name switch { "Method" => row.Groups[2].Value, "Bits" => row.Groups[3].Value, _ => null });
-            Assert.Equal(row.Groups[4].Value, ClassNames.Create(ClassNames.ModelName(row.Groups[1].Value), spec));
+            Assert.Equal(row.Groups[4].Value, ClassNames.Create(ClassNames.ModelName(row.Groups[1].Value), spec.Method.ToString(), row.Groups[3].Value));
         });
     }
 

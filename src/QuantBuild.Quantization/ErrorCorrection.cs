@@ -1,0 +1,78 @@
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>
+/// Lets a linear make good what the layers before it have lost. Quantized inputs x' in place of x make another weight the best one: the W* with the least
+/// <c>sum_t ||W x_t + r_t - W* x'_t||^2</c>, where r is what the residual stream lacks, for a linear that adds to it. Rounding then starts from W*.
+/// </summary>
+/// <remarks>
+/// <c>W* = W + (W C + D) H^-1</c> with <c>C = 2 sum (x - x') x'^T</c>, <c>D = 2 sum r x'^T</c> and the damped Hessian H of x'. The idea of GPTAQ (Li et al., 2025,
+/// arXiv:2504.02692) and QEP (Arai and Ichikawa, 2025, arXiv:2504.09629), in closed form before the column loop.
+/// </remarks>
+internal sealed class ErrorCorrection : IDisposable
+{
+    private const int TileRows = 256;
+
+    private readonly torch.Tensor inputs; // C, [K, K]
+    private readonly torch.Tensor? residual; // D, [N, K]
+
+    /// <summary>Starts at zero.</summary>
+    /// <param name="width">K, the width of the input.</param>
+    /// <param name="outputs">N, for linears that add to the residual stream; else <see langword="null"/>.</param>
+    /// <param name="device">Where to add up.</param>
+    public ErrorCorrection(int width, int? outputs, torch.Device device)
+    {
+        inputs = torch.zeros(width, width, torch.float32, device).DetachFromDisposeScope();
+        residual = outputs is { } rows ? torch.zeros(rows, width, torch.float32, device).DetachFromDisposeScope() : null;
+    }
+
+    /// <summary>Adds the tokens of a batch.</summary>
+    /// <param name="lost">x - x', [..., K].</param>
+    /// <param name="input">x', [..., K].</param>
+    /// <param name="lostBefore">r, [..., N], for linears that add to the residual stream.</param>
+    public void Add(torch.Tensor lost, torch.Tensor input, torch.Tensor? lostBefore)
+    {
+        Accumulate(inputs, lost, input);
+        if (residual is not null) Accumulate(residual, lostBefore!, input);
+    }
+
+    /// <summary>W*, float32 [N, K], for the current dispose scope.</summary>
+    /// <param name="weight">W, [N, K].</param>
+    /// <param name="factor">Of the Hessian of x'.</param>
+    public torch.Tensor Target(torch.Tensor weight, InverseFactor factor)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor change = weight.matmul(inputs);
+        if (residual is not null) change = change.Plus(residual);
+        if (factor.Order is { } order) change = change.index_select(1, torch.tensor(order, torch.int64, weight.device));
+        change = change.matmul(factor.Upper.t()).matmul(factor.Upper);
+        if (factor.Order is not null)
+        {
+            int[] inverse = new int[factor.Order.Length];
+            for (int i = 0; i < inverse.Length; i++) inverse[factor.Order[i]] = i;
+            change = change.index_select(1, torch.tensor(inverse, torch.int64, weight.device));
+        }
+
+        return weight.Plus(change).MoveToOuterDisposeScope();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        inputs.Dispose();
+        residual?.Dispose();
+    }
+
+    private static void Accumulate(torch.Tensor sum, torch.Tensor left, torch.Tensor right)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor a = left.reshape(-1, sum.shape[0]), b = right.reshape(-1, sum.shape[1]);
+        int rows = (int)sum.shape[0];
+        OrderedSteps.Run((rows + TileRows - 1) / TileRows, i =>
+        {
+            int first = i * TileRows, count = Math.Min(TileRows, rows - first);
+            sum.narrow(0, first, count).addmm_(a.narrow(1, first, count).t(), b, beta: 1, alpha: 2);
+        });
+    }
+}
