@@ -9,7 +9,7 @@ namespace QuantBuild.Quantization;
 internal sealed class HiddenStates : IDisposable
 {
     // Enough rows for a matrix product to run at full speed, few enough that several batches at once, with an MLP's activations each, stay small.
-    internal const int BatchTokens = 2048;
+    internal const int BatchTokens = 512;
 
     private readonly StoredActivation[] batches;
     private readonly ActivationStore store;
@@ -46,8 +46,11 @@ internal sealed class HiddenStates : IDisposable
     /// <param name="step">Gets a batch's number and the batch on the device; a tensor that it returns is to be detached from its dispose scope.</param>
     /// <param name="take">Receives the results, on this thread.</param>
     /// <param name="cancellationToken">Looked at between batches.</param>
-    public void Visit<T>(Func<int, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken) =>
+    public void Visit<T>(Func<int, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken)
+    {
         OrderedSteps.Run(batches.Length, AtOnce, index => step(index, Batch(index)), (_, result) => take(result), cancellationToken);
+        FreedMemory.Return();
+    }
 
     /// <summary>A batch on the device, for the current dispose scope: not to be changed.</summary>
     public torch.Tensor Batch(int index) => batches[index].Load().to(device);
