@@ -25,8 +25,8 @@ static class SyntheticBenchmark
             $"A model of random weights in the shape of {Shape} ({config.Parameters / 1e6:N0} million, BF16) on the CPU, {Environment.ProcessorCount} cores. " +
             $"GPTQ calibrates on {samples} windows of {context:N0} tokens and measures quality on {Windows(samples) / 10} that it holds out; the others read no text.");
         Console.WriteLine();
-        Console.WriteLine($"| method | layers | seconds | each further layer | {config.Layers} layers | peak memory | bound |");
-        Console.WriteLine("|---|---|---|---|---|---|---|");
+        Console.WriteLine($"| method | layers | seconds | each further layer | {config.Layers} layers | peak memory | without pages of files | bound |");
+        Console.WriteLine("|---|---|---|---|---|---|---|---|");
         foreach (QuantizationMethod method in new[] { QuantizationMethod.Rtn, QuantizationMethod.Nf4 })
         {
             WorkerRun run = WorkerRun.Quantize(new QuantizationSpec { Method = method }, folder.File(method + ".safetensors"), evaluate: false, whole);
@@ -49,7 +49,7 @@ static class SyntheticBenchmark
         string extrapolated = layers == config.Layers ? $"{seconds:F1} s" : $"{(seconds + ((config.Layers - layers) * further)) / 60:F0} min, extrapolated";
         Console.WriteLine(
             $"| {method.ToString().ToUpperInvariant()}, 4 bits | {layers} | {seconds:F1} s | {further:F1} s | {extrapolated} " +
-            $"| {run.Record.PeakMemoryBytes / 1e6:N0} MB | {bound / 1e6:N0} MB |");
+            $"| {run.Record.PeakMemoryBytes / 1e6:N0} MB | {run.PeakOwnBytes / 1e6:N0} MB | {bound / 1e6:N0} MB |");
     }
 
     /// <summary>Windows of a text of which a tenth is held out, and these are left.</summary>

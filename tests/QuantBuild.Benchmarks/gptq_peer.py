@@ -3,8 +3,8 @@
 gptq_peer.py <folder> <weight> <hessian> <outputs> <inputs> <bits> <group size> <damping> <threads>
 
 The folder has a gptq.py (class GPTQ with add_batch and fasterquant) and a quant.py (class Quantizer). The weight [outputs, inputs] and the Hessian
-[inputs, inputs] are raw float32. Each line of standard input is a task, "gemm" or "quantize" with "0" or "1" for activation order; each answer is a
-line of JSON.
+[inputs, inputs] are raw float32. Each line of standard input is a task, "gemm" or "quantize" with "0" or "1" for activation order and for the search of
+each group's range; each answer is a line of JSON.
 """
 
 import contextlib
@@ -56,13 +56,13 @@ def main():
     hessian = torch.from_file(hessian_file, size=inputs * inputs).view(inputs, inputs).clone()
 
     @torch.no_grad()
-    def quantize(act_order):
+    def quantize(act_order, search):
         linear = torch.nn.Linear(inputs, outputs, bias=False)
         linear.weight.data = weight.clone()
         job = reference(linear)
         job.H = hessian.clone()
         job.quantizer = quantizer()
-        job.quantizer.configure(bits, perchannel=True, sym=False, mse=False)
+        job.quantizer.configure(bits, perchannel=True, sym=False, mse=search)
         with contextlib.redirect_stdout(io.StringIO()):
             start = time.perf_counter()
             job.fasterquant(percdamp=damping, groupsize=group_size, actorder=act_order)
@@ -74,7 +74,7 @@ def main():
     print(json.dumps({"version": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
     for line in sys.stdin:
         task = line.split()
-        print(json.dumps(gemm() if task[0] == "gemm" else quantize(task[1] == "1")), flush=True)
+        print(json.dumps(gemm() if task[0] == "gemm" else quantize(task[1] == "1", task[2] == "1")), flush=True)
 
 
 main()
