@@ -1,6 +1,8 @@
 // Makes the tables of docs/quality.md and docs/performance.md.
 //
 //   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | quantize | decode | build
+//                                                                  | synthetic [--samples 16] [--context 2048]
+//                                                                  | gptq-peer --reference <folder> [--python python3]
 
 using QuantBuild.Benchmarks;
 
@@ -21,7 +23,16 @@ switch (args is [string verb, ..] ? verb : "")
     case "build":
         BuildOverheadBenchmark.Run();
         return 0;
+    case "synthetic":
+        SyntheticBenchmark.Run(Options.Number(args, "--samples", 16), Options.Number(args, "--context", 2048));
+        return 0;
+    case "gptq-peer" when Options.Value(args, "--reference") is { } reference:
+        GptqPeerBenchmark.Run(reference, Options.Value(args, "--python") ?? "python3");
+        return 0;
+    case "gptq-peer":
+        Console.Error.WriteLine("gptq-peer needs --reference with the folder that has the gptq.py and quant.py to compare with.");
+        return 1;
     default:
-        Console.Error.WriteLine("Which benchmark? One of: quality, options, quantize, decode, build.");
+        Console.Error.WriteLine("Which benchmark? One of: quality, options, quantize, decode, build, synthetic, gptq-peer.");
         return 1;
 }

@@ -16,20 +16,6 @@ public sealed class WorkerTests : IDisposable
         cache = new ModelCache(Path.Combine(folder, "cache"));
     }
 
-    private static string Root
-    {
-        get
-        {
-            DirectoryInfo? at = new(AppContext.BaseDirectory);
-            while (at is not null && !File.Exists(Path.Combine(at.FullName, "QuantBuild.sln"))) at = at.Parent;
-            return at!.FullName;
-        }
-    }
-
-    private static string Model => Path.Combine(Root, "samples", "models", "gutenberg-7m");
-
-    private static string Calibration => Path.Combine(Root, "samples", "data", "calibration.txt");
-
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
     [Fact]
@@ -102,7 +88,7 @@ public sealed class WorkerTests : IDisposable
     public void A_gate_that_is_exceeded_is_an_error_and_publishes_nothing()
     {
         string text = Path.Combine(folder, "calibration.txt");
-        File.WriteAllText(text, File.ReadAllText(Calibration)[..30_000]);
+        File.WriteAllText(text, File.ReadAllText(SampleFiles.Calibration)[..30_000]);
         using WorkerProcess worker = Start(
             new QuantizationSpec { Method = QuantizationMethod.Rtn },
             request => request with { CalibrationFile = text, Gates = new QualityGates { MaxKlDivergence = 0.0001m } });
@@ -128,7 +114,7 @@ public sealed class WorkerTests : IDisposable
     public async Task A_person_gets_progress_on_standard_error_and_the_result_on_standard_output()
     {
         string output = Path.Combine(folder, "out.safetensors");
-        using WorkerProcess worker = new(cache.Root, "quantize", Model, "--method", "Rtn", "--bits", "8", "--device", "cpu", "-o", output);
+        using WorkerProcess worker = new(cache.Root, "quantize", SampleFiles.Model, "--method", "Rtn", "--bits", "8", "--device", "cpu", "-o", output);
         // People may run it with standard input closed.
         worker.CloseInput();
         string result = Assert.Single(worker.ReadToEnd());
@@ -146,7 +132,7 @@ public sealed class WorkerTests : IDisposable
     public void The_methods_of_bitsandbytes_need_no_text(string method)
     {
         string output = Path.Combine(folder, "out.safetensors");
-        using WorkerProcess worker = new(cache.Root, "quantize", Model, "--method", method, "--device", "cpu", "-o", output);
+        using WorkerProcess worker = new(cache.Root, "quantize", SampleFiles.Model, "--method", method, "--device", "cpu", "-o", output);
         Assert.StartsWith("gutenberg-7m: 13.6 MB -> ", Assert.Single(worker.ReadToEnd()), StringComparison.Ordinal);
         Assert.Equal(0, worker.Wait());
         using LanguageModel model = LanguageModel.Load(output);
@@ -156,7 +142,7 @@ public sealed class WorkerTests : IDisposable
     [Fact]
     public async Task A_person_gets_errors_with_their_id()
     {
-        using WorkerProcess worker = new(cache.Root, "quantize", Model, "--bits", "5", "-o", Path.Combine(folder, "out.safetensors"));
+        using WorkerProcess worker = new(cache.Root, "quantize", SampleFiles.Model, "--bits", "5", "-o", Path.Combine(folder, "out.safetensors"));
         Assert.Empty(worker.ReadToEnd());
         Assert.Equal(1, worker.Wait());
         Assert.StartsWith("error QB0002: ", await worker.Error, StringComparison.Ordinal);
@@ -170,9 +156,9 @@ public sealed class WorkerTests : IDisposable
     {
         WorkerRequest request = new()
         {
-            ModelPath = Model,
+            ModelPath = SampleFiles.Model,
             Spec = spec,
-            CalibrationFile = Calibration,
+            CalibrationFile = SampleFiles.Calibration,
             Device = "cpu",
             Fingerprint = Fingerprint,
             ArtifactPath = cache.ArtifactPath(Fingerprint),
