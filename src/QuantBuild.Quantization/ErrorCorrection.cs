@@ -7,15 +7,20 @@ namespace QuantBuild.Quantization;
 /// <c>sum_t ||W x_t + r_t - W* x'_t||^2</c>, where r is what the residual stream lacks, for a linear that adds to it. Rounding then starts from W*.
 /// </summary>
 /// <remarks>
-/// <c>W* = W + (W C + D) H^-1</c> with <c>C = 2 sum (x - x') x'^T</c>, <c>D = 2 sum r x'^T</c> and the damped Hessian H of x'. The idea of GPTAQ (Li et al., 2025,
+/// <c>W* = W + t (W C + D) H^-1</c>, where t below 1 trusts a short text less, with <c>C = 2 sum (x - x') x'^T</c>, <c>D = 2 sum r x'^T</c> and the damped Hessian H of x'. The idea of GPTAQ (Li et al., 2025,
 /// arXiv:2504.02692) and QEP (Arai and Ichikawa, 2025, arXiv:2504.09629), in closed form before the column loop.
 /// </remarks>
 internal sealed class ErrorCorrection : IDisposable
 {
     private const int TileRows = 256;
 
+    // What a text says of W* - W is partly chance, the more the fewer tokens it has for each input. On the sample model 5 to 20 do equally well, with 8
+    // calibration windows as with 128; 0 loses more than no correction at all with 8.
+    private const double TokensPerInput = 10;
+
     private readonly torch.Tensor inputs; // C, [K, K]
     private readonly torch.Tensor? residual; // D, [N, K]
+    private long tokens;
 
     /// <summary>Starts at zero.</summary>
     /// <param name="width">K, the width of the input.</param>
@@ -34,6 +39,7 @@ internal sealed class ErrorCorrection : IDisposable
     public void Add(torch.Tensor lost, torch.Tensor input, torch.Tensor? lostBefore)
     {
         Accumulate(inputs, lost, input);
+        tokens += input.numel() / input.shape[^1];
         if (residual is not null) Accumulate(residual, lostBefore!, input);
     }
 
@@ -54,6 +60,8 @@ internal sealed class ErrorCorrection : IDisposable
             change = change.index_select(1, torch.tensor(inverse, torch.int64, weight.device));
         }
 
+        float trust = (float)(tokens / (tokens + (TokensPerInput * inputs.shape[0])));
+        change = change * torch.tensor(new[] { trust }, device: weight.device);
         return weight.Plus(change).MoveToOuterDisposeScope();
     }
 

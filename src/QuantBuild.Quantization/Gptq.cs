@@ -16,7 +16,7 @@ namespace QuantBuild.Quantization;
 /// </remarks>
 public static class Gptq
 {
-    private const int BlockSize = 128;
+    internal const int BlockSize = 128;
 
     // Columns that one product updates: see OrderedSteps.
     private const int UpdateRows = 256;
@@ -62,24 +62,31 @@ public static class Gptq
             block.Quantize(rows, errors, upper.cpu(), start, end);
             // What is not a number would round to 0 in the columns that follow, and nobody would see it.
             if (!errors.AllFinite()) throw Overflow(factor.Name);
-            if (end < inputs)
-            {
-                torch.Tensor influence = upper.narrow(1, end, inputs - end).t();
-                torch.Tensor rest = columns.narrow(0, end, inputs - end), spread = errors.to(weight.device);
-                OrderedSteps.Run(
-                    (inputs - end + UpdateRows - 1) / UpdateRows,
-                    i =>
-                    {
-                        int first = i * UpdateRows, count = Math.Min(UpdateRows, inputs - end - first);
-                        rest.narrow(0, first, count).addmm_(influence.narrow(0, first, count), spread, beta: 1, alpha: -1);
-                    },
-                    cancellationToken);
-            }
+            if (end < inputs) Spread(columns, errors.to(weight.device), upper, end, cancellationToken);
 
             start = end;
         }
 
         return result;
+    }
+
+    /// <summary>Takes a block's errors, as far as they have influence on them, from the columns after it.</summary>
+    /// <param name="columns">The weight, [K, N].</param>
+    /// <param name="errors">Of the block, [block, N].</param>
+    /// <param name="upper">The block's rows of U, [block, K].</param>
+    /// <param name="end">The first column after the block.</param>
+    /// <param name="cancellationToken">Looked at between parts.</param>
+    internal static void Spread(torch.Tensor columns, torch.Tensor errors, torch.Tensor upper, int end, CancellationToken cancellationToken)
+    {
+        int left = (int)columns.shape[0] - end;
+        OrderedSteps.Run(
+            (left + UpdateRows - 1) / UpdateRows,
+            i =>
+            {
+                int first = end + (i * UpdateRows), count = Math.Min(UpdateRows, left - (i * UpdateRows));
+                columns.narrow(0, first, count).addmm_(upper.narrow(1, first, count).t(), errors, beta: 1, alpha: -1);
+            },
+            cancellationToken);
     }
 
     private static QuantBuildException Overflow(string name) => new(

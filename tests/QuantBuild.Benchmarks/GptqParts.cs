@@ -15,8 +15,6 @@ namespace QuantBuild.Benchmarks;
 /// <param name="Columns">The loop over the columns, and everything else.</param>
 sealed record GptqParts(double Cholesky, double Inverse, double FactorOther, double Update, double Transpose, double Columns)
 {
-    private const int BlockSize = 128;
-
     public static GptqParts Measure(GptqOfLinear ours, int runs)
     {
         using DisposeScope scope = torch.NewDisposeScope();
@@ -30,23 +28,20 @@ sealed record GptqParts(double Cholesky, double Inverse, double FactorOther, dou
         int inputs = (int)ours.Hessian.shape[0];
         torch.Tensor damping = torch.eye(inputs).mul(ours.Hessian.diagonal().mean().mul(torch.tensor((float)ours.Spec.Damping)));
         torch.Tensor damped = ours.Hessian.add(damping, One).flip(0, 1);
-        torch.Tensor lower = torch.linalg.cholesky_ex(damped).L;
-        torch.Tensor upper = lower.flip(0, 1).contiguous();
-        torch.Tensor identity = torch.eye(inputs);
+        torch.Tensor upper = Triangular.Cholesky(damped.clone())!.flip(0, 1).contiguous();
 
         double factoring = Median(() => ours.Factor().Dispose());
-        double cholesky = Median(() => torch.linalg.cholesky_ex(damped));
-        double inverse = Median(() => torch.linalg.solve_triangular(upper, identity, upper: true));
+        double cholesky = Median(() => Triangular.Cholesky(damped.clone()));
+        double inverse = Median(() => Triangular.InverseOfUpper(upper));
         double quantizing = Median(() => ours.Quantize(factor));
         double transpose = Median(() => ours.Weight.t().contiguous().clone());
         torch.Tensor columns = torch.zeros(inputs, ours.Weight.shape[0]);
-        torch.Tensor errors = torch.zeros(BlockSize, ours.Weight.shape[0]);
+        torch.Tensor errors = torch.zeros(Gptq.BlockSize, ours.Weight.shape[0]);
         double update = Median(() =>
         {
-            for (int end = BlockSize; end < inputs; end += BlockSize)
+            for (int end = Gptq.BlockSize; end < inputs; end += Gptq.BlockSize)
             {
-                torch.Tensor influence = factor.Upper.narrow(0, end - BlockSize, BlockSize).narrow(1, end, inputs - end).t();
-                columns.narrow(0, end, inputs - end).addmm_(influence, errors, beta: 1, alpha: -1);
+                Gptq.Spread(columns, errors, factor.Upper.narrow(0, end - Gptq.BlockSize, Gptq.BlockSize), end, default);
             }
         });
         return new GptqParts(cholesky, inverse, factoring - cholesky - inverse, update, transpose, quantizing - update - transpose);

@@ -25,7 +25,6 @@ static class GptqPeerBenchmark
         using IDisposable noGradient = torch.no_grad();
         using DisposeScope scope = torch.NewDisposeScope();
         int threads = Environment.ProcessorCount;
-        torch.set_num_threads(threads);
 
         torch.manual_seed(1);
         torch.Tensor weight = RandomLinear.Weight(Size, Size);

@@ -24,7 +24,7 @@ static class RandomLinear
         torch.Tensor directions = torch.randn(Directions, inputs).mul(torch.tensor(1 / MathF.Sqrt(Directions)));
         // Log-normal: the largest channels are some thirty times the usual one.
         torch.Tensor sizes = torch.randn(inputs).exp();
-        Hessian hessian = new(inputs, torch.CPU);
+        using Hessian hessian = new(inputs, torch.CPU);
         for (int batch = 0; batch < tokens; batch += 1024)
         {
             using DisposeScope step = torch.NewDisposeScope();
@@ -32,7 +32,7 @@ static class RandomLinear
             hessian.Add(torch.randn(1024, inputs).add_(common, One).mul(sizes));
         }
 
-        return hessian.Matrix;
+        return hessian.Matrix.MoveToOuterDisposeScope();
     }
 
     private static readonly Scalar One = 1f;
