@@ -9,6 +9,8 @@ namespace QuantBuild.Quantization;
 /// </summary>
 internal sealed class DecoderForward : IDisposable
 {
+    private const long TokensAtOnce = 512;
+
     private readonly DecoderConfig config;
     private readonly torch.Tensor cosine; // [context, headDim]
     private readonly torch.Tensor sine; // [context, headDim]
@@ -54,18 +56,18 @@ internal sealed class DecoderForward : IDisposable
 
     /// <summary>The input of down: <c>silu(gate x) * up x</c>, [B, T, intermediate].</summary>
     public static torch.Tensor Gate(torch.Tensor input, LayerWeights layer) =>
-        silu(layer.Apply(LinearRole.Gate, input)) * layer.Apply(LinearRole.Up, input);
-
-    /// <summary>The residual stream after the MLP, [B, T, D].</summary>
-    public static torch.Tensor AfterMlp(torch.Tensor hidden, torch.Tensor gated, LayerWeights layer) =>
-        hidden.Plus(layer.Apply(LinearRole.Down, gated));
+        ByTokens(input, tokens => silu(layer.Apply(LinearRole.Gate, tokens)) * layer.Apply(LinearRole.Up, tokens));
 
     /// <summary>The whole layer, [B, T, D] to [B, T, D].</summary>
     public torch.Tensor Layer(torch.Tensor hidden, LayerWeights layer)
     {
         hidden = AfterAttention(hidden, Attend(AttentionInput(hidden, layer), layer), layer);
-        return AfterMlp(hidden, Gate(MlpInput(hidden, layer), layer), layer);
+        return AfterMlp(hidden, layer);
     }
+
+    /// <summary>The residual stream after the MLP, [B, T, D], from that before it.</summary>
+    public torch.Tensor AfterMlp(torch.Tensor hidden, LayerWeights layer) =>
+        ByTokens(hidden, tokens => tokens.Plus(layer.Apply(LinearRole.Down, Gate(MlpInput(tokens, layer), layer))));
 
     /// <summary>The logits, [B, T, D] to [B, T, vocabulary].</summary>
     /// <param name="hidden">The residual stream after the last layer.</param>
@@ -84,6 +86,21 @@ internal sealed class DecoderForward : IDisposable
         cosine.Dispose();
         sine.Dispose();
         epsilon.Dispose();
+    }
+
+    /// <summary>An MLP sees each token alone, and is wide: a part of the tokens at a time needs a part of the memory.</summary>
+    private static torch.Tensor ByTokens(torch.Tensor input, Func<torch.Tensor, torch.Tensor> compute)
+    {
+        long tokens = input.shape[1];
+        if (input.shape[0] * tokens <= TokensAtOnce) return compute(input);
+        List<torch.Tensor> parts = [];
+        for (long first = 0; first < tokens; first += TokensAtOnce)
+        {
+            using DisposeScope scope = torch.NewDisposeScope();
+            parts.Add(compute(input.narrow(1, first, Math.Min(TokensAtOnce, tokens - first))).MoveToOuterDisposeScope());
+        }
+
+        return torch.cat(parts, 1);
     }
 
     /// <summary>RMSNorm: <c>x / sqrt(mean(x^2) + epsilon) * weight</c>.</summary>

@@ -12,7 +12,7 @@ public sealed class Hessian : IDisposable
     private const int LargestTile = 512;
     private const int SmallestTile = 64;
 
-    private readonly torch.Tensor lower;
+    private readonly torch.Tensor sum;
     private readonly int inputs;
     private readonly int tile;
 
@@ -23,16 +23,23 @@ public sealed class Hessian : IDisposable
     {
         this.inputs = inputs;
         tile = Math.Clamp(inputs / 8 / SmallestTile * SmallestTile, SmallestTile, LargestTile);
-        lower = torch.zeros(inputs, inputs, torch.float32, device).DetachFromDisposeScope();
+        sum = torch.zeros(inputs, inputs, torch.float32, device).DetachFromDisposeScope();
     }
 
-    /// <summary>The sum so far, float32 [K, K], for the current dispose scope.</summary>
+    /// <summary>The sum so far, float32 [K, K]: it lives as long as this, and is not to be changed.</summary>
     public torch.Tensor Matrix
     {
         get
         {
             using DisposeScope scope = torch.NewDisposeScope();
-            return lower.tril().Plus(lower.tril(-1).t()).MoveToOuterDisposeScope();
+            for (int first = 0, end = tile; end < inputs; first = end, end += tile)
+            {
+                // Only what is left of the diagonal was added up; it is large enough not to copy it as a whole.
+                int count = Math.Min(tile, inputs - end);
+                sum.narrow(0, 0, end).narrow(1, end, count).copy_(sum.narrow(0, end, count).narrow(1, 0, end).t());
+            }
+
+            return sum;
         }
     }
 
@@ -46,10 +53,10 @@ public sealed class Hessian : IDisposable
         OrderedSteps.Run((inputs + tile - 1) / tile, row =>
         {
             int first = row * tile, end = Math.Min(inputs, first + tile);
-            lower.narrow(0, first, end - first).narrow(1, 0, end).addmm_(tokens.narrow(1, first, end - first).t(), tokens.narrow(1, 0, end), beta: 1, alpha: 2);
+            sum.narrow(0, first, end - first).narrow(1, 0, end).addmm_(tokens.narrow(1, first, end - first).t(), tokens.narrow(1, 0, end), beta: 1, alpha: 2);
         });
     }
 
     /// <inheritdoc/>
-    public void Dispose() => lower.Dispose();
+    public void Dispose() => sum.Dispose();
 }

@@ -72,10 +72,8 @@ internal sealed class LayerQuantizer(
         Calibrate(
             Down, config.IntermediateSize, states, floats, original,
             (hidden, weights) => DecoderForward.Gate(forward.MlpInput(hidden, weights), weights), adds: true, states, floats);
-        torch.Tensor AfterMlp(torch.Tensor hidden, LayerWeights weights) =>
-            DecoderForward.AfterMlp(hidden, DecoderForward.Gate(forward.MlpInput(hidden, weights), weights), weights);
-        states.Update(hidden => AfterMlp(hidden, layer), cancellationToken);
-        floats?.Update(hidden => AfterMlp(hidden, original), cancellationToken);
+        states.Update(hidden => forward.AfterMlp(hidden, layer), cancellationToken);
+        floats?.Update(hidden => forward.AfterMlp(hidden, original), cancellationToken);
     }
 
     /// <summary>All linears calibrated in one pass with the layer's float weights.</summary>

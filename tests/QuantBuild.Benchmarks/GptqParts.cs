@@ -27,12 +27,13 @@ sealed record GptqParts(double Cholesky, double Inverse, double FactorOther, dou
         using InverseFactor factor = ours.Factor();
         int inputs = (int)ours.Hessian.shape[0];
         torch.Tensor damping = torch.eye(inputs).mul(ours.Hessian.diagonal().mean().mul(torch.tensor((float)ours.Spec.Damping)));
-        torch.Tensor damped = ours.Hessian.add(damping, One).flip(0, 1);
-        torch.Tensor upper = Triangular.Cholesky(damped.clone())!.flip(0, 1).contiguous();
+        torch.Tensor damped = ours.Hessian.add(damping, One);
+        torch.Tensor upper = damped.clone();
+        Triangular.FactorUpper(upper);
 
         double factoring = Median(() => ours.Factor().Dispose());
-        double cholesky = Median(() => Triangular.Cholesky(damped.clone()));
-        double inverse = Median(() => Triangular.InverseOfUpper(upper));
+        double cholesky = Median(() => Triangular.FactorUpper(damped.clone()));
+        double inverse = Median(() => Triangular.InvertUpper(upper.clone()));
         double quantizing = Median(() => ours.Quantize(factor));
         double transpose = Median(() => ours.Weight.t().contiguous().clone());
         torch.Tensor columns = torch.zeros(inputs, ours.Weight.shape[0]);

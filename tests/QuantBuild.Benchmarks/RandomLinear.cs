@@ -32,7 +32,7 @@ static class RandomLinear
             hessian.Add(torch.randn(1024, inputs).add_(common, One).mul(sizes));
         }
 
-        return hessian.Matrix.MoveToOuterDisposeScope();
+        return hessian.Matrix.clone().MoveToOuterDisposeScope();
     }
 
     private static readonly Scalar One = 1f;
