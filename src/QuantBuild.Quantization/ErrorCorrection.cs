@@ -53,13 +53,7 @@ internal sealed class ErrorCorrection : IDisposable
         if (residual is not null) change = change.Plus(residual);
         if (factor.Order is { } order) change = change.index_select(1, torch.tensor(order, torch.int64, weight.device));
         change = change.matmul(factor.Upper.t()).matmul(factor.Upper);
-        if (factor.Order is not null)
-        {
-            int[] inverse = new int[factor.Order.Length];
-            for (int i = 0; i < inverse.Length; i++) inverse[factor.Order[i]] = i;
-            change = change.index_select(1, torch.tensor(inverse, torch.int64, weight.device));
-        }
-
+        if (factor.Places is { } places) change = change.index_select(1, torch.tensor(places, torch.int64, weight.device));
         float trust = (float)(tokens / (tokens + (TokensPerInput * inputs.shape[0])));
         change = change * torch.tensor(new[] { trust }, device: weight.device);
         return weight.Plus(change).MoveToOuterDisposeScope();

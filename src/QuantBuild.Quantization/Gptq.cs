@@ -47,7 +47,7 @@ public static class Gptq
         }
 
         AffineGrid grid = new(spec.Bits, spec.Symmetric);
-        if (isStatic) Rtn.FitGroups(weight, result, grid);
+        if (isStatic) Rtn.FitGroups(columns.index_select(0, torch.tensor(factor.Places!, torch.int64, weight.device)).t(), result, grid);
         Block block = new(result, grid, isStatic ? factor.Order : null);
         for (int start = 0; start < inputs;)
         {

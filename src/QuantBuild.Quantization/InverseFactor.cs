@@ -26,6 +26,18 @@ public sealed class InverseFactor : IDisposable
     /// <summary>The input of each column, where activation order is asked for: largest diagonal first, [K].</summary>
     public int[]? Order { get; }
 
+    /// <summary>The column of each input, [K]: the inverse of <see cref="Order"/>.</summary>
+    public int[]? Places
+    {
+        get
+        {
+            if (Order is null) return null;
+            int[] places = new int[Order.Length];
+            for (int column = 0; column < places.Length; column++) places[Order[column]] = column;
+            return places;
+        }
+    }
+
     /// <summary>Inputs that were always 0, [K] in the order of the columns: their weights do nothing, and become 0.</summary>
     public IReadOnlyList<bool> Dead { get; }
 

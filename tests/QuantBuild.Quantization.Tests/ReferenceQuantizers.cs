@@ -27,7 +27,7 @@ internal sealed class ReferenceQuantizers(int bits, bool symmetric, int groupSiz
         return result;
     }
 
-    public Result Gptq(double[,] original, double[,] hessian, double damping, bool actOrder)
+    public Result Gptq(double[,] original, double[,] hessian, double damping, bool actOrder, bool staticGroups = false)
     {
         (int rows, int columns) = (original.GetLength(0), original.GetLength(1));
         int[] order = [.. Enumerable.Range(0, columns)];
@@ -47,13 +47,22 @@ internal sealed class ReferenceQuantizers(int bits, bool symmetric, int groupSiz
         double[,] inverse = Invert(h);
 
         Result result = Empty(rows, columns, order);
+        // Static groups are of neighbouring inputs, chosen before anything is quantized; values then stand at their inputs.
+        for (int n = 0; n < (staticGroups ? rows : 0); n++)
+        {
+            for (int g = 0; g < columns; g += groupSize)
+            {
+                Fit(result, n, g, [.. Enumerable.Range(g, groupSize).Select(input => w[n, Array.IndexOf(order, input)])]);
+            }
+        }
+
         for (int q = 0; q < columns; q++)
         {
             for (int n = 0; n < rows; n++)
             {
-                if (q % groupSize == 0) Fit(result, n, q, [.. Enumerable.Range(q, groupSize).Select(i => w[n, i])]);
+                if (!staticGroups && q % groupSize == 0) Fit(result, n, q, [.. Enumerable.Range(q, groupSize).Select(i => w[n, i])]);
                 // Equation 2: delta = -(w_q - quant(w_q)) / [H^-1]_qq * (H^-1)_:,q over the columns that are left.
-                double error = (w[n, q] - Round(result, n, q, w[n, q])) / inverse[q, q];
+                double error = (w[n, q] - Round(result, n, staticGroups ? order[q] : q, w[n, q])) / inverse[q, q];
                 for (int k = q + 1; k < columns; k++) w[n, k] -= error * inverse[q, k];
             }
 
