@@ -20,6 +20,8 @@ public sealed class ModelQuantizer
     private readonly CancellationToken cancellationToken;
     private readonly Stopwatch clock = Stopwatch.StartNew();
     private readonly List<BuildWarning> warnings = [];
+    private readonly List<BuildPhase> phases = [];
+    private CalibrationStatistics? calibratedOn;
 
     private ModelQuantizer(WorkerRequest request, ModelFolder model, TorchDevice device, Action<WorkerMessage> report, CancellationToken cancellationToken)
     {
@@ -35,10 +37,14 @@ public sealed class ModelQuantizer
     /// <param name="request">What to make.</param>
     /// <param name="report">Receives progress and information; called on this thread.</param>
     /// <param name="cancellationToken">Ends the work between steps; finished layers stay in the journal.</param>
+    /// <param name="beforePublishing">
+    /// Called with the path that the whole artifact has before it appears under its own, and with its record: whoever sees the artifact sees what is made here.
+    /// </param>
     /// <returns>What the artifact says of itself.</returns>
     /// <exception cref="QuantBuildException">The declaration, the environment, the model or the texts are at fault.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
-    public static ArtifactManifest Run(WorkerRequest request, Action<WorkerMessage> report, CancellationToken cancellationToken)
+    public static ArtifactManifest Run(
+        WorkerRequest request, Action<WorkerMessage> report, CancellationToken cancellationToken, Action<string, BuildRecord>? beforePublishing = null)
     {
         DateTime startedAt = DateTime.UtcNow;
         ModelFolder model = ModelFolder.Open(request.ModelPath);
@@ -46,10 +52,10 @@ public sealed class ModelQuantizer
         TorchDevice device = TorchDevice.Choose(request.Device);
         report(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = $"device: {device.Description}" });
         using IDisposable noGradient = torch.no_grad();
-        return new ModelQuantizer(request, model, device, report, cancellationToken).Run(startedAt);
+        return new ModelQuantizer(request, model, device, report, cancellationToken).Run(startedAt, beforePublishing);
     }
 
-    private ArtifactManifest Run(DateTime startedAt)
+    private ArtifactManifest Run(DateTime startedAt, Action<string, BuildRecord>? beforePublishing)
     {
         // Everything that can be wrong with the inputs is found before any work begins.
         byte[] tokenizerJson = File.ReadAllBytes(model.TokenizerFile);
@@ -61,6 +67,7 @@ public sealed class ModelQuantizer
 
         using ModelWeights weights = ModelWeights.Open(model);
         Texts texts = Texts.Read(request, config, tokenizer);
+        calibratedOn = CalibrationChecks.Statistics(texts);
         foreach (BuildWarning warning in CalibrationChecks.Before(spec, texts)) Warn(warning);
         if (texts.Evaluation is null && request.Gates.AreDeclared) throw request.Gates.NothingMeasured();
         if (texts is { Evaluation: { } heldOut, EvaluatedOn: EvaluationText.HeldOut })
@@ -71,12 +78,14 @@ public sealed class ModelQuantizer
         ModelCache cache = ModelCache.OfArtifact(request.ArtifactPath, request.Fingerprint);
         LayerJournal journal = new(cache.WorkFolder(request.Fingerprint), config, spec);
         journal.Prepare(cache.NotWritable);
+        EndPhase("reading the texts");
 
         QualityFigures? quality = QuantizeLayers(weights, journal, texts);
+        EndPhase(quality is null ? "layers" : "evaluation");
         // The journal stays: a build with another gate begins at the evaluation.
         request.Gates.Check(quality, spec);
         ArtifactManifest manifest = Manifest(cache, weights, quality);
-        WriteArtifact(manifest, weights, journal, tokenizerJson, startedAt);
+        WriteArtifact(manifest, weights, journal, tokenizerJson, startedAt, beforePublishing);
         journal.Delete();
         return manifest;
     }
@@ -105,6 +114,7 @@ public sealed class ModelQuantizer
         }
 
         if (texts.Evaluation is not { } evaluation) return null;
+        EndPhase("layers");
         using torch.Tensor norm = weights.Load(DecoderConfig.FinalNormName, device.Device);
         using torch.Tensor head = weights.Load(config.TieWordEmbeddings ? DecoderConfig.EmbeddingName : DecoderConfig.HeadName, device.Device);
         torch.Tensor Logits(torch.Tensor hidden) => forward.Head(hidden, norm, head);
@@ -114,6 +124,7 @@ public sealed class ModelQuantizer
         if (sample is not null)
         {
             double onSample = Evaluation.Perplexity(streams.Sample!, sample, Logits, config.VocabularySize, cancellationToken);
+            calibratedOn = calibratedOn! with { FloatPerplexity = onSample };
             if (CalibrationChecks.Far(onSample, comparison.FloatPerplexity) is { } far) Warn(far);
         }
 
@@ -166,7 +177,8 @@ public sealed class ModelQuantizer
         return new Streams(Of(texts.Calibration), Of(sample), evaluated, evaluated?.Copy());
     }
 
-    private void WriteArtifact(ArtifactManifest manifest, ModelWeights weights, LayerJournal journal, byte[] tokenizerJson, DateTime startedAt)
+    private void WriteArtifact(
+        ArtifactManifest manifest, ModelWeights weights, LayerJournal journal, byte[] tokenizerJson, DateTime startedAt, Action<string, BuildRecord>? beforePublishing)
     {
         cancellationToken.ThrowIfCancellationRequested();
         List<SafetensorsFile> layers = [];
@@ -185,17 +197,22 @@ public sealed class ModelQuantizer
             }
 
             ArtifactWriter.Write(unnamed, manifest, tensors);
-            new BuildRecord
+            EndPhase("writing the artifact");
+            BuildRecord record = new()
             {
                 Seconds = clock.Elapsed.TotalSeconds,
                 PeakMemoryBytes = Process.GetCurrentProcess().PeakWorkingSet64,
                 Device = device.Device.ToString(),
                 Threads = torch.get_num_threads(),
+                Phases = phases,
+                Calibration = calibratedOn,
                 StartedAt = startedAt,
                 ArtifactBytes = new FileInfo(unnamed).Length,
                 Quality = manifest.Quality,
                 Warnings = warnings,
-            }.Write(request.BuildRecordPath);
+            };
+            record.Write(request.BuildRecordPath);
+            beforePublishing?.Invoke(unnamed, record);
             File.Move(unnamed, request.ArtifactPath, overwrite: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -246,6 +263,8 @@ public sealed class ModelQuantizer
         warnings.Add(warning);
         report(new WorkerMessage { Kind = WorkerMessageKind.Warning, Code = warning.Id, Text = warning.Text });
     }
+
+    private void EndPhase(string name) => phases.Add(new BuildPhase(name, clock.Elapsed.TotalSeconds - phases.Sum(phase => phase.Seconds)));
 
     private void Inform(FormattableString text) =>
         report(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = text.ToString(CultureInfo.InvariantCulture) });

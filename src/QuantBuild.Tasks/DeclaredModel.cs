@@ -37,6 +37,9 @@ internal sealed record DeclaredModel
     /// <summary>The record of how the artifact was made, under <c>obj</c>.</summary>
     public string BuildRecordPath => Path.ChangeExtension(ArtifactPath, ".build.json");
 
+    /// <summary>The report on the artifact, under <c>obj</c>.</summary>
+    public string ReportPath => Path.ChangeExtension(ArtifactPath, ".html");
+
     /// <summary>Says which artifact the one under <c>obj</c> is.</summary>
     public string StampPath => ArtifactPath + ".stamp";
 
@@ -61,6 +64,7 @@ internal sealed record DeclaredModel
         Set(nameof(EvaluationFile), EvaluationFile);
         Set(nameof(Fingerprint), Fingerprint);
         Set(nameof(BuildRecordPath), BuildRecordPath);
+        Set(nameof(ReportPath), ReportPath);
         Set(nameof(StampPath), StampPath);
         Set("PositionFile", Position.File);
         Set("PositionLine", Position.Line.ToString(CultureInfo.InvariantCulture));

@@ -62,6 +62,7 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
                 if (!isCurrent && !ArtifactLink.IsCached(model, cache) && !Quantize(model, cache, out ran)) continue;
                 bool accepted = Judge(model, isCurrent ? model.BuildRecordPath : cache.BuildRecordPath(model.Fingerprint), warningsAreShown: ran);
                 if (accepted && !isCurrent) ArtifactLink.Create(model, cache);
+                if (accepted && ran) Log.LogMessage(MessageImportance.High, $"{model.ClassName}: report: {Path.GetFullPath(model.ReportPath)}");
             }
             catch (QuantBuildException e)
             {
@@ -133,6 +134,7 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
                 Fingerprint = model.Fingerprint,
                 ArtifactPath = cache.ArtifactPath(model.Fingerprint),
                 BuildRecordPath = cache.BuildRecordPath(model.Fingerprint),
+                ReportPath = cache.ReportPath(model.Fingerprint),
             }.Save(model.RequestPath);
         }
         catch (Exception e) when (BuildLog.IsFileError(e))

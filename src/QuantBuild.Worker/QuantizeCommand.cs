@@ -53,7 +53,7 @@ internal static class QuantizeCommand
             if (result.GetValue(request) is { } file)
             {
                 using LineReport lines = new();
-                return QuantizeRun.Execute(() => WorkerRequest.Load(file), lines, cancelAtEndOfInput: true);
+                return QuantizeRun.Execute(() => WorkerRequest.Load(file), lines, isBuild: true);
             }
 
             using PersonReport person = new();
@@ -68,7 +68,7 @@ internal static class QuantizeCommand
                     result.GetValue(device)!,
                     result.GetValue(output)!),
                 person,
-                cancelAtEndOfInput: false);
+                isBuild: false);
         });
         return command;
     }
@@ -92,6 +92,7 @@ internal static class QuantizeCommand
             Fingerprint = Fingerprint.Compute(spec, folder, calibration, evaluation, quantizerFiles, file => File.Exists(file) ? hash.Compute(file) : ""),
             ArtifactPath = artifact,
             BuildRecordPath = BuildRecord.PathOf(artifact),
+            ReportPath = Path.ChangeExtension(artifact, ".html"),
         };
     }
 }

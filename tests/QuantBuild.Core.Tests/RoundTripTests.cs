@@ -65,10 +65,11 @@ public sealed class RoundTripTests : IDisposable
             Fingerprint = "ff",
             ArtifactPath = text,
             BuildRecordPath = text,
+            ReportPath = text,
         };
         AssertRoundTrips(request);
         AssertRoundTrips(request with { Gates = new QualityGates { MaxPerplexityIncrease = 1.5m, MaxKlDivergence = 0.0000001m } });
-        AssertRoundTrips(request with { CalibrationFile = null, EvaluationFile = null, Spec = new QuantizationSpec { Method = QuantizationMethod.Rtn } });
+        AssertRoundTrips(request with { CalibrationFile = null, EvaluationFile = null, ReportPath = null, Spec = new QuantizationSpec { Method = QuantizationMethod.Rtn } });
     }
 
     [Fact]

@@ -58,6 +58,7 @@ int MakeArtifact(string record = "{}")
 {
     Directory.CreateDirectory(Path.GetDirectoryName(request.ArtifactPath)!);
     File.WriteAllText(request.BuildRecordPath, record);
+    File.WriteAllText(request.ReportPath!, "report on " + request.Fingerprint);
     File.WriteAllText(request.ArtifactPath, request.Fingerprint);
     Send(new() { Kind = WorkerMessageKind.Done, Text = "done" });
     return 0;

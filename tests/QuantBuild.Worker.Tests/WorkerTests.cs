@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
+using System.Xml.Linq;
 
 namespace QuantBuild.Worker.Tests;
 
@@ -26,7 +27,7 @@ public sealed class WorkerTests : IDisposable
         }
     }
 
-    private static string Model => Path.Combine(Root, "samples", "models", "gutenberg-7m");
+    internal static string Model => Path.Combine(Root, "samples", "models", "gutenberg-7m");
 
     private static string Calibration => Path.Combine(Root, "samples", "data", "calibration.txt");
 
@@ -47,7 +48,12 @@ public sealed class WorkerTests : IDisposable
         Assert.Contains(messages, m => m.Kind == WorkerMessageKind.Information && m.Text.StartsWith("device: cpu", StringComparison.Ordinal));
         using Artifact artifact = Artifact.Open(cache.ArtifactPath(Fingerprint));
         artifact.VerifyChecksums();
-        Assert.NotNull(BuildRecord.TryRead(cache.BuildRecordPath(Fingerprint)));
+        BuildRecord record = BuildRecord.TryRead(cache.BuildRecordPath(Fingerprint))!;
+        Assert.Equal((1, 512), (record.Calibration!.Windows, record.Calibration.WindowLength));
+        Assert.Equal(["reading the texts", "layers", "evaluation", "writing the artifact"], record.Phases.Select(phase => phase.Name));
+        Assert.InRange(record.Phases.Sum(phase => phase.Seconds), 0, record.Seconds);
+        XElement page = ModelReportTests.Parse(File.ReadAllText(cache.ReportPath(Fingerprint)));
+        Assert.Matches(@"^[\d,.]+ tokens a second$", ModelReportTests.Row(page, "decoding, one text")[1]);
     }
 
     [Fact]
@@ -135,6 +141,7 @@ public sealed class WorkerTests : IDisposable
         Assert.Equal(0, worker.Wait());
         Assert.StartsWith("gutenberg-7m: 13.6 MB -> ", result, StringComparison.Ordinal);
         Assert.Contains("[ 50%] layer 3 of 6", await worker.Error, StringComparison.Ordinal);
+        Assert.Equal("gutenberg-7m", ModelReportTests.Parse(File.ReadAllText(Path.ChangeExtension(output, ".html"))).Descendants("{http://www.w3.org/1999/xhtml}h1").Single().Value);
         using Artifact artifact = Artifact.Open(output);
         Assert.Equal(8, Assert.IsType<IntAffineFormat>(artifact.Manifest.Layers.Values.First()).Bits);
     }
@@ -177,6 +184,7 @@ public sealed class WorkerTests : IDisposable
             Fingerprint = Fingerprint,
             ArtifactPath = cache.ArtifactPath(Fingerprint),
             BuildRecordPath = cache.BuildRecordPath(Fingerprint),
+            ReportPath = cache.ReportPath(Fingerprint),
         };
         string file = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{Guid.NewGuid():N}.xml"));
         (change?.Invoke(request) ?? request).Save(file);
