@@ -43,8 +43,12 @@ internal sealed record DeclaredModel
     /// <summary>Says which artifact the one under <c>obj</c> is.</summary>
     public string StampPath => ArtifactPath + ".stamp";
 
+    /// <summary>The comparison of methods under <c>obj</c>, without the endings of its files.</summary>
+    public string ComparisonPath => Path.ChangeExtension(ArtifactPath, ".compare");
+
     /// <summary>The request to the worker; there only while it runs.</summary>
-    public string RequestPath => ArtifactPath + ".request.xml";
+    /// <param name="verb">What it is to do.</param>
+    public string RequestPath(string verb) => $"{ArtifactPath}.{verb}-request.xml";
 
     /// <summary>The item. Its identity is the artifact's path.</summary>
     public ITaskItem ToItem()

@@ -9,12 +9,14 @@ internal static class MeasureCommand
     public static Command Create()
     {
         Argument<string> artifact = new("artifact") { Description = "The artifact to run." };
-        Command command = new("measure", "Measures what it takes to run an artifact.") { artifact };
+        Option<double> seconds = new("--seconds") { Description = "How long to decode.", DefaultValueFactory = _ => MeasureRun.ForReport };
+        Command command = new("measure", "Measures what it takes to run an artifact.") { artifact, seconds };
         command.Hidden = true;
         command.SetAction(result =>
         {
             using LineReport lines = new();
-            return Verb.Run(lines, cancelAtEndOfInput: true, cancellation => MeasureRun.Measure(result.GetValue(artifact)!, cancellation.Token).ToLine());
+            return Verb.Run(lines, cancelAtEndOfInput: true, cancellation =>
+                MeasureRun.Measure(result.GetValue(artifact)!, result.GetValue(seconds), cancellation.Token).ToLine());
         });
         return command;
     }

@@ -1,53 +1,46 @@
 using System.Diagnostics;
+using System.Globalization;
 
 namespace QuantBuild.Worker;
 
 /// <summary>Measures what it takes to run an artifact: decodes a text with the runtime, as a program would.</summary>
 internal static class MeasureRun
 {
-    // Until code is compiled in its final form and the weights are in memory.
-    private const double WarmUpSeconds = 0.8;
+    /// <summary>Seconds of decoding that are enough for one artifact's report.</summary>
+    public const double ForReport = 0.5;
 
-    // As many steps as a steady median needs; fewer of a model that takes long for each.
-    private const int MostSteps = 128;
+    /// <summary>Seconds of decoding that even out what else the machine does, where figures are compared.</summary>
+    public const double ForComparison = 2;
+
+    // Until code is compiled in its final form and the weights are in memory.
+    private const double WarmUpSeconds = 0.5;
+
+    // A text is begun anew before its cache decides the time; a model that takes long for each step has few of them.
+    private const int StepsOfText = 128;
     private const int LeastSteps = 4;
-    private const double MostSeconds = 3;
 
     /// <summary>Measures in this process, which should have done nothing before.</summary>
-    public static RuntimeMeasurement Measure(string artifactPath, CancellationToken cancellationToken)
+    /// <param name="artifactPath">The artifact.</param>
+    /// <param name="seconds">How long to decode, after a warm-up.</param>
+    /// <param name="cancellationToken">Looked at in each step.</param>
+    public static RuntimeMeasurement Measure(string artifactPath, double seconds, CancellationToken cancellationToken)
     {
         long baseBytes = ResidentBytes();
         using LanguageModel model = LanguageModel.Load(artifactPath);
-        int first = model.Config.BosTokenId is { } bos && bos < model.Config.VocabularySize ? bos : 0;
-        for (double warm = 0; warm < WarmUpSeconds;)
-        {
-            foreach (double step in model.StepSeconds([first]).Take(MostSteps))
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                warm += step;
-                if (warm >= WarmUpSeconds) break;
-            }
-        }
-
-        List<double> seconds = [];
-        foreach (double step in model.StepSeconds([first]))
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            seconds.Add(step);
-            if (seconds.Count == MostSteps || (seconds.Count >= LeastSteps && seconds.Sum() > MostSeconds)) break;
-        }
-
-        return new RuntimeMeasurement(1 / Median(seconds), seconds.Count, Environment.ProcessorCount, baseBytes, ResidentBytes());
+        Decode(model, WarmUpSeconds, leastSteps: 1, cancellationToken);
+        List<double> steps = Decode(model, seconds, LeastSteps, cancellationToken);
+        return new RuntimeMeasurement(1 / Median(steps), steps.Count, Environment.ProcessorCount, baseBytes, ResidentBytes());
     }
 
     /// <summary>Measures in a process of its own.</summary>
     /// <returns>What was measured, or why nothing was.</returns>
-    public static (RuntimeMeasurement? Measured, string? WhyNot) InOwnProcess(string artifactPath, CancellationToken cancellationToken)
+    /// <inheritdoc cref="Measure"/>
+    public static (RuntimeMeasurement? Measured, string? WhyNot) InOwnProcess(string artifactPath, double seconds, CancellationToken cancellationToken)
     {
         RuntimeMeasurement? measured = null;
         string? error = null;
         (int exitCode, string said) = SelfProcess.Run(
-            ["measure", artifactPath],
+            ["measure", artifactPath, "--seconds", seconds.ToString(CultureInfo.InvariantCulture)],
             line =>
             {
                 WorkerMessage? message = WorkerMessage.TryParse(line);
@@ -56,6 +49,24 @@ internal static class MeasureRun
             },
             cancellationToken);
         return measured is not null ? (measured, null) : (null, error ?? $"the process that measures ended with exit code {exitCode}. {said}".TrimEnd());
+    }
+
+    /// <summary>Decodes texts until the seconds are spent, and gives those of each step.</summary>
+    private static List<double> Decode(LanguageModel model, double seconds, int leastSteps, CancellationToken cancellationToken)
+    {
+        int first = model.Config.BosTokenId is { } bos && bos < model.Config.VocabularySize ? bos : 0;
+        List<double> steps = [];
+        double spent = 0;
+        while (true)
+        {
+            foreach (double step in model.StepSeconds([first]).Take(StepsOfText))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                steps.Add(step);
+                spent += step;
+                if (spent >= seconds && steps.Count >= leastSteps) return steps;
+            }
+        }
     }
 
     private static long ResidentBytes()

@@ -31,7 +31,7 @@ internal static class QuantizeRun
     private static void WriteReport(string? path, string artifactPath, BuildRecord record, CancellationToken cancellationToken)
     {
         if (path is null) return;
-        (RuntimeMeasurement? measured, string? whyNot) = MeasureRun.InOwnProcess(artifactPath, cancellationToken);
+        (RuntimeMeasurement? measured, string? whyNot) = MeasureRun.InOwnProcess(artifactPath, MeasureRun.ForReport, cancellationToken);
         using Artifact artifact = Artifact.Open(artifactPath);
         WholeFile.Write(path, ModelReport.Create(artifact, record, measured, whyNot));
     }

@@ -142,7 +142,7 @@ public sealed class QuantizeModelsTests : IDisposable
 
         int worker = int.Parse(Assert.Single(File.ReadAllLines(Starts)), CultureInfo.InvariantCulture);
         Assert.Throws<ArgumentException>(() => Process.GetProcessById(worker));
-        Assert.False(File.Exists(Artifact + ".request.xml"));
+        Assert.False(File.Exists(Artifact + ".quantize-request.xml"));
         engine.OnMessage = null;
         Assert.True(Run("done"));
     }
@@ -247,7 +247,7 @@ public sealed class QuantizeModelsTests : IDisposable
     public void A_request_that_can_be_neither_written_nor_deleted_is_one_error()
     {
         using QuantizeModels task = Prepare("done");
-        Directory.CreateDirectory(Artifact + ".request.xml");
+        Directory.CreateDirectory(Artifact + ".quantize-request.xml");
         Assert.False(task.Execute());
         Assert.Equal(["QB1004"], engine.ErrorCodes);
     }

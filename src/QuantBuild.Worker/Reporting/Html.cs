@@ -32,28 +32,34 @@ internal static class Html
     /// <param name="headers">The heads of the columns; none where the rows' heads say it all.</param>
     /// <param name="rows">The rows.</param>
     /// <param name="ofTexts">Whether the cells are texts, which begin at the left.</param>
-    public static XElement Table(string caption, IReadOnlyList<string> headers, IEnumerable<TableRow> rows, bool ofTexts = false) =>
-        Tag(
-            "div",
-            At("class", "scroll"),
-            // Whoever has no mouse scrolls with the keyboard.
-            At("tabindex", "0"),
-            At("role", "region"),
-            At("aria-label", caption),
+    public static object[] Table(string caption, IReadOnlyList<string> headers, IEnumerable<TableRow> rows, bool ofTexts = false) =>
+    [
+        // A caption of the table would scroll with it.
+        Tag("p", At("class", "caption"), caption),
+        Scrolling(
+            caption,
             Tag(
                 "table",
                 ofTexts ? At("class", "texts") : null,
-                Tag("caption", caption),
+                At("aria-label", caption),
                 headers.Count == 0 ? null : Tag("thead", Tag("tr", headers.Select(header => Tag("th", At("scope", "col"), header)))),
                 Tag("tbody", rows.Select(row => Tag(
                     "tr",
                     row.IsMarked ? At("class", "marked") : null,
                     Tag("th", At("scope", "row"), row.Head),
                     row.Cells.Select(cell => Tag("td", cell)),
-                    row.Spanning is { } text ? Tag("td", At("class", "spanning"), At("colspan", row.SpannedColumns), text) : null)))));
+                    row.Spanning is { } text ? Tag("td", At("class", "spanning"), At("colspan", row.SpannedColumns), text) : null))))),
+    ];
+
+    /// <summary>What may be wider than the page, in a frame that scrolls: with the keyboard too.</summary>
+    public static XElement Scrolling(string label, XElement content) =>
+        Tag("div", At("class", "scroll"), At("tabindex", "0"), At("role", "region"), At("aria-label", label), content);
 
     /// <summary>The text of a whole page, which refers to nothing outside itself.</summary>
-    public static string Document(string title, params object?[] body)
+    /// <param name="title">Its title.</param>
+    /// <param name="isWide">Whether it has a table of many columns.</param>
+    /// <param name="body">What is on it.</param>
+    public static string Document(string title, bool isWide, params object?[] body)
     {
         XElement page = Tag(
             "html",
@@ -65,7 +71,7 @@ internal static class Html
                 new XElement(Page + "meta", At("name", "color-scheme"), At("content", "light dark")),
                 Tag("title", title),
                 Tag("style", StyleSheet.Text)),
-            Tag("body", Tag("main", body)));
+            Tag("body", Tag("main", isWide ? At("class", "wide") : null, body)));
         return "<!DOCTYPE html>\n" + page.ToString(SaveOptions.DisableFormatting) + "\n";
     }
 

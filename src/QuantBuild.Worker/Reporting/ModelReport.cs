@@ -33,6 +33,7 @@ internal sealed class ModelReport
         string title = $"{artifact.Manifest.ModelName}, {report.Method}";
         return Html.Document(
             title,
+            isWide: false,
             report.Head(),
             Section("Quality", report.QualityTable()),
             Section("Size and memory", report.Sizes()),
@@ -58,7 +59,7 @@ internal sealed class ModelReport
             Stat("perplexity", Number.Fixed(Quality?.Perplexity, 2), Quality is { } q ? $"{Number.Change(q.PerplexityIncrease)} over float" : "not measured"),
             Stat("file", Number.Bytes(artifact.Length), $"{Number.Percent((double)artifact.Length / manifest.OriginalBytes, 1)} of the float weights"),
             Stat("bits per weight", Number.Fixed(LinearSizes.Bits(artifact), 2), "of the linears"),
-            Stat("decoding", measured is { } m ? Number.Rate(m.TokensPerSecond) : Number.None, "tokens a second, on the CPU"));
+            Stat("decoding", measured is { } m ? Number.Rate(m.TokensPerSecond) : Number.None, "tokens/s on the CPU"));
     }
 
     private static XElement Stat(string name, string value, string note) =>
@@ -78,7 +79,7 @@ internal sealed class ModelReport
             ["", "float", "quantized", "change"],
             [
                 new("perplexity", Number.Fixed(quality.FloatPerplexity, 3), Number.Fixed(quality.Perplexity, 3), Number.Change(quality.PerplexityIncrease)),
-                new("KL divergence, mean, nats", "0", Number.Fixed(quality.KlDivergence, 4), ""),
+                new("KL divergence, mean, nats", "0", Number.Divergence(quality.KlDivergence), ""),
                 new("top-1 agreement", "100%", Number.Percent(quality.Top1Agreement, 2), ""),
             ]);
         yield return Html.Tag(
@@ -117,7 +118,7 @@ internal sealed class ModelReport
             yield return Html.Tag(
                 "p",
                 Html.At("class", "note"),
-                $"On {Processor.Name}, {run.Threads} {(run.Threads == 1 ? "thread" : "threads")}. Greedy decoding, one token at a time: the median of {run.Steps} steps after a warm-up. " +
+                $"On {Processor.Name}, {run.Threads} {(run.Threads == 1 ? "thread" : "threads")}. Greedy decoding, one token at a time: the median of {Number.Count(run.Steps)} steps after a warm-up. " +
                 "Resident memory counts the pages of the mapped file that were touched, the runtime and the cache of a short text.");
         }
         else
@@ -131,7 +132,7 @@ internal sealed class ModelReport
         IReadOnlyList<double> errors = Quality?.LayerErrors ?? [];
         yield return Html.Tag(
             "figure",
-            Html.Tag("div", Html.At("class", "scroll"), Html.At("tabindex", "0"), Html.At("role", "region"), Html.At("aria-label", "Plot"), LayerPlot.Create(artifact, errors)),
+            Html.Scrolling("Plot", LayerPlot.Create(artifact, errors)),
             Html.Tag(
                 "figcaption",
                 (errors.Count > 0 ? "Above: the stream carries the errors of the layers before; where it rises most, most is lost. Below: " : "") +

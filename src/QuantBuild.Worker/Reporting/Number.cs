@@ -15,6 +15,10 @@ internal static class Number
     public static string Fixed(double? value, int places) =>
         value is { } number ? number.ToString("N" + places.ToString(CultureInfo.InvariantCulture), CultureInfo.InvariantCulture) : None;
 
+    /// <summary>A divergence, in nats: two digits even of a small one.</summary>
+    public static string Divergence(double? nats) =>
+        nats is < 0.001 ? nats.Value.ToString("0.0000##", CultureInfo.InvariantCulture) : Fixed(nats, 4);
+
     /// <summary>A whole number with its thousands apart.</summary>
     public static string Count(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
 

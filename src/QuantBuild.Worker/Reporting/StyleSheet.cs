@@ -15,6 +15,7 @@ internal static class StyleSheet
         * { box-sizing: border-box; }
         body { margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
         main { max-width: 58rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
+        main.wide { max-width: 76rem; }
         h1 { font-size: 1.75rem; line-height: 1.2; margin: 0; overflow-wrap: anywhere; }
         h2 { font-size: 1.2rem; margin: 2.75rem 0 .5rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
         p { margin: .6rem 0; max-width: 46rem; }
@@ -28,12 +29,14 @@ internal static class StyleSheet
         .stats dd { margin: 0; font-size: 1.3rem; font-variant-numeric: tabular-nums; }
         .stats dd small { display: block; color: var(--muted); font-size: .85rem; }
         .scroll { overflow-x: auto; margin: .8rem 0; }
-        table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
-        caption { text-align: left; color: var(--muted); font-size: .9rem; padding-bottom: .4rem; }
+        table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
+        .caption { color: var(--muted); font-size: .9rem; margin: 1rem 0 .4rem; }
+        .caption + .scroll { margin-top: 0; }
         th, td { padding: .34rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: baseline; white-space: nowrap; }
         thead th { font-weight: 600; vertical-align: bottom; white-space: normal; background: var(--soft); }
         tbody th, thead th:first-child { text-align: left; font-weight: 400; }
-        th:first-child, td:first-child { padding-left: .5rem; }
+        tbody th, thead th:first-child { padding-left: .5rem; position: sticky; left: 0; }
+        tbody th { background: var(--paper); }
         .texts td, .texts thead th, td.spanning { text-align: left; white-space: normal; overflow-wrap: anywhere; }
         .texts tbody th { width: 16rem; color: var(--muted); }
         td.spanning { color: var(--alarm); min-width: 20rem; }
@@ -42,7 +45,7 @@ internal static class StyleSheet
         .small { color: var(--muted); font-size: .85em; }
         code { font: .9em ui-monospace, "Cascadia Mono", Consolas, "Liberation Mono", monospace; overflow-wrap: anywhere; }
         figure { margin: 1rem 0; }
-        svg { display: block; width: 100%; min-width: 34rem; height: auto; font: 11px system-ui, "Liberation Sans", sans-serif; fill: var(--ink); }
+        svg { display: block; width: 100%; min-width: 34rem; max-width: 55rem; height: auto; font: 11px system-ui, "Liberation Sans", sans-serif; fill: var(--ink); }
         svg .axis { fill: var(--muted); }
         svg .grid { stroke: var(--line); stroke-width: 1; }
         svg .bar, svg .cell { fill: var(--accent); }
@@ -53,7 +56,7 @@ internal static class StyleSheet
         summary { cursor: pointer; color: var(--accent); font-size: .92rem; }
         ul.warnings { padding-left: 1.1rem; } ul.warnings li { margin: .4rem 0; max-width: 46rem; }
         a { color: var(--accent); }
-        @media (max-width: 40rem) { main { padding: 1.25rem .9rem 3rem; } h1 { font-size: 1.4rem; } th, td { padding: .34rem .45rem; } .texts tbody th { width: 8.5rem; } }
+        @media (max-width: 40rem) { main { padding: 1.25rem .9rem 3rem; } h1 { font-size: 1.4rem; } th, td { padding: .34rem .45rem; } tbody th { white-space: normal; min-width: 7rem; } .texts tbody th { width: 8.5rem; } }
         @media print { main { max-width: none; } details { display: none; } }
         """;
 }
