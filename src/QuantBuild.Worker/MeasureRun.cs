@@ -10,7 +10,7 @@ internal static class MeasureRun
     public const double ForReport = 0.5;
 
     /// <summary>Seconds of decoding that even out what else the machine does, where figures are compared.</summary>
-    public const double ForComparison = 2;
+    public const double ForComparison = 1;
 
     // Until code is compiled in its final form and the weights are in memory.
     private const double WarmUpSeconds = 0.5;

@@ -72,6 +72,27 @@ public sealed class RoundTripTests : IDisposable
         AssertRoundTrips(request with { CalibrationFile = null, EvaluationFile = null, ReportPath = null, Spec = new QuantizationSpec { Method = QuantizationMethod.Rtn } });
     }
 
+    [Theory]
+    [MemberData(nameof(Texts))]
+    public void A_request_to_compare_round_trips(string text)
+    {
+        CompareRequest request = new()
+        {
+            ModelPath = text,
+            Spec = new QuantizationSpec { Bits = 3, GroupSize = 32 },
+            CalibrationFile = text,
+            EvaluationFile = text,
+            Device = "cuda:1",
+            OutputPath = text,
+        };
+        foreach (CompareRequest each in new[] { request, request with { CalibrationFile = null, EvaluationFile = null } })
+        {
+            string path = Path.Combine(folder.Path, "compare.xml");
+            each.Save(path);
+            Assert.Equal(each, CompareRequest.Load(path));
+        }
+    }
+
     [Fact]
     public void A_request_that_lacks_a_value_says_which()
     {

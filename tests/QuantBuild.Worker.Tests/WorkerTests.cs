@@ -80,6 +80,31 @@ public sealed class WorkerTests : IDisposable
     }
 
     [Fact]
+    public void The_end_of_standard_input_ends_a_comparison_and_the_process_that_it_started()
+    {
+        string request = Path.Combine(folder, "compare.xml");
+        new CompareRequest
+        {
+            ModelPath = Model,
+            Spec = new QuantizationSpec(),
+            CalibrationFile = Calibration,
+            Device = "cpu",
+            OutputPath = Path.Combine(folder, "out"),
+        }.Save(request);
+        using WorkerProcess worker = new(cache.Root, "compare", "--request", request);
+        while (WorkerMessage.TryParse(worker.ReadLine()!) is not { Kind: WorkerMessageKind.Progress, Text: var text } || !text.Contains("layer", StringComparison.Ordinal))
+        {
+        }
+
+        worker.CloseInput();
+        Assert.Equal(130, worker.Wait());
+        Assert.False(File.Exists(Path.Combine(folder, "out.html")));
+        // The lock of the row is free once the process that made it, and the one that held the lock for it, are gone; it may take its grace period.
+        Assert.True(SpinWait.SpinUntil(() => Directory.GetFiles(folder, "*.tmp", SearchOption.AllDirectories).Length == 0, TimeSpan.FromSeconds(10)));
+        if (Directory.Exists("/proc")) Assert.True(SpinWait.SpinUntil(() => !RunsFrom(cache.Root), TimeSpan.FromSeconds(10)));
+    }
+
+    [Fact]
     public void A_signal_cancels_with_exit_code_130()
     {
         if (OperatingSystem.IsWindows()) return;
@@ -190,6 +215,19 @@ public sealed class WorkerTests : IDisposable
         (change?.Invoke(request) ?? request).Save(file);
         return new WorkerProcess(cache.Root, "quantize", "--request", file);
     }
+
+    /// <summary>Whether a process has a folder among its arguments.</summary>
+    private static bool RunsFrom(string folder) => Directory.GetDirectories("/proc").Any(process =>
+    {
+        try
+        {
+            return File.ReadAllText(Path.Combine(process, "cmdline")).Contains(folder, StringComparison.Ordinal);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    });
 
     private void AssertNoHalfWrittenFile()
     {
