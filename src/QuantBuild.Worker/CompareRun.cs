@@ -98,10 +98,10 @@ internal sealed class CompareRun
             void Waiting() => report.Send(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = $"{name}: waiting for another run that makes it" });
             using (cache.Lock(fingerprint, Waiting, cancellationToken))
             {
+                Progress(0, name);
                 if (!IsCached(fingerprint) && Make(spec, fingerprint, name) is { } failure) return result with { Failure = failure };
             }
 
-            Progress(0, name + " is there");
             return Read(result, fingerprint);
         }
         catch (QuantBuildException e)

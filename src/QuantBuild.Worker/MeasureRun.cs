@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using System.Diagnostics;
 using System.Globalization;
 
@@ -39,16 +40,24 @@ internal static class MeasureRun
     {
         RuntimeMeasurement? measured = null;
         string? error = null;
-        (int exitCode, string said) = SelfProcess.Run(
-            ["measure", artifactPath, "--seconds", seconds.ToString(CultureInfo.InvariantCulture)],
-            line =>
-            {
-                WorkerMessage? message = WorkerMessage.TryParse(line);
-                if (message is { Kind: WorkerMessageKind.Done }) measured = RuntimeMeasurement.TryParse(message.Text);
-                if (message is { Kind: WorkerMessageKind.Error }) error = message.Text;
-            },
-            cancellationToken);
-        return measured is not null ? (measured, null) : (null, error ?? $"the process that measures ended with exit code {exitCode}. {said}".TrimEnd());
+        try
+        {
+            (int exitCode, string said) = SelfProcess.Run(
+                ["measure", artifactPath, "--seconds", seconds.ToString(CultureInfo.InvariantCulture)],
+                line =>
+                {
+                    WorkerMessage? message = WorkerMessage.TryParse(line);
+                    if (message is { Kind: WorkerMessageKind.Done }) measured = RuntimeMeasurement.TryParse(message.Text);
+                    if (message is { Kind: WorkerMessageKind.Error }) error = message.Text;
+                },
+                cancellationToken);
+            return measured is not null ? (measured, null) : (null, error ?? $"the process that measures ended with exit code {exitCode}. {said}".TrimEnd());
+        }
+        catch (Win32Exception e)
+        {
+            // Hours of quantizing must not be lost for want of a figure.
+            return (null, $"the process that measures did not start: {e.Message}");
+        }
     }
 
     /// <summary>Decodes texts until the seconds are spent, and gives those of each step.</summary>

@@ -10,8 +10,11 @@ internal static class LinearSizes
     public static long Weights(LinearShape linear) => (long)linear.Inputs * linear.Outputs;
 
     /// <summary>Bytes of the tensors that hold a linear in an artifact.</summary>
-    public static long Bytes(Artifact artifact, LinearShape linear) =>
-        artifact.File.Tensors.Values.Where(tensor => tensor.Name.StartsWith(linear.Name + ".", StringComparison.Ordinal)).Sum(tensor => tensor.ByteLength);
+    public static long Bytes(Artifact artifact, LinearShape linear)
+    {
+        string prefix = linear.Name + ".";
+        return artifact.File.Tensors.Values.Where(tensor => tensor.Name.StartsWith(prefix, StringComparison.Ordinal)).Sum(tensor => tensor.ByteLength);
+    }
 
     /// <summary>Bits per weight of a linear in an artifact: 8 times its bytes over its weights.</summary>
     public static double Bits(Artifact artifact, LinearShape linear) => 8.0 * Bytes(artifact, linear) / Weights(linear);
