@@ -36,6 +36,7 @@ internal static class LayerPlot
         List<XElement> parts = [];
         if (errors.Count > 0) parts.AddRange(Errors(errors, column, gap));
         parts.Add(Text(Left, cellsTop - 8, "start", "axis", "bits per weight"));
+        if (column < LeastForText) parts.AddRange(Legend(cellsTop - 18));
         for (int layer = 0; layer < config.Layers; layer++)
         {
             IReadOnlyList<LinearShape> linears = config.Linears(layer);
@@ -91,12 +92,31 @@ internal static class LayerPlot
         }
     }
 
+    // Which shade is which width, where the cells have no room to say it.
+    private static IEnumerable<XElement> Legend(double y)
+    {
+        const double width = 14, step = 44;
+        int[] widths = [2, 3, 4, 8];
+        double x = Width - Right - (step * (widths.Length + 1)) - 8;
+        foreach (int bits in widths)
+        {
+            yield return Html.Svg(
+                "rect", Html.At("class", "cell"), Html.At("x", x), Html.At("y", y), Html.At("width", width), Html.At("height", 12), Html.At("fill-opacity", Shade(bits)));
+            yield return Text(x + width + 4, y + 10, "start", "axis", Number.Count(bits));
+            x += step;
+        }
+
+        yield return Html.Svg("rect", Html.At("class", "float"), Html.At("x", x), Html.At("y", y), Html.At("width", width), Html.At("height", 12));
+        yield return Text(x + width + 4, y + 10, "start", "axis", "float");
+    }
+
     // The shade goes by the logarithm: 2 bits are to 4 what 4 are to 8.
+    private static double Shade(double bits) => 0.08 + (0.48 * Math.Clamp(Math.Log2(bits / 2) / 2.2, 0, 1));
+
     private static XElement Cell(Artifact artifact, LinearShape linear, int layer, double x, double y, double width)
     {
         double bits = LinearSizes.Bits(artifact, linear);
         bool isQuantized = artifact.Manifest.Layers.ContainsKey(linear.Name);
-        double shade = 0.1 + (0.42 * Math.Clamp(Math.Log2(bits / 2) / 3, 0, 1));
         string what = isQuantized ? "" : ", kept in floating point";
         return Html.Svg(
             "rect",
@@ -105,7 +125,7 @@ internal static class LayerPlot
             Html.At("y", y),
             Html.At("width", width),
             Html.At("height", CellHeight - 2),
-            isQuantized ? Html.At("fill-opacity", shade) : null,
+            isQuantized ? Html.At("fill-opacity", Shade(bits)) : null,
             Html.Svg("title", string.Create(CultureInfo.InvariantCulture, $"layer {layer + 1}, {RoleName(linear)}: {bits:F3} bits per weight{what}")));
     }
 
