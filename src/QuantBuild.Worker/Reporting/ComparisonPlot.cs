@@ -54,7 +54,7 @@ internal static class ComparisonPlot
                 Html.Svg("title", string.Create(
                     CultureInfo.InvariantCulture, $"{ComparisonColumns.Name(row)}, {row.Bits} bits: {row.BitsPerWeight:F2} bits per weight, KL divergence {Number.Divergence(row.KlDivergence)} nats"))));
             string label = string.Create(CultureInfo.InvariantCulture, $"{row.Method} {row.Bits}");
-            Box place = Box.Places(x, y, label.Length).FirstOrDefault(box => !taken.Any(box.Overlaps)) ?? Box.Places(x, y, label.Length).First();
+            Box place = Box.Places(x, y, label.Length).FirstOrDefault(box => box.X >= Left && !taken.Any(box.Overlaps)) ?? Box.Places(x, y, label.Length).First();
             taken.Add(place);
             parts.Add(Text(place.X + 2, place.Y + 11, "start", null, label));
         }
