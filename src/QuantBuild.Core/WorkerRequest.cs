@@ -33,6 +33,9 @@ public sealed record WorkerRequest
     /// <summary>Full path of the build record to make.</summary>
     public required string BuildRecordPath { get; init; }
 
+    /// <summary>Full path of the report to make; <see langword="null"/> makes none.</summary>
+    public string? ReportPath { get; init; }
+
     /// <summary>Writes the request file.</summary>
     public void Save(string path)
     {
@@ -43,6 +46,7 @@ public sealed record WorkerRequest
             new XAttribute(nameof(Fingerprint), Fingerprint),
             new XAttribute(nameof(ArtifactPath), ArtifactPath),
             new XAttribute(nameof(BuildRecordPath), BuildRecordPath),
+            ReportPath is null ? null : new XAttribute(nameof(ReportPath), ReportPath),
             CalibrationFile is null ? null : new XAttribute(nameof(CalibrationFile), CalibrationFile),
             EvaluationFile is null ? null : new XAttribute(nameof(EvaluationFile), EvaluationFile),
             new XElement("Spec", Spec.ToMetadata().Select(entry => new XAttribute(entry.Key, entry.Value))),
@@ -69,6 +73,7 @@ public sealed record WorkerRequest
             Fingerprint = Text(nameof(Fingerprint)),
             ArtifactPath = Text(nameof(ArtifactPath)),
             BuildRecordPath = Text(nameof(BuildRecordPath)),
+            ReportPath = (string?)root.Attribute(nameof(ReportPath)),
         };
     }
 }

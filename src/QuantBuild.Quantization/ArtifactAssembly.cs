@@ -36,33 +36,36 @@ internal sealed class ArtifactAssembly(WorkerRequest request, ModelFolder model,
     /// <param name="manifest">What <see cref="Manifest"/> gave.</param>
     /// <param name="tokenizerJson">The bytes of <c>tokenizer.json</c>.</param>
     /// <param name="record">Makes the record, of the artifact's bytes.</param>
+    /// <param name="beforePublishing">Called with the artifact's temporary path and the record, before either appears.</param>
     /// <exception cref="QuantBuildException">QB1003, QB1004.</exception>
-    public void Write(ArtifactManifest manifest, byte[] tokenizerJson, Func<long, BuildRecord> record)
+    public void Write(ArtifactManifest manifest, byte[] tokenizerJson, Func<long, BuildRecord> record, Action<string, BuildRecord>? beforePublishing)
     {
         List<SafetensorsFile> parts = [];
         // The record needs the artifact's size, and whoever sees the artifact should see the record.
         string unnamed = $"{request.ArtifactPath}.{Guid.NewGuid():N}.tmp";
         try
         {
-            Dictionary<string, TensorSource> made = new(StringComparer.Ordinal);
+            Dictionary<string, TensorSource> tensors = new(StringComparer.Ordinal);
             foreach (string path in journal.Parts.Select(journal.FilePath).Where(File.Exists))
             {
                 SafetensorsFile file = SafetensorsFile.Open(path, DiagnosticIds.ArtifactMalformed);
                 parts.Add(file);
-                foreach (TensorEntry entry in file.Tensors.Values.OrderBy(entry => entry.Name, StringComparer.Ordinal)) made.Add(entry.Name, TensorSource.FromFile(file, entry));
+                foreach (TensorEntry entry in file.Tensors.Values.OrderBy(entry => entry.Name, StringComparer.Ordinal)) tensors.Add(entry.Name, TensorSource.FromFile(file, entry));
             }
 
             // A quantized linear's tensors, and a norm that a method changed, take the place of the model's.
-            HashSet<string> replaced = [.. manifest.Layers.Keys.Select(name => name + ".weight"), .. made.Keys];
+            HashSet<string> replaced = [.. manifest.Layers.Keys.Select(name => name + ".weight"), .. tensors.Keys];
             ArtifactWriter.Write(
                 unnamed,
                 manifest,
                 [
                     ArtifactWriter.TokenizerTensor(tokenizerJson),
                     .. plan.Config.Tensors().Where(tensor => !replaced.Contains(tensor.Key)).Select(tensor => weights.Source(tensor.Key)),
-                    .. made.Values,
+                    .. tensors.Values,
                 ]);
-            record(new FileInfo(unnamed).Length).Write(request.BuildRecordPath);
+            BuildRecord made = record(new FileInfo(unnamed).Length);
+            beforePublishing?.Invoke(unnamed, made);
+            made.Write(request.BuildRecordPath);
             File.Move(unnamed, request.ArtifactPath, overwrite: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -25,6 +25,11 @@ internal static class CalibrationChecks
         if (Repetitive(calibration) is { } repetitive) yield return repetitive;
     }
 
+    /// <summary>What is calibrated on, where anything is, for the record of the build.</summary>
+    public static CalibrationStatistics? Statistics(Texts texts) => texts.Calibration is { } calibration
+        ? new(texts.CalibrationTokens, calibration.Count, calibration.Length, RepeatedShare(calibration.Tokens), FloatPerplexity: null)
+        : null;
+
     /// <summary>2 or 3 bits, without a method that makes them good.</summary>
     public static BuildWarning? LowBits(QuantizationSpec spec)
     {

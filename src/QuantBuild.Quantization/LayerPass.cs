@@ -22,7 +22,10 @@ internal sealed class LayerPass(
     /// <param name="Progress">The share of the work that is done, and which step that was.</param>
     /// <param name="Inform">Something worth knowing.</param>
     /// <param name="Warn">Something that should be looked at.</param>
-    internal sealed record Listener(Action<double, string> Progress, Action<FormattableString> Inform, Action<BuildWarning> Warn);
+    /// <param name="EndPhase">A phase of the work, by its name, has ended.</param>
+    /// <param name="CalibrationPerplexity">Of the float model, on the sample of the calibration text.</param>
+    internal sealed record Listener(
+        Action<double, string> Progress, Action<FormattableString> Inform, Action<BuildWarning> Warn, Action<string> EndPhase, Action<double> CalibrationPerplexity);
 
     /// <summary>Quantizes all that the plan says, and measures what it cost.</summary>
     /// <returns>The figures; <see langword="null"/> where there is nothing to measure on.</returns>
@@ -49,6 +52,7 @@ internal sealed class LayerPass(
             listener.Progress((double)(layer + 1) / steps, $"layer {layer + 1} of {config.Layers}{(resumed ? " (made before)" : "")}");
         }
 
+        listener.EndPhase("layers");
         using torch.Tensor norm = weights.Load(DecoderConfig.FinalNormName, device);
         QuantizedLinear? head = config.TieWordEmbeddings ? journal.TryRead(JournalPart.Embedding(config))?.Linears[0] : QuantizeHead(forward, norm, streams.Calibration);
         return texts.Evaluation is { } evaluation ? Measure(evaluation, texts.EvaluatedOn, sample, streams, forward, norm, head, layerErrors) : null;
@@ -68,6 +72,7 @@ internal sealed class LayerPass(
         if (sample is not null)
         {
             double onSample = Evaluation.Perplexity(streams.Sample!, sample, FloatLogits, config.VocabularySize, cancellationToken);
+            listener.CalibrationPerplexity(onSample);
             if (CalibrationChecks.Far(onSample, comparison.FloatPerplexity) is { } far) listener.Warn(far);
         }
 
@@ -80,6 +85,7 @@ internal sealed class LayerPass(
             evaluation.Length,
             evaluatedOn,
             layerErrors);
+        listener.EndPhase("evaluation");
         listener.Progress(1, QualityText.Of(quality));
         listener.Inform($"{QualityText.LayersOf(quality)}");
         return quality;

@@ -18,6 +18,8 @@ public sealed class ModelQuantizer
     private readonly CancellationToken cancellationToken;
     private readonly Stopwatch clock = Stopwatch.StartNew();
     private readonly List<BuildWarning> warnings = [];
+    private readonly List<BuildPhase> phases = [];
+    private CalibrationStatistics? calibratedOn;
 
     private ModelQuantizer(WorkerRequest request, ModelFolder model, TorchDevice device, Action<WorkerMessage> report, CancellationToken cancellationToken)
     {
@@ -32,10 +34,14 @@ public sealed class ModelQuantizer
     /// <param name="request">What to make.</param>
     /// <param name="report">Receives progress and information; called on this thread.</param>
     /// <param name="cancellationToken">Ends the work between steps; finished layers stay in the journal.</param>
+    /// <param name="beforePublishing">
+    /// Called with the path that the whole artifact has before it appears under its own, and with its record: whoever sees the artifact sees what is made here.
+    /// </param>
     /// <returns>What the artifact says of itself.</returns>
     /// <exception cref="QuantBuildException">The declaration, the environment, the model or the texts are at fault.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
-    public static ArtifactManifest Run(WorkerRequest request, Action<WorkerMessage> report, CancellationToken cancellationToken)
+    public static ArtifactManifest Run(
+        WorkerRequest request, Action<WorkerMessage> report, CancellationToken cancellationToken, Action<string, BuildRecord>? beforePublishing = null)
     {
         DateTime startedAt = DateTime.UtcNow;
         ModelFolder model = ModelFolder.Open(request.ModelPath);
@@ -44,10 +50,10 @@ public sealed class ModelQuantizer
         TorchDevice device = TorchDevice.Choose(request.Device);
         report(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = $"device: {device.Description}" });
         using IDisposable noGradient = torch.no_grad();
-        return new ModelQuantizer(request, model, device, report, cancellationToken).Run(plan, startedAt);
+        return new ModelQuantizer(request, model, device, report, cancellationToken).Run(plan, startedAt, beforePublishing);
     }
 
-    private ArtifactManifest Run(QuantizationPlan plan, DateTime startedAt)
+    private ArtifactManifest Run(QuantizationPlan plan, DateTime startedAt, Action<string, BuildRecord>? beforePublishing)
     {
         // Everything that can be wrong with the inputs is found before any work begins.
         byte[] tokenizerJson = File.ReadAllBytes(model.TokenizerFile);
@@ -59,6 +65,7 @@ public sealed class ModelQuantizer
 
         using ModelWeights weights = ModelWeights.Open(model);
         Texts texts = Texts.Read(request, model.Config, tokenizer);
+        calibratedOn = CalibrationChecks.Statistics(texts);
         foreach (BuildWarning warning in CalibrationChecks.Before(request.Spec, texts)) Warn(warning);
         if (texts.Evaluation is null && request.Gates.AreDeclared) throw request.Gates.NothingMeasured();
         if (texts is { Evaluation: { } heldOut, EvaluatedOn: EvaluationText.HeldOut })
@@ -70,26 +77,36 @@ public sealed class ModelQuantizer
         LayerJournal journal = new(cache.WorkFolder(request.Fingerprint), plan);
         journal.Prepare(cache.NotWritable);
 
-        LayerPass pass = new(plan, weights, journal, device.Device, ActivationStore.InMemory, new LayerPass.Listener(Progress, Inform, Warn), cancellationToken);
+        EndPhase("reading the texts");
+        LayerPass.Listener listener = new(Progress, Inform, Warn, EndPhase, onSample => calibratedOn = calibratedOn! with { FloatPerplexity = onSample });
+        LayerPass pass = new(plan, weights, journal, device.Device, ActivationStore.InMemory, listener, cancellationToken);
         QualityFigures? quality = pass.Run(texts);
         // The journal stays: a build with another gate begins at the evaluation.
         request.Gates.Check(quality, request.Spec);
         ArtifactAssembly assembly = new(request, model, plan, weights, journal);
         ArtifactManifest manifest = assembly.Manifest(cache, quality);
         cancellationToken.ThrowIfCancellationRequested();
-        assembly.Write(manifest, tokenizerJson, artifactBytes => new BuildRecord
-        {
-            Seconds = clock.Elapsed.TotalSeconds,
-            PeakMemoryBytes = Process.GetCurrentProcess().PeakWorkingSet64,
-            Device = device.Device.ToString(),
-            Threads = Environment.ProcessorCount,
-            StartedAt = startedAt,
-            ArtifactBytes = artifactBytes,
-            Quality = manifest.Quality,
-            Warnings = warnings,
-        });
+        assembly.Write(manifest, tokenizerJson, Record, beforePublishing);
         journal.Delete();
         return manifest;
+
+        BuildRecord Record(long artifactBytes)
+        {
+            EndPhase("writing the artifact");
+            return new BuildRecord
+            {
+                Seconds = clock.Elapsed.TotalSeconds,
+                PeakMemoryBytes = Process.GetCurrentProcess().PeakWorkingSet64,
+                Device = device.Device.ToString(),
+                Threads = Environment.ProcessorCount,
+                Phases = phases,
+                Calibration = calibratedOn,
+                StartedAt = startedAt,
+                ArtifactBytes = artifactBytes,
+                Quality = manifest.Quality,
+                Warnings = warnings,
+            };
+        }
     }
 
     private void Warn(BuildWarning warning)
@@ -97,6 +114,8 @@ public sealed class ModelQuantizer
         warnings.Add(warning);
         report(new WorkerMessage { Kind = WorkerMessageKind.Warning, Code = warning.Id, Text = warning.Text });
     }
+
+    private void EndPhase(string name) => phases.Add(new BuildPhase(name, clock.Elapsed.TotalSeconds - phases.Sum(phase => phase.Seconds)));
 
     private void Inform(FormattableString text) =>
         report(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = text.ToString(CultureInfo.InvariantCulture) });

@@ -37,11 +37,18 @@ internal sealed record DeclaredModel
     /// <summary>The record of how the artifact was made, under <c>obj</c>.</summary>
     public string BuildRecordPath => Path.ChangeExtension(ArtifactPath, ".build.json");
 
+    /// <summary>The report on the artifact, under <c>obj</c>.</summary>
+    public string ReportPath => Path.ChangeExtension(ArtifactPath, ".html");
+
     /// <summary>Says which artifact the one under <c>obj</c> is.</summary>
     public string StampPath => ArtifactPath + ".stamp";
 
+    /// <summary>The comparison of methods under <c>obj</c>, without the endings of its files.</summary>
+    public string ComparisonPath => Path.ChangeExtension(ArtifactPath, ".compare");
+
     /// <summary>The request to the worker; there only while it runs.</summary>
-    public string RequestPath => ArtifactPath + ".request.xml";
+    /// <param name="verb">What it is to do.</param>
+    public string RequestPath(string verb) => $"{ArtifactPath}.{verb}-request.xml";
 
     /// <summary>The item. Its identity is the artifact's path.</summary>
     public ITaskItem ToItem()
@@ -61,6 +68,7 @@ internal sealed record DeclaredModel
         Set(nameof(EvaluationFile), EvaluationFile);
         Set(nameof(Fingerprint), Fingerprint);
         Set(nameof(BuildRecordPath), BuildRecordPath);
+        Set(nameof(ReportPath), ReportPath);
         Set(nameof(StampPath), StampPath);
         Set("PositionFile", Position.File);
         Set("PositionLine", Position.Line.ToString(CultureInfo.InvariantCulture));

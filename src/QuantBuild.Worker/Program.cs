@@ -10,6 +10,8 @@ internal static class Program
         RootCommand root = new("Compiles model weights: quantizes a model into an artifact that QuantBuild.Runtime runs.")
         {
             QuantizeCommand.Create(),
+            CompareCommand.Create(),
+            MeasureCommand.Create(),
             SynthesizeCommand.Create(),
         };
         return root.Parse(args).Invoke();

@@ -8,16 +8,10 @@ namespace QuantBuild.Worker;
 /// </summary>
 internal static class QuantizeCommand
 {
-    /// <summary>The command with its options. Their values are read as item metadata is, so that both give the same errors.</summary>
-    public static Command Create()
+    /// <summary>An option for each piece of metadata that decides what is made, by the metadata's name.</summary>
+    public static Dictionary<string, Option<string?>> SpecificationOptions()
     {
-        Argument<string?> model = new("model")
-        {
-            Description = "The model's folder in the Hugging Face layout.",
-            Arity = ArgumentArity.ZeroOrOne,
-        };
-        Option<string?> request = new("--request") { Description = "A build's request file; messages go to standard output, and the end of standard input cancels." };
-        Dictionary<string, Option<string?>> metadata = new()
+        return new()
         {
             ["Method"] = new("--method") { Description = $"How the values are chosen: {string.Join(", ", Enum.GetNames<QuantizationMethod>())}." },
             ["Bits"] = new("--bits") { Description = $"Bits per weight: {string.Join(", ", QuantizationSpec.SupportedBits)}." },
@@ -39,6 +33,18 @@ internal static class QuantizeCommand
             [nameof(QualityGates.MaxPerplexityIncrease)] = new("--max-perplexity-increase") { Description = "Fail where perplexity rises more: 2% or 0.02." },
             [nameof(QualityGates.MaxKlDivergence)] = new("--max-kl-divergence") { Description = "Fail where the mean KL divergence is larger, in nats." },
         };
+    }
+
+    /// <summary>The command with its options. Their values are read as item metadata is, so that both give the same errors.</summary>
+    public static Command Create()
+    {
+        Argument<string?> model = new("model")
+        {
+            Description = "The model's folder in the Hugging Face layout.",
+            Arity = ArgumentArity.ZeroOrOne,
+        };
+        Option<string?> request = new("--request") { Description = "A build's request file; messages go to standard output, and the end of standard input cancels." };
+        Dictionary<string, Option<string?>> metadata = SpecificationOptions();
         Option<string?> calibration = new("--calibration-data") { Description = "A text file to calibrate on." };
         Option<string?> evaluation = new("--evaluation-data") { Description = "A text file to measure quality on; without it, a tenth of the calibration text is held out." };
         Option<string> device = new("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
@@ -57,7 +63,7 @@ internal static class QuantizeCommand
             if (result.GetValue(request) is { } file)
             {
                 using LineReport lines = new();
-                return QuantizeRun.Execute(() => WorkerRequest.Load(file), lines, cancelAtEndOfInput: true);
+                return QuantizeRun.Execute(() => WorkerRequest.Load(file), lines, isBuild: true);
             }
 
             using PersonReport person = new();
@@ -72,7 +78,7 @@ internal static class QuantizeCommand
                     result.GetValue(device)!,
                     result.GetValue(output)!),
                 person,
-                cancelAtEndOfInput: false);
+                isBuild: false);
         });
         return command;
     }
@@ -96,6 +102,7 @@ internal static class QuantizeCommand
             Fingerprint = Fingerprint.Compute(spec, folder, calibration, evaluation, quantizerFiles, file => File.Exists(file) ? hash.Compute(file) : ""),
             ArtifactPath = artifact,
             BuildRecordPath = BuildRecord.PathOf(artifact),
+            ReportPath = Path.ChangeExtension(artifact, ".html"),
         };
     }
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using QuantBuild.Quantization;
+using QuantBuild.Worker.Reporting;
 
 namespace QuantBuild.Worker;
 
@@ -9,22 +10,31 @@ internal static class QuantizeRun
     /// <summary>Quantizes.</summary>
     /// <param name="read">Gives the request.</param>
     /// <param name="report">Where messages go.</param>
-    /// <param name="cancelAtEndOfInput">Whether the end of standard input cancels: a build that is gone must not leave a worker behind.</param>
+    /// <param name="isBuild">Whether a build asks: the end of standard input cancels, and the build holds the artifact's lock.</param>
     /// <returns>The exit code.</returns>
-    public static int Execute(Func<WorkerRequest> read, IReport report, bool cancelAtEndOfInput) => Run.Execute(report, cancelAtEndOfInput, cancellation =>
+    public static int Execute(Func<WorkerRequest> read, IReport report, bool isBuild) => Verb.Run(report, isBuild, cancellation =>
     {
         WorkerRequest request = read();
         cancellation.Leftovers = () => Leftovers(request);
         // A build holds the artifact's lock itself, so that it can look into the cache again once it has it.
-        using IDisposable? held = cancelAtEndOfInput
+        using IDisposable? held = isBuild
             ? null
             : ModelCache.Default().Lock(
                 request.Fingerprint,
                 () => report.Send(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = "waiting for another run that makes the same artifact" }),
                 cancellation.Token);
-        ArtifactManifest manifest = ModelQuantizer.Run(request, report.Send, cancellation.Token);
+        ArtifactManifest manifest = ModelQuantizer.Run(
+            request, report.Send, cancellation.Token, (artifact, record) => WriteReport(request.ReportPath, artifact, record, cancellation.Token));
         return Summary(request, manifest);
     });
+
+    private static void WriteReport(string? path, string artifactPath, BuildRecord record, CancellationToken cancellationToken)
+    {
+        if (path is null) return;
+        (RuntimeMeasurement? measured, string? whyNot) = MeasureRun.InOwnProcess(artifactPath, MeasureRun.ForReport, cancellationToken);
+        using Artifact artifact = Artifact.Open(artifactPath);
+        WholeFile.Write(path, ModelReport.Create(artifact, record, measured, whyNot));
+    }
 
     private static string Summary(WorkerRequest request, ArtifactManifest manifest)
     {
@@ -36,10 +46,10 @@ internal static class QuantizeRun
     /// <summary>The files that a run which is stopped at once leaves half-written.</summary>
     private static IEnumerable<string> Leftovers(WorkerRequest request)
     {
-        (string Folder, string Pattern)[] places =
+        IEnumerable<(string Folder, string Pattern)> places =
         [
-            (Path.GetDirectoryName(request.ArtifactPath)!, Path.GetFileName(request.ArtifactPath) + ".*.tmp"),
-            (Path.GetDirectoryName(request.BuildRecordPath)!, Path.GetFileName(request.BuildRecordPath) + ".*.tmp"),
+            .. new[] { request.ArtifactPath, request.BuildRecordPath, request.ReportPath }.OfType<string>()
+                .Select(path => (Path.GetDirectoryName(path)!, Path.GetFileName(path) + ".*.tmp")),
             (ModelCache.OfArtifact(request.ArtifactPath, request.Fingerprint).WorkFolder(request.Fingerprint), "*.tmp"),
         ];
         return places.Where(place => Directory.Exists(place.Folder)).SelectMany(place => Directory.GetFiles(place.Folder, place.Pattern));

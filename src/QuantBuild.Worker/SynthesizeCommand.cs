@@ -40,7 +40,7 @@ internal static class SynthesizeCommand
             int Size(Option<string?> option, int standard, int most = LargestSize) => ReadSize(option.Name, result.GetValue(option), standard, most);
             string folder = result.GetValue(output)!;
             using PersonReport report = new();
-            return Run.Execute(report, cancelAtEndOfInput: false, cancellation =>
+            return Verb.Run(report, cancelAtEndOfInput: false, cancellation =>
             {
                 ModelShape named = ModelShape.Find(result.GetValue(shape)!);
                 SynthesizedModel model = new()

@@ -42,6 +42,9 @@ public sealed class BuildTests(BuiltProject built) : IClassFixture<BuiltProject>
             Assert.True(File.Exists(Path.Combine(project.Output, file)), file);
         }
 
+        string report = Path.Combine(project.Intermediate, "quantbuild", "TinyGptq4.html");
+        Assert.True(File.Exists(report));
+        Assert.Contains("TinyGptq4: report: " + report, built.First.Output, StringComparison.Ordinal);
         Assert.Empty(project.Leftovers());
         (int exitCode, string output) = project.RunProgram();
         Assert.True(exitCode == 0, output);

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
+using System.Xml.Linq;
 
 namespace QuantBuild.Worker.Tests;
 
@@ -33,7 +34,12 @@ public sealed class WorkerTests : IDisposable
         Assert.Contains(messages, m => m.Kind == WorkerMessageKind.Information && m.Text.StartsWith("device: cpu", StringComparison.Ordinal));
         using Artifact artifact = Artifact.Open(cache.ArtifactPath(Fingerprint));
         artifact.VerifyChecksums();
-        Assert.NotNull(BuildRecord.TryRead(cache.BuildRecordPath(Fingerprint)));
+        BuildRecord record = BuildRecord.TryRead(cache.BuildRecordPath(Fingerprint))!;
+        Assert.Equal((1, 512), (record.Calibration!.Windows, record.Calibration.WindowLength));
+        Assert.Equal(["reading the texts", "layers", "evaluation", "writing the artifact"], record.Phases.Select(phase => phase.Name));
+        Assert.InRange(record.Phases.Sum(phase => phase.Seconds), 0, record.Seconds);
+        XElement page = ModelReportTests.Parse(File.ReadAllText(cache.ReportPath(Fingerprint)));
+        Assert.Matches(@"^[\d,.]+ tokens a second$", ModelReportTests.Row(page, "decoding, one text")[1]);
     }
 
     [Fact]
@@ -57,6 +63,31 @@ public sealed class WorkerTests : IDisposable
         IReadOnlyList<string> lines = second.ReadToEnd();
         Assert.Equal(0, second.Wait());
         Assert.Contains(lines, line => line.Contains("layer 1 of 6 (made before)", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void The_end_of_standard_input_ends_a_comparison_and_the_process_that_it_started()
+    {
+        string request = Path.Combine(folder, "compare.xml");
+        new CompareRequest
+        {
+            ModelPath = Model,
+            Spec = new QuantizationSpec(),
+            CalibrationFile = Calibration,
+            Device = "cpu",
+            OutputPath = Path.Combine(folder, "out"),
+        }.Save(request);
+        using WorkerProcess worker = new(cache.Root, "compare", "--request", request);
+        while (WorkerMessage.TryParse(worker.ReadLine()!) is not { Kind: WorkerMessageKind.Progress, Text: var text } || !text.Contains("layer", StringComparison.Ordinal))
+        {
+        }
+
+        worker.CloseInput();
+        Assert.Equal(130, worker.Wait());
+        Assert.False(File.Exists(Path.Combine(folder, "out.html")));
+        // The lock of the row is free once the process that made it, and the one that held the lock for it, are gone; it may take its grace period.
+        Assert.True(SpinWait.SpinUntil(() => Directory.GetFiles(folder, "*.tmp", SearchOption.AllDirectories).Length == 0, TimeSpan.FromSeconds(10)));
+        if (Directory.Exists("/proc")) Assert.True(SpinWait.SpinUntil(() => !RunsFrom(cache.Root), TimeSpan.FromSeconds(10)));
     }
 
     [Fact]
@@ -121,6 +152,7 @@ public sealed class WorkerTests : IDisposable
         Assert.Equal(0, worker.Wait());
         Assert.StartsWith("gutenberg-7m: 13.6 MB -> ", result, StringComparison.Ordinal);
         Assert.Contains("[ 50%] layer 3 of 6", await worker.Error, StringComparison.Ordinal);
+        Assert.Equal("gutenberg-7m", ModelReportTests.Parse(File.ReadAllText(Path.ChangeExtension(output, ".html"))).Descendants("{http://www.w3.org/1999/xhtml}h1").Single().Value);
         using Artifact artifact = Artifact.Open(output);
         Assert.Equal(8, Assert.IsType<IntAffineFormat>(artifact.Manifest.Layers.Values.First()).Bits);
     }
@@ -163,11 +195,25 @@ public sealed class WorkerTests : IDisposable
             Fingerprint = Fingerprint,
             ArtifactPath = cache.ArtifactPath(Fingerprint),
             BuildRecordPath = cache.BuildRecordPath(Fingerprint),
+            ReportPath = cache.ReportPath(Fingerprint),
         };
         string file = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{Guid.NewGuid():N}.xml"));
         (change?.Invoke(request) ?? request).Save(file);
         return new WorkerProcess(cache.Root, "quantize", "--request", file);
     }
+
+    /// <summary>Whether a process has a folder among its arguments.</summary>
+    private static bool RunsFrom(string folder) => Directory.GetDirectories("/proc").Any(process =>
+    {
+        try
+        {
+            return File.ReadAllText(Path.Combine(process, "cmdline")).Contains(folder, StringComparison.Ordinal);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    });
 
     private void AssertNoHalfWrittenFile()
     {

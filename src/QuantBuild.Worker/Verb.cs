@@ -1,7 +1,7 @@
 namespace QuantBuild.Worker;
 
 /// <summary>One run of a verb: whatever happens, it ends with one last message and the exit code that belongs to it.</summary>
-internal static class Run
+internal static class Verb
 {
     /// <summary>The exit code of success: the message <see cref="WorkerMessageKind.Done"/> was sent.</summary>
     public const int Succeeded = 0;
@@ -9,18 +9,17 @@ internal static class Run
     /// <summary>The exit code of failure: a message <see cref="WorkerMessageKind.Error"/> was sent.</summary>
     public const int Failed = 1;
 
-    /// <summary>Does the work.</summary>
+    /// <summary>Runs it.</summary>
     /// <param name="report">Where messages go.</param>
     /// <param name="cancelAtEndOfInput">Whether the end of standard input cancels: a build that is gone must not leave a worker behind.</param>
-    /// <param name="work">The work; gives the text of the last message.</param>
+    /// <param name="work">Does it, and gives the text of the last message.</param>
     /// <returns>The exit code.</returns>
-    public static int Execute(IReport report, bool cancelAtEndOfInput, Func<Cancellation, string> work)
+    public static int Run(IReport report, bool cancelAtEndOfInput, Func<Cancellation, string> work)
     {
         using Cancellation cancellation = new(cancelAtEndOfInput);
         try
         {
-            string summary = work(cancellation);
-            report.Send(new WorkerMessage { Kind = WorkerMessageKind.Done, Text = summary });
+            report.Send(new WorkerMessage { Kind = WorkerMessageKind.Done, Text = work(cancellation) });
             return Succeeded;
         }
         catch (OperationCanceledException) when (cancellation.Token.IsCancellationRequested)
