@@ -67,10 +67,17 @@ public sealed class ModelQuantizer
         }
 
         ModelCache cache = ModelCache.OfArtifact(request.ArtifactPath, request.Fingerprint);
-        LayerJournal journal = new(cache.WorkFolder(request.Fingerprint), plan);
+        string workFolder = cache.WorkFolder(request.Fingerprint);
+        LayerJournal journal = new(workFolder, plan);
+        MemoryEstimate memory = MemoryEstimate.Of(plan, texts, device.Device, request.MaxMemory ?? FreeMemory.Bytes());
+        Inform($"{memory}");
+        memory.Check(declared: request.MaxMemory is not null);
+        HalfWrittenFiles.Delete(request);
+        DiskEstimate.Of(plan, weights, journal, memory.OnDisk).Check(cache, Path.GetDirectoryName(request.ArtifactPath)!);
         journal.Prepare(cache.NotWritable);
 
-        LayerPass pass = new(plan, weights, journal, device.Device, ActivationStore.InMemory, new LayerPass.Listener(Progress, Inform, Warn), cancellationToken);
+        using ActivationStore store = new(workFolder, memory.ActivationBudget);
+        LayerPass pass = new(plan, weights, journal, device.Device, store, new LayerPass.Listener(Progress, Inform, Warn), cancellationToken);
         QualityFigures? quality = pass.Run(texts);
         // The journal stays: a build with another gate begins at the evaluation.
         request.Gates.Check(quality, request.Spec);
@@ -80,7 +87,8 @@ public sealed class ModelQuantizer
         assembly.Write(manifest, tokenizerJson, artifactBytes => new BuildRecord
         {
             Seconds = clock.Elapsed.TotalSeconds,
-            PeakMemoryBytes = Process.GetCurrentProcess().PeakWorkingSet64,
+            PeakMemoryBytes = PeakMemory(),
+            EstimatedMemoryBytes = memory.Total,
             Device = device.Device.ToString(),
             Threads = Environment.ProcessorCount,
             StartedAt = startedAt,
@@ -89,7 +97,14 @@ public sealed class ModelQuantizer
             Warnings = warnings,
         });
         journal.Delete();
+        Inform($"peak memory {MemoryLimit.Text(PeakMemory())}, estimated {MemoryLimit.Text(memory.Total)}");
         return manifest;
+    }
+
+    private static long PeakMemory()
+    {
+        using Process process = Process.GetCurrentProcess();
+        return process.PeakWorkingSet64;
     }
 
     private void Warn(BuildWarning warning)

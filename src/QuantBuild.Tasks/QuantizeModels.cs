@@ -127,6 +127,7 @@ public sealed class QuantizeModels : MSBuildTask, ICancelableTask, IDisposable
                 ModelPath = model.ModelPath,
                 Spec = model.Spec,
                 Gates = model.Gates,
+                MaxMemory = model.MaxMemory,
                 CalibrationFile = model.CalibrationFile,
                 EvaluationFile = model.EvaluationFile,
                 Device = Device,

@@ -23,7 +23,7 @@ internal static class QuantizeRun
         try
         {
             WorkerRequest request = read();
-            cancellation.Leftovers = () => Leftovers(request);
+            cancellation.Leftovers = () => HalfWrittenFiles.Of(request);
             // A build holds the artifact's lock itself, so that it can look into the cache again once it has it.
             using IDisposable? held = cancelAtEndOfInput
                 ? null
@@ -62,17 +62,5 @@ internal static class QuantizeRun
         FormattableString sizes = $"{manifest.ModelName}: {manifest.OriginalBytes / 1e6:F1} MB -> {new FileInfo(request.ArtifactPath).Length / 1e6:F1} MB";
         string text = sizes.ToString(CultureInfo.InvariantCulture);
         return manifest.Quality is { } quality ? $"{text}, {QualityText.Of(quality)}" : text;
-    }
-
-    /// <summary>The files that a run which is stopped at once leaves half-written.</summary>
-    private static IEnumerable<string> Leftovers(WorkerRequest request)
-    {
-        (string Folder, string Pattern)[] places =
-        [
-            (Path.GetDirectoryName(request.ArtifactPath)!, Path.GetFileName(request.ArtifactPath) + ".*.tmp"),
-            (Path.GetDirectoryName(request.BuildRecordPath)!, Path.GetFileName(request.BuildRecordPath) + ".*.tmp"),
-            (ModelCache.OfArtifact(request.ArtifactPath, request.Fingerprint).WorkFolder(request.Fingerprint), "*.tmp"),
-        ];
-        return places.Where(place => Directory.Exists(place.Folder)).SelectMany(place => Directory.GetFiles(place.Folder, place.Pattern));
     }
 }
