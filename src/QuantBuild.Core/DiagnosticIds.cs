@@ -52,6 +52,9 @@ public static class DiagnosticIds
     /// <summary>The libraries of the worker (TorchSharp, libtorch) could not be restored.</summary>
     public const string WorkerRestoreFailed = "QB1007";
 
+    /// <summary>The model needs more memory than the worker may use.</summary>
+    public const string MemoryTooLittle = "QB1008";
+
     /// <summary>The model folder does not exist.</summary>
     public const string ModelMissing = "QB2001";
 

@@ -21,6 +21,9 @@ public sealed record WorkerRequest
     /// <summary>How much quality may be lost.</summary>
     public QualityGates Gates { get; init; } = new();
 
+    /// <summary>Bytes of memory that the worker may use; <see langword="null"/> is what the machine has free.</summary>
+    public long? MaxMemory { get; init; }
+
     /// <summary>Where to quantize: <c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</summary>
     public string Device { get; init; } = "auto";
 
@@ -49,6 +52,7 @@ public sealed record WorkerRequest
             ReportPath is null ? null : new XAttribute(nameof(ReportPath), ReportPath),
             CalibrationFile is null ? null : new XAttribute(nameof(CalibrationFile), CalibrationFile),
             EvaluationFile is null ? null : new XAttribute(nameof(EvaluationFile), EvaluationFile),
+            MaxMemory is { } bytes ? new XAttribute(nameof(MaxMemory), bytes) : null,
             new XElement("Spec", Spec.ToMetadata().Select(entry => new XAttribute(entry.Key, entry.Value))),
             new XElement(nameof(Gates), Gates.ToMetadata().Select(entry => new XAttribute(entry.Key, entry.Value))));
         File.WriteAllText(path, Xml.Write(root));
@@ -69,6 +73,7 @@ public sealed record WorkerRequest
             Gates = QualityGates.FromMetadata(name => (string?)root.Element(nameof(Gates))?.Attribute(name)),
             CalibrationFile = (string?)root.Attribute(nameof(CalibrationFile)),
             EvaluationFile = (string?)root.Attribute(nameof(EvaluationFile)),
+            MaxMemory = (long?)root.Attribute(nameof(MaxMemory)),
             Device = Text(nameof(Device)),
             Fingerprint = Text(nameof(Fingerprint)),
             ArtifactPath = Text(nameof(ArtifactPath)),

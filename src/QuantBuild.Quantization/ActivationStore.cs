@@ -9,11 +9,12 @@ namespace QuantBuild.Quantization;
 /// </summary>
 /// <param name="folder">Where files go; made when the first is needed.</param>
 /// <param name="memoryBudget">Bytes that may be in memory.</param>
-internal sealed class ActivationStore(string folder, long memoryBudget)
+internal sealed class ActivationStore(string folder, long memoryBudget) : IDisposable
 {
     private readonly Lock gate = new();
+    private readonly HashSet<string> files = [];
     private long inMemory;
-    private int files;
+    private int filesMade;
 
     /// <summary>A store that never needs a file.</summary>
     public static ActivationStore InMemory { get; } = new("", long.MaxValue);
@@ -38,7 +39,8 @@ internal sealed class ActivationStore(string folder, long memoryBudget)
             }
             else
             {
-                path = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"activations-{files++}.tmp"));
+                path = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"activations-{filesMade++}.tmp"));
+                files.Add(path);
                 FileBytes += bytes;
                 PeakFileBytes = Math.Max(PeakFileBytes, FileBytes);
             }
@@ -59,19 +61,35 @@ internal sealed class ActivationStore(string folder, long memoryBudget)
         return new StoredActivation(this, null, path, [.. tensor.shape]);
     }
 
+    /// <summary>Deletes the files that are left: those of a run that failed.</summary>
+    public void Dispose()
+    {
+        foreach (string file in files) Delete(file);
+    }
+
     /// <summary>Forgets what is kept no longer.</summary>
     internal void Release(StoredActivation stored, long bytes)
     {
         lock (gate)
         {
-            if (stored.Path is null) inMemory -= bytes;
-            else FileBytes -= bytes;
+            if (stored.Path is null)
+            {
+                inMemory -= bytes;
+                return;
+            }
+
+            FileBytes -= bytes;
+            files.Remove(stored.Path);
         }
 
-        if (stored.Path is null) return;
+        Delete(stored.Path);
+    }
+
+    private static void Delete(string path)
+    {
         try
         {
-            File.Delete(stored.Path);
+            File.Delete(path);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

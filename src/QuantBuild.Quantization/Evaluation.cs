@@ -6,7 +6,7 @@ namespace QuantBuild.Quantization;
 internal static class Evaluation
 {
     // Float32 logits of a stream at the peak, however large the vocabulary is: enough rows that the head's weights are not read for a few each time.
-    private const long LogitsAtOnce = 1 << 20;
+    internal const long LogitsAtOnce = 1 << 20;
 
     // Float64 values that are computed with at once: few enough to stay in a processor's cache through a dozen passes.
     private const long ProbabilitiesAtOnce = 1 << 17;

@@ -34,8 +34,7 @@ internal sealed class LayerPass(
     {
         int longest = Math.Max(texts.Calibration?.Length ?? 1, texts.Evaluation?.Length ?? 1);
         using DecoderForward forward = new(config, longest, device);
-        TokenWindows? sample = texts.EvaluatedOn == EvaluationText.EvaluationData && texts.Evaluation is not null ? CalibrationChecks.Sample(texts.Calibration) : null;
-        using Streams streams = Embed(texts, sample);
+        using Streams streams = Embed(texts);
         List<double> layerErrors = [];
         int steps = config.Layers + (texts.Evaluation is null ? 0 : 1);
         for (int layer = 0; layer < config.Layers; layer++)
@@ -45,6 +44,7 @@ internal sealed class LayerPass(
             streams.Float?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
             streams.Float?.CheckFinite(LayerName(layer));
             streams.Sample?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
+            streams.Sample?.CheckFinite(LayerName(layer));
             bool resumed = Quantize(layer, floats, forward, streams.Calibration);
             streams.Quantized?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
             streams.Quantized?.CheckFinite(LayerName(layer));
@@ -55,12 +55,11 @@ internal sealed class LayerPass(
         listener.EndPhase("layers");
         using torch.Tensor norm = weights.Load(DecoderConfig.FinalNormName, device);
         QuantizedLinear? head = config.TieWordEmbeddings ? journal.TryRead(JournalPart.Embedding(config))?.Linears[0] : QuantizeHead(forward, norm, streams.Calibration);
-        return texts.Evaluation is { } evaluation ? Measure(evaluation, texts.EvaluatedOn, sample, streams, forward, norm, head, layerErrors) : null;
+        return texts.Evaluation is { } evaluation ? Measure(evaluation, texts, streams, forward, norm, head, layerErrors) : null;
     }
 
     private QualityFigures Measure(
-        TokenWindows evaluation, EvaluationText evaluatedOn, TokenWindows? sample, Streams streams, DecoderForward forward, torch.Tensor norm, QuantizedLinear? quantizedHead,
-        IReadOnlyList<double> layerErrors)
+        TokenWindows evaluation, Texts texts, Streams streams, DecoderForward forward, torch.Tensor norm, QuantizedLinear? quantizedHead, IReadOnlyList<double> layerErrors)
     {
         using torch.Tensor head = weights.Load(config.Head.WeightName, device);
         using torch.Tensor? dequantized = quantizedHead?.Dequantize(device);
@@ -69,7 +68,7 @@ internal sealed class LayerPass(
         NextTokenComparison comparison = Evaluation.Compare(
             streams.Float!, streams.Quantized!, evaluation, FloatLogits, Logits, config.VocabularySize, cancellationToken);
         if (!double.IsFinite(comparison.FloatPerplexity + comparison.Perplexity + comparison.KlDivergence)) throw NonFiniteLogits();
-        if (sample is not null)
+        if (texts.Sample is { } sample)
         {
             double onSample = Evaluation.Perplexity(streams.Sample!, sample, FloatLogits, config.VocabularySize, cancellationToken);
             listener.CalibrationPerplexity(onSample);
@@ -83,7 +82,7 @@ internal sealed class LayerPass(
             comparison.Top1Agreement,
             comparison.Tokens,
             evaluation.Length,
-            evaluatedOn,
+            texts.EvaluatedOn,
             layerErrors);
         listener.EndPhase("evaluation");
         listener.Progress(1, QualityText.Of(quality));
@@ -108,6 +107,7 @@ internal sealed class LayerPass(
         }
 
         finished = new LayerQuantizer(plan, forward, layer, layerWeights, device, listener.Inform, cancellationToken).Quantize(calibration);
+        calibration?.Float?.CheckFinite(LayerName(layer));
         calibration?.Quantized.CheckFinite(LayerName(layer));
         journal.Write(part, finished);
         return false;
@@ -133,7 +133,7 @@ internal sealed class LayerPass(
         return linear;
     }
 
-    private Streams Embed(Texts texts, TokenWindows? sample)
+    private Streams Embed(Texts texts)
     {
         QuantizedLinear? quantized = QuantizeTable(JournalPart.Embedding(config), _ => null);
         if (texts.Calibration is null && texts.Evaluation is null) return new Streams(null, null, null, null);
@@ -143,7 +143,7 @@ internal sealed class LayerPass(
         HiddenStates? calibration = Of(texts.Calibration, dequantized ?? embedding);
         return new Streams(
             calibration is null ? null : new CalibrationStreams(calibration, plan.ComparesStreams ? Of(texts.Calibration, embedding) : null),
-            Of(sample, embedding),
+            Of(texts.Sample, embedding),
             Of(texts.Evaluation, embedding),
             Of(texts.Evaluation, dequantized ?? embedding));
     }

@@ -74,12 +74,19 @@ public sealed class ModelQuantizer
         }
 
         ModelCache cache = ModelCache.OfArtifact(request.ArtifactPath, request.Fingerprint);
-        LayerJournal journal = new(cache.WorkFolder(request.Fingerprint), plan);
+        string workFolder = cache.WorkFolder(request.Fingerprint);
+        LayerJournal journal = new(workFolder, plan);
+        MemoryEstimate memory = MemoryEstimate.Of(plan, texts, device.Device, request.MaxMemory ?? FreeMemory.Bytes());
+        Inform($"{memory}");
+        memory.Check(declared: request.MaxMemory is not null);
+        HalfWrittenFiles.Delete(request);
+        DiskEstimate.Of(plan, weights, journal, memory.OnDisk).Check(cache, Path.GetDirectoryName(request.ArtifactPath)!);
         journal.Prepare(cache.NotWritable);
 
         EndPhase("reading the texts");
+        using ActivationStore store = new(workFolder, memory.ActivationBudget);
         LayerPass.Listener listener = new(Progress, Inform, Warn, EndPhase, onSample => calibratedOn = calibratedOn! with { FloatPerplexity = onSample });
-        LayerPass pass = new(plan, weights, journal, device.Device, ActivationStore.InMemory, listener, cancellationToken);
+        LayerPass pass = new(plan, weights, journal, device.Device, store, listener, cancellationToken);
         QualityFigures? quality = pass.Run(texts);
         // The journal stays: a build with another gate begins at the evaluation.
         request.Gates.Check(quality, request.Spec);
@@ -88,6 +95,7 @@ public sealed class ModelQuantizer
         cancellationToken.ThrowIfCancellationRequested();
         assembly.Write(manifest, tokenizerJson, Record, beforePublishing);
         journal.Delete();
+        Inform($"peak memory {MemoryLimit.Text(PeakMemory())}, estimated {MemoryLimit.Text(memory.Total)}");
         return manifest;
 
         BuildRecord Record(long artifactBytes)
@@ -96,7 +104,8 @@ public sealed class ModelQuantizer
             return new BuildRecord
             {
                 Seconds = clock.Elapsed.TotalSeconds,
-                PeakMemoryBytes = Process.GetCurrentProcess().PeakWorkingSet64,
+                PeakMemoryBytes = PeakMemory(),
+                EstimatedMemoryBytes = memory.Total,
                 Device = device.Device.ToString(),
                 Threads = Environment.ProcessorCount,
                 Phases = phases,
@@ -107,6 +116,12 @@ public sealed class ModelQuantizer
                 Warnings = warnings,
             };
         }
+    }
+
+    private static long PeakMemory()
+    {
+        using Process process = Process.GetCurrentProcess();
+        return process.PeakWorkingSet64;
     }
 
     private void Warn(BuildWarning warning)

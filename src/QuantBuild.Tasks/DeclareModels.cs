@@ -82,6 +82,7 @@ public sealed class DeclareModels : MSBuildTask
                     ModelPath = model.Folder.Path,
                     Spec = model.Spec,
                     Gates = model.Gates,
+                    MaxMemory = model.MaxMemory,
                     CalibrationFile = model.CalibrationFile,
                     EvaluationFile = model.EvaluationFile,
                     Fingerprint = fingerprint,

@@ -19,6 +19,9 @@ internal sealed record DeclaredModel
     /// <summary>How much quality may be lost.</summary>
     public required QualityGates Gates { get; init; }
 
+    /// <summary>Bytes of memory that the worker may use, where a limit is declared.</summary>
+    public long? MaxMemory { get; init; }
+
     /// <summary>Full path of the calibration text, where one is declared.</summary>
     public string? CalibrationFile { get; init; }
 
@@ -64,6 +67,7 @@ internal sealed record DeclaredModel
         Set(nameof(ModelPath), ModelPath);
         foreach (KeyValuePair<string, string> entry in Spec.ToMetadata()) Set(entry.Key, entry.Value);
         foreach (KeyValuePair<string, string> entry in Gates.ToMetadata()) Set(entry.Key, entry.Value);
+        Set(nameof(MaxMemory), MaxMemory?.ToString(CultureInfo.InvariantCulture));
         Set(nameof(CalibrationFile), CalibrationFile);
         Set(nameof(EvaluationFile), EvaluationFile);
         Set(nameof(Fingerprint), Fingerprint);
@@ -87,6 +91,7 @@ internal sealed record DeclaredModel
             ModelPath = item.GetMetadata(nameof(ModelPath)),
             Spec = QuantizationSpec.FromMetadata(item.GetMetadata),
             Gates = QualityGates.FromMetadata(item.GetMetadata),
+            MaxMemory = MemoryLimit.Read(item.GetMetadata(nameof(MaxMemory))),
             CalibrationFile = Optional(nameof(CalibrationFile)),
             EvaluationFile = Optional(nameof(EvaluationFile)),
             Fingerprint = item.GetMetadata(nameof(Fingerprint)),

@@ -10,7 +10,7 @@ internal static class MetadataNames
 
     private static readonly string[] Known =
     [
-        ClassName, Namespace, CalibrationData, EvaluationData, .. QualityGates.Names,
+        ClassName, Namespace, CalibrationData, EvaluationData, MemoryLimit.Name, .. QualityGates.Names,
         .. ((QuantizationMethod[])Enum.GetValues(typeof(QuantizationMethod)))
             .SelectMany(method => new QuantizationSpec { Method = method }.ToMetadata()).Select(entry => entry.Key).Distinct(),
     ];

@@ -21,6 +21,9 @@ internal sealed record ModelDeclaration
     /// <summary>How much quality may be lost.</summary>
     public required QualityGates Gates { get; init; }
 
+    /// <summary>Bytes of memory that the worker may use, where a limit is declared.</summary>
+    public long? MaxMemory { get; init; }
+
     /// <summary>Full path of the calibration text, where one is declared.</summary>
     public string? CalibrationFile { get; init; }
 
@@ -45,6 +48,7 @@ internal sealed record ModelDeclaration
 
         QuantizationSpec spec = QuantizationSpec.FromMetadata(Metadata);
         QualityGates gates = QualityGates.FromMetadata(Metadata);
+        long? maxMemory = MemoryLimit.Read(Metadata(MemoryLimit.Name));
         string path = FullPath(item.ItemSpec);
         string className = Metadata(MetadataNames.ClassName) ?? ClassNames.Create(ClassNames.ModelName(path), spec.Method.ToString(), spec.Bits.ToString(CultureInfo.InvariantCulture));
         if (!ClassNames.IsClassName(className))
@@ -77,6 +81,7 @@ internal sealed record ModelDeclaration
             Folder = folder,
             Spec = spec,
             Gates = gates,
+            MaxMemory = maxMemory,
             CalibrationFile = calibration,
             EvaluationFile = evaluation,
         };

@@ -72,6 +72,7 @@ public sealed class QuantizeModels : WorkerTask
         ModelPath = model.ModelPath,
         Spec = model.Spec,
         Gates = model.Gates,
+        MaxMemory = model.MaxMemory,
         CalibrationFile = model.CalibrationFile,
         EvaluationFile = model.EvaluationFile,
         Device = Device,

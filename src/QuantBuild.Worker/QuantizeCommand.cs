@@ -32,6 +32,7 @@ internal static class QuantizeCommand
             ["EvaluationContext"] = new("--evaluation-context") { Description = "Tokens of an evaluation window; 0 is the model's context, at most 2048." },
             [nameof(QualityGates.MaxPerplexityIncrease)] = new("--max-perplexity-increase") { Description = "Fail where perplexity rises more: 2% or 0.02." },
             [nameof(QualityGates.MaxKlDivergence)] = new("--max-kl-divergence") { Description = "Fail where the mean KL divergence is larger, in nats." },
+            [MemoryLimit.Name] = new("--max-memory") { Description = "How much memory to use: 8GB, 700MB. Activations beyond it go to disk; without it, what the machine has free." },
         };
     }
 
@@ -72,19 +73,21 @@ internal static class QuantizeCommand
                 () => Request(
                     result.GetValue(model)!,
                     QuantizationSpec.FromMetadata(Metadata),
-                    QualityGates.FromMetadata(Metadata),
                     result.GetValue(calibration),
                     result.GetValue(evaluation),
-                    result.GetValue(device)!,
-                    result.GetValue(output)!),
+                    result.GetValue(output)!) with
+                {
+                    Gates = QualityGates.FromMetadata(Metadata),
+                    MaxMemory = MemoryLimit.Read(Metadata(MemoryLimit.Name)),
+                    Device = result.GetValue(device)!,
+                },
                 person,
                 isBuild: false);
         });
         return command;
     }
 
-    private static WorkerRequest Request(
-        string model, QuantizationSpec spec, QualityGates gates, string? calibration, string? evaluation, string device, string output)
+    private static WorkerRequest Request(string model, QuantizationSpec spec, string? calibration, string? evaluation, string output)
     {
         ModelFolder folder = ModelFolder.Open(model);
         FileHash hash = new(ModelCache.Default().HashFolder);
@@ -94,10 +97,8 @@ internal static class QuantizeCommand
         {
             ModelPath = folder.Path,
             Spec = spec,
-            Gates = gates,
             CalibrationFile = calibration is null ? null : Path.GetFullPath(calibration),
             EvaluationFile = evaluation is null ? null : Path.GetFullPath(evaluation),
-            Device = device,
             // A text that is not there is an error of the run, which knows what to say.
             Fingerprint = Fingerprint.Compute(spec, folder, calibration, evaluation, quantizerFiles, file => File.Exists(file) ? hash.Compute(file) : ""),
             ArtifactPath = artifact,

@@ -15,7 +15,7 @@ internal static class QuantizeRun
     public static int Execute(Func<WorkerRequest> read, IReport report, bool isBuild) => Verb.Run(report, isBuild, cancellation =>
     {
         WorkerRequest request = read();
-        cancellation.Leftovers = () => Leftovers(request);
+        cancellation.Leftovers = () => HalfWrittenFiles.Of(request);
         // A build holds the artifact's lock itself, so that it can look into the cache again once it has it.
         using IDisposable? held = isBuild
             ? null
@@ -41,17 +41,5 @@ internal static class QuantizeRun
         FormattableString sizes = $"{manifest.ModelName}: {manifest.OriginalBytes / 1e6:F1} MB -> {new FileInfo(request.ArtifactPath).Length / 1e6:F1} MB";
         string text = sizes.ToString(CultureInfo.InvariantCulture);
         return manifest.Quality is { } quality ? $"{text}, {QualityText.Of(quality)}" : text;
-    }
-
-    /// <summary>The files that a run which is stopped at once leaves half-written.</summary>
-    private static IEnumerable<string> Leftovers(WorkerRequest request)
-    {
-        IEnumerable<(string Folder, string Pattern)> places =
-        [
-            .. new[] { request.ArtifactPath, request.BuildRecordPath, request.ReportPath }.OfType<string>()
-                .Select(path => (Path.GetDirectoryName(path)!, Path.GetFileName(path) + ".*.tmp")),
-            (ModelCache.OfArtifact(request.ArtifactPath, request.Fingerprint).WorkFolder(request.Fingerprint), "*.tmp"),
-        ];
-        return places.Where(place => Directory.Exists(place.Folder)).SelectMany(place => Directory.GetFiles(place.Folder, place.Pattern));
     }
 }

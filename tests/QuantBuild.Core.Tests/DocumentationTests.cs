@@ -96,7 +96,7 @@ public partial class DocumentationTests
             Assert.Equal(value, row.Groups[1].Value);
         }
 
-        foreach (string name in (string[])["Include", "CalibrationData", "EvaluationData", .. QualityGates.Names, "ClassName", "Namespace", "QuantBuildDevice", ModelCache.RootVariable])
+        foreach (string name in (string[])["Include", "CalibrationData", "EvaluationData", .. QualityGates.Names, MemoryLimit.Name, "ClassName", "Namespace", "QuantBuildDevice", ModelCache.RootVariable])
         {
             Assert.Matches($@"(?m)^\| `{name}` \|", DeclaringModels);
         }

@@ -69,6 +69,7 @@ public sealed class RoundTripTests : IDisposable
         };
         AssertRoundTrips(request);
         AssertRoundTrips(request with { Gates = new QualityGates { MaxPerplexityIncrease = 1.5m, MaxKlDivergence = 0.0000001m } });
+        AssertRoundTrips(request with { MaxMemory = 1L << 40 });
         AssertRoundTrips(request with { CalibrationFile = null, EvaluationFile = null, ReportPath = null, Spec = new QuantizationSpec { Method = QuantizationMethod.Rtn } });
     }
 

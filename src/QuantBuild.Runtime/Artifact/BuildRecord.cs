@@ -14,6 +14,9 @@ public sealed record BuildRecord
     /// <summary>The largest amount of memory that the worker held, in bytes.</summary>
     public required long PeakMemoryBytes { get; init; }
 
+    /// <summary>The most memory that the worker expected to need before it began, in bytes.</summary>
+    public long? EstimatedMemoryBytes { get; init; }
+
     /// <summary>Where it was quantized, such as <c>cpu</c> or <c>cuda:0</c>.</summary>
     public required string Device { get; init; }
 
