@@ -13,9 +13,6 @@ namespace QuantBuild.Quantization;
 /// </remarks>
 internal sealed class RoundingParameters : IDisposable
 {
-    /// <summary>How much shorter a scale's steps are, in shares of the scale, than a position's in steps of the grid.</summary>
-    internal const float FactorRate = 0.2f;
-
     private const float LeastFactor = 0.5f;
     private const float LargestFactor = 1.5f;
 
@@ -61,12 +58,12 @@ internal sealed class RoundingParameters : IDisposable
 
     /// <summary>Takes a step against the gradient.</summary>
     /// <param name="gradient">dL/dW~, [N, K].</param>
-    /// <param name="size">How far a position goes whose gradients agree, in steps of the grid.</param>
+    /// <param name="size">How far a position goes whose gradients agree, in steps of the grid, and a scale, in shares of where it began.</param>
     public void Step(torch.Tensor gradient, float size)
     {
         using DisposeScope scope = torch.NewDisposeScope();
         positions.Begin(size);
-        factors.Begin(size * FactorRate);
+        factors.Begin(size);
         ForEachRow(gradient.cpu().contiguous(), Weight, (gradients, weights, row) =>
         {
             Step(gradients, row);
