@@ -104,8 +104,10 @@ internal sealed class DecoderForward : IDisposable
     }
 
     /// <summary>RMSNorm: <c>x / sqrt(mean(x^2) + epsilon) * weight</c>.</summary>
-    public torch.Tensor Norm(torch.Tensor hidden, torch.Tensor weight) =>
-        hidden * (hidden * hidden).mean([-1], keepdim: true).PlusInPlace(epsilon).rsqrt_() * weight;
+    public torch.Tensor Norm(torch.Tensor hidden, torch.Tensor weight) => hidden * InverseRms(hidden) * weight;
+
+    /// <summary>What RMSNorm multiplies a token by: <c>1 / sqrt(mean(x^2) + epsilon)</c>, [B, T, D] to [B, T, 1].</summary>
+    public torch.Tensor InverseRms(torch.Tensor hidden) => (hidden * hidden).mean([-1], keepdim: true).PlusInPlace(epsilon).rsqrt_();
 
     /// <summary>[B, T, heads * headDim] to [B, heads, T, headDim].</summary>
     private torch.Tensor Heads(torch.Tensor projected, int heads) =>

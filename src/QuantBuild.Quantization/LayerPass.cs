@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using TorchSharp;
 
 namespace QuantBuild.Quantization;
@@ -16,6 +17,8 @@ namespace QuantBuild.Quantization;
 internal sealed class LayerPass(
     QuantizationPlan plan, ModelWeights weights, LayerJournal journal, torch.Device device, ActivationStore store, LayerPass.Listener listener, CancellationToken cancellationToken)
 {
+    private static readonly TimeSpan LongestSilence = TimeSpan.FromSeconds(5);
+
     private readonly DecoderConfig config = plan.Config;
 
     /// <summary>Who hears how far a pass is, and what it found.</summary>
@@ -45,7 +48,7 @@ internal sealed class LayerPass(
             streams.Float?.CheckFinite(LayerName(layer));
             streams.Sample?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
             streams.Sample?.CheckFinite(LayerName(layer));
-            bool resumed = Quantize(layer, floats, forward, streams.Calibration);
+            bool resumed = Quantize(layer, floats, forward, streams.Calibration, Stepped(layer, steps));
             streams.Quantized?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
             streams.Quantized?.CheckFinite(LayerName(layer));
             if (streams is { Float: { } before, Quantized: { } after }) layerErrors.Add(Evaluation.RelativeError(before, after, cancellationToken));
@@ -94,8 +97,21 @@ internal sealed class LayerPass(
         DiagnosticIds.NonFinite,
         $"{config.Head.WeightName}: the logits are not finite numbers. The model's weights overflow float32 there, or are damaged: copy the model again.");
 
+    /// <summary>Tells the listener of learned rounding's steps, every few seconds.</summary>
+    private Action<int> Stepped(int layer, int parts)
+    {
+        Stopwatch silence = Stopwatch.StartNew();
+        return step =>
+        {
+            if (silence.Elapsed < LongestSilence) return;
+            silence.Restart();
+            int all = plan.Spec.Iterations;
+            listener.Progress((layer + ((double)step / all)) / parts, $"layer {layer + 1} of {config.Layers}: step {step} of {all}");
+        };
+    }
+
     /// <summary>Quantizes a layer, or takes it from the journal; <paramref name="layerWeights"/> becomes the dequantized ones either way.</summary>
-    private bool Quantize(int layer, LayerWeights layerWeights, DecoderForward forward, CalibrationStreams? calibration)
+    private bool Quantize(int layer, LayerWeights layerWeights, DecoderForward forward, CalibrationStreams? calibration, Action<int> stepped)
     {
         JournalPart part = JournalPart.Layer(config, layer);
         if (journal.TryRead(part) is { } finished)
@@ -106,7 +122,7 @@ internal sealed class LayerPass(
             return true;
         }
 
-        finished = new LayerQuantizer(plan, forward, layer, layerWeights, device, listener.Inform, cancellationToken).Quantize(calibration);
+        finished = new LayerQuantizer(plan, forward, layer, layerWeights, device, listener.Inform, stepped, cancellationToken).Quantize(calibration);
         calibration?.Float?.CheckFinite(LayerName(layer));
         calibration?.Quantized.CheckFinite(LayerName(layer));
         journal.Write(part, finished);
@@ -114,8 +130,10 @@ internal sealed class LayerPass(
     }
 
     private QuantizedLinear? QuantizeHead(DecoderForward forward, torch.Tensor norm, CalibrationStreams? calibration) =>
-        QuantizeTable(JournalPart.Head(config), weight => calibration is not null && plan[config.Head] is { Method: QuantizationMethod.Gptq } spec
-            ? LinearQuantizer.WithGptq(weight, config.Head, spec, calibration.Quantized, hidden => forward.Norm(hidden, norm), cancellationToken)
+        QuantizeTable(JournalPart.Head(config), weight => calibration is not null && plan[config.Head] is { } spec
+            && spec.Method is QuantizationMethod.Gptq or QuantizationMethod.AutoRound
+            // The head is no part of a layer whose output could be learned from: it stays as GPTQ makes it.
+            ? LinearQuantizer.WithGptq(weight, config.Head, spec.Method == QuantizationMethod.AutoRound ? AutoRound.Start(spec) : spec, calibration.Quantized, hidden => forward.Norm(hidden, norm), cancellationToken)
             : null);
 
     /// <summary>Quantizes embedding or head where the plan says so, or takes it from the journal.</summary>

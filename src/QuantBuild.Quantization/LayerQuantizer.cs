@@ -12,9 +12,11 @@ namespace QuantBuild.Quantization;
 /// <param name="layer">The float weights; become the dequantized ones.</param>
 /// <param name="device">Where to compute.</param>
 /// <param name="inform">Receives what is worth saying.</param>
+/// <param name="stepped">Hears of each step of learned rounding.</param>
 /// <param name="cancellationToken">Looked at between batches and blocks.</param>
 internal sealed class LayerQuantizer(
-    QuantizationPlan plan, DecoderForward forward, int index, LayerWeights layer, torch.Device device, Action<FormattableString> inform, CancellationToken cancellationToken)
+    QuantizationPlan plan, DecoderForward forward, int index, LayerWeights layer, torch.Device device, Action<FormattableString> inform, Action<int> stepped,
+    CancellationToken cancellationToken)
 {
     // The linears that read the same input, in the order of a forward pass.
     private static readonly LinearRole[] Attention = [LinearRole.Query, LinearRole.Key, LinearRole.Value];
@@ -26,6 +28,9 @@ internal sealed class LayerQuantizer(
     private readonly IReadOnlyList<LinearShape> shapes = plan.Config.Linears(index);
     private readonly QuantizedLinear?[] linears = new QuantizedLinear?[Enum.GetValues<LinearRole>().Length];
 
+    // The linears whose rounding is learned, once GPTQ made what that begins with.
+    private readonly Dictionary<LinearRole, RoundingParameters> learned = [];
+
     private int AttentionWidth => config.Heads * config.HeadDim;
 
     /// <summary>Quantizes the layer.</summary>
@@ -33,10 +38,29 @@ internal sealed class LayerQuantizer(
     /// <exception cref="QuantBuildException">QB3006, QB3007.</exception>
     public FinishedLayer Quantize(CalibrationStreams? calibration)
     {
+        // The residual streams move on while the linears are quantized one group after the other; learned rounding begins at the layer's input again.
+        using HiddenStates? inputs = shapes.Any(shape => plan[shape] is { Method: QuantizationMethod.AutoRound }) ? calibration?.Quantized.Copy() : null;
         if (calibration is null) WithoutCalibration();
         else if (plan.Spec.TrueSequential) Sequential(calibration);
         else InOnePass(calibration);
+        if (inputs is not null) Learn(inputs, calibration!);
         return new FinishedLayer(linears, new Dictionary<string, float[]>());
+    }
+
+    /// <summary>Learns the rounding of the linears that ask for it, all together; the others stay as they are.</summary>
+    private void Learn(HiddenStates inputs, CalibrationStreams calibration)
+    {
+        try
+        {
+            AutoRound training = new(forward, layer, learned, DecoderConfig.LayerPrefix(index).TrimEnd('.'));
+            training.Train(inputs, calibration.Float!, plan.Spec.Iterations, device, stepped, cancellationToken);
+            foreach ((LinearRole role, RoundingParameters parameters) in learned) layer.Replace(role, parameters.Linear, device);
+            calibration.Quantized.Update(inputs, (_, input) => forward.Layer(input, layer), cancellationToken);
+        }
+        finally
+        {
+            foreach (RoundingParameters parameters in learned.Values) parameters.Dispose();
+        }
     }
 
     private void WithoutCalibration()
@@ -124,7 +148,7 @@ internal sealed class LayerQuantizer(
         LinearRole[] roles, int width, HiddenStates states, HiddenStates? floats, LayerWeights original,
         Func<torch.Tensor, LayerWeights, torch.Tensor> input, bool adds, HiddenStates? residual = null, HiddenStates? floatResidual = null)
     {
-        if (roles.All(role => plan[shapes[(int)role]] is not { Method: QuantizationMethod.Gptq }))
+        if (roles.All(role => plan[shapes[(int)role]] is not { Method: QuantizationMethod.Gptq or QuantizationMethod.AutoRound }))
         {
             foreach (LinearRole role in roles) Quantize(role, null, null);
             return;
@@ -170,9 +194,20 @@ internal sealed class LayerQuantizer(
         LinearShape shape = shapes[(int)role];
         if (plan[shape] is not { } spec) return;
         using DisposeScope scope = torch.NewDisposeScope();
-        QuantizedLinear result = spec.Method == QuantizationMethod.Gptq && factor is not null
-            ? Gptq.Quantize(correction?.Target(layer[role], factor) ?? layer[role], factor, spec, cancellationToken)
-            : LinearQuantizer.WithoutData(layer[role], shape, spec);
+        bool learns = spec.Method == QuantizationMethod.AutoRound;
+        QuantizedLinear result;
+        if (factor is not null && (learns || spec.Method == QuantizationMethod.Gptq))
+        {
+            torch.Tensor target = correction?.Target(layer[role], factor) ?? layer[role];
+            AffineLinear rounded = Gptq.Quantize(target, factor, learns ? AutoRound.Start(spec) : spec, cancellationToken);
+            if (learns) learned.Add(role, new RoundingParameters(target, rounded));
+            result = rounded;
+        }
+        else
+        {
+            result = LinearQuantizer.WithoutData(layer[role], shape, spec);
+        }
+
         linears[(int)role] = result;
         layer.Replace(role, result, device);
     }

@@ -61,6 +61,22 @@ public sealed class ModelQuantizerTests(QuantizedSample sample) : IClassFixture<
     }
 
     [Fact]
+    public void Learned_rounding_that_was_cancelled_goes_on_and_gives_the_same_bytes()
+    {
+        QuantizationSpec spec = new() { Method = QuantizationMethod.AutoRound, Bits = 2, Iterations = 4, CalibrationSamples = 8, CalibrationContext = 64 };
+        using TemporaryFolder whole = new(), interrupted = new();
+        WorkerRequest expected = QuantizedSample.RequestIn(whole.Path, spec), resumed = QuantizedSample.RequestIn(interrupted.Path, spec);
+        ModelQuantizer.Run(expected, _ => { }, CancellationToken.None);
+        using CancellationTokenSource cancellation = new();
+        Assert.ThrowsAny<OperationCanceledException>(() => ModelQuantizer.Run(
+            resumed, message => { if (message.Text.StartsWith("layer 2 of 6", StringComparison.Ordinal)) cancellation.Cancel(); }, cancellation.Token));
+        List<string> texts = [];
+        ModelQuantizer.Run(resumed, message => texts.Add(message.Text), CancellationToken.None);
+        Assert.Contains("layer 1 of 6 (made before)", texts);
+        Assert.Equal(File.ReadAllBytes(expected.ArtifactPath), File.ReadAllBytes(resumed.ArtifactPath));
+    }
+
+    [Fact]
     public void One_pass_per_layer_gives_other_integers_than_true_sequential_order()
     {
         using TemporaryFolder folder = new();

@@ -37,6 +37,22 @@ public sealed class TorchAndRuntimeTests(QuantizedSample sample) : IClassFixture
         AssertLogitsAgree(model, artifact);
     }
 
+    [Fact]
+    public void Logits_agree_where_rounding_was_learned_and_where_an_override_says_otherwise()
+    {
+        using TemporaryFolder folder = new();
+        WorkerRequest request = QuantizedSample.RequestIn(folder.Path, new QuantizationSpec
+        {
+            Method = QuantizationMethod.AutoRound, Bits = 3, Iterations = 8, CalibrationSamples = 8, CalibrationContext = 64, Override = "down_proj: Method=Gptq",
+        });
+        ModelQuantizer.Run(request, _ => { }, CancellationToken.None);
+        using LanguageModel model = LanguageModel.Load(request.ArtifactPath);
+        using Artifact artifact = Artifact.Open(request.ArtifactPath);
+        Assert.Equal(new IntAffineFormat(3, 128, false, false), artifact.Manifest.Layers["model.layers.5.mlp.up_proj"]);
+        Assert.Equal(new IntAffineFormat(3, 128, false, true), artifact.Manifest.Layers["model.layers.5.mlp.down_proj"]);
+        AssertLogitsAgree(model, artifact);
+    }
+
     public static TheoryData<QuantizationSpec> WithoutCalibration { get; } =
     [
         new QuantizationSpec { Method = QuantizationMethod.Nf4 },
