@@ -28,7 +28,7 @@ internal static class CalibrationChecks
     /// <summary>2 or 3 bits, without a method that makes them good.</summary>
     public static BuildWarning? LowBits(QuantizationSpec spec)
     {
-        if (spec.Bits > 3) return null;
+        if (spec.Bits > 3 || spec.HasBudget) return null;
         List<string> helps = ["Bits=\"4\""];
         if (spec.GroupSize is QuantizationSpec.PerChannel or > 32) helps.Add("GroupSize=\"32\"");
         if (!spec.NeedsCalibration) helps.Add("Method=\"Gptq\" with CalibrationData");

@@ -67,8 +67,15 @@ public sealed class ModelQuantizer
         }
 
         ModelCache cache = ModelCache.OfArtifact(request.ArtifactPath, request.Fingerprint);
-        LayerJournal journal = new(cache.WorkFolder(request.Fingerprint), plan);
+        string folder = cache.WorkFolder(request.Fingerprint);
+        LayerJournal journal = new(folder, plan);
+        WidthChooser? chooser = plan.Spec.HasBudget ? new WidthChooser(plan, Budget(plan, weights, tokenizerJson, cache, journal), folder) : null;
         journal.Prepare(cache.NotWritable);
+        if (chooser is not null)
+        {
+            plan = chooser.Choose(weights, texts.Calibration!, device.Device, Inform, cancellationToken);
+            journal = new(folder, plan);
+        }
 
         LayerPass pass = new(plan, weights, journal, device.Device, ActivationStore.InMemory, new LayerPass.Listener(Progress, Inform, Warn), cancellationToken);
         QualityFigures? quality = pass.Run(texts);
@@ -90,6 +97,14 @@ public sealed class ModelQuantizer
         });
         journal.Delete();
         return manifest;
+    }
+
+    /// <summary>Bytes that the request's budget leaves for the linears whose widths it chooses.</summary>
+    private long Budget(QuantizationPlan plan, ModelWeights weights, byte[] tokenizerJson, ModelCache cache, LayerJournal journal)
+    {
+        if (plan.Spec.TargetSize is null) return WidthBudget.ForOpen(plan, 0);
+        ArtifactManifest longest = new ArtifactAssembly(request, model, plan, weights, journal).Manifest(cache, ArtifactSize.LongestQuality(model.Config));
+        return WidthBudget.ForOpen(plan, ArtifactSize.BesideLinears(plan, weights, tokenizerJson, longest));
     }
 
     private void Warn(BuildWarning warning)
