@@ -38,13 +38,13 @@ public static class WidthBudget
             Size(most));
     }
 
-    /// <summary>The width that a plan has by and large: with a size for a budget, the one next to what the size leaves for each weight, which the worker finds out exactly.</summary>
+    /// <summary>The width next to what <see cref="QuantizationSpec.TargetSize"/> leaves for each weight, by and large: the worker finds out exactly.</summary>
     /// <param name="plan">The plan without widths.</param>
     /// <param name="modelBytes">Bytes of the model's weights.</param>
     /// <param name="tokenizerBytes">Bytes of its tokenizer.</param>
     public static int NominalBits(QuantizationPlan plan, long modelBytes, long tokenizerBytes)
     {
-        if (plan.Spec.TargetSize is not { } size) return plan.Spec.Bits;
+        double size = plan.Spec.TargetSize!.Value;
         double quantized = plan.Quantized.Sum(linear => (double)linear.Inputs * linear.Outputs), all = plan.Config.Parameters;
         double bits = 8 * (size - tokenizerBytes - (modelBytes * (all - quantized) / all)) / quantized;
         return QuantizationSpec.NearestBits((decimal)Math.Min(Math.Max(bits, 0), 16));

@@ -39,7 +39,7 @@ internal sealed record ModelDeclaration
     public string ArtifactFileName => ClassName + ".safetensors";
 
     /// <summary>Bits per weight: of a size, the width next to what it leaves for each weight.</summary>
-    public int NominalBits => WidthBudget.NominalBits(
+    public int NominalBits => Spec.TargetSize is null ? Spec.Bits : WidthBudget.NominalBits(
         new QuantizationPlan(Folder.Config, Spec), Folder.WeightFiles.Sum(file => new FileInfo(file).Length), new FileInfo(Folder.TokenizerFile).Length);
 
     /// <summary>Reads an item.</summary>
