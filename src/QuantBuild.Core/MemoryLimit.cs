@@ -11,13 +11,6 @@ public static class MemoryLimit
     /// <summary>The name of the limit, as metadata of an item.</summary>
     public const string Name = "MaxMemory";
 
-    private static readonly KeyValuePair<string, decimal>[] Units =
-    [
-        new("KIB", 1L << 10), new("MIB", 1L << 20), new("GIB", 1L << 30), new("TIB", 1L << 40),
-        new("KB", 1_000), new("MB", 1_000_000), new("GB", 1_000_000_000), new("TB", 1_000_000_000_000),
-        new("B", 1),
-    ];
-
     /// <summary>Reads an amount of memory.</summary>
     /// <param name="text">Such as <c>8GB</c>, <c>1.5 GiB</c> or a number of bytes; <see langword="null"/> or an empty text where none is given.</param>
     /// <returns>Bytes; <see langword="null"/> where none is given.</returns>
@@ -25,17 +18,7 @@ public static class MemoryLimit
     public static long? Read(string? text)
     {
         if (string.IsNullOrWhiteSpace(text)) return null;
-        string trimmed = text!.Trim().ToUpperInvariant();
-        KeyValuePair<string, decimal> unit = Units.FirstOrDefault(u => trimmed.EndsWith(u.Key, StringComparison.Ordinal));
-        string number = unit.Key is null ? trimmed : trimmed.Substring(0, trimmed.Length - unit.Key.Length);
-        bool isNumber = decimal.TryParse(number, NumberStyles.AllowDecimalPoint | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture, out decimal value);
-        // More than fits a long is nothing that a machine has.
-        if (isNumber && value <= long.MaxValue / (unit.Key is null ? 1 : unit.Value))
-        {
-            long bytes = (long)(value * (unit.Key is null ? 1 : unit.Value));
-            if (bytes > 0) return bytes;
-        }
-
+        if (ByteSize.TryParse(text!, out long bytes)) return bytes;
         throw new QuantBuildException(
             DiagnosticIds.MetadataInvalid,
             $"{Name}=\"{text}\" is not an amount of memory. Write a number above 0 with its unit, such as 8GB, 1.5GiB or 700MB (a number alone is bytes), or leave it out: " +

@@ -13,6 +13,9 @@ public sealed class QuantizationOverride
     private const string Float = "Float";
     private static readonly string[] Settings = ["Method", "Bits", "GroupSize", "BlockSize"];
 
+    /// <summary>The settings that an override can have.</summary>
+    public static IReadOnlyList<string> MetadataNames => Settings;
+
     private readonly string[] segments;
     private readonly IReadOnlyDictionary<string, string> settings;
 
@@ -61,19 +64,21 @@ public sealed class QuantizationOverride
             .Any(start => segments.Select((segment, i) => MatchesSegment(segment, parts[start + i])).All(matches => matches));
     }
 
+    /// <summary>Whether it says how many bits its linears have: a budget then leaves them alone.</summary>
+    internal bool SetsBits => settings.ContainsKey("Bits");
+
     /// <summary>A specification with this override's settings in place of its own.</summary>
+    /// <exception cref="QuantBuildException">A setting has no meaning for the method: QB0002, QB0003 or QB0006.</exception>
     public QuantizationSpec Apply(QuantizationSpec spec)
     {
         if (KeepsFloat) return spec;
-        string? Setting(string name) => settings.TryGetValue(name, out string? value) ? value : null;
         QuantizationMethod method = Method ?? spec.Method;
-        return spec with
-        {
-            Method = method,
-            Bits = QuantizationSpec.ReadBits(Setting("Bits"), method, spec.Bits),
-            GroupSize = QuantizationSpec.HasGroupsOf(method) ? QuantizationSpec.ReadGroupSize(Setting("GroupSize"), method, (spec with { Method = method }).GroupSize) : spec.GroupSize,
-            BlockSize = QuantizationSpec.ReadBlockSize(Setting("BlockSize"), method, spec.BlockSize),
-        };
+        QuantizationSpec own = spec with { Method = method };
+        // What is not given stays as it is, also where this method does not read it: a later override may bring one that does.
+        if (settings.TryGetValue("Bits", out string? bits)) own = own with { Bits = QuantizationSpec.ReadBits(bits, method, own.Bits) };
+        if (settings.TryGetValue("GroupSize", out string? groupSize)) own = own with { GroupSize = QuantizationSpec.ReadGroupSize(groupSize, method, own.GroupSize) };
+        if (settings.TryGetValue("BlockSize", out string? blockSize)) own = own with { BlockSize = QuantizationSpec.ReadBlockSize(blockSize, method, own.BlockSize) };
+        return own;
     }
 
     /// <inheritdoc/>
@@ -110,8 +115,8 @@ public sealed class QuantizationOverride
 
         if (keepsFloat && settings.Count > 0) throw Invalid(text, $"{Float} has no settings");
         QuantizationOverride read = new(pattern, Normalized(settings), keepsFloat);
-        // Says now what is wrong with a value.
-        read.Apply(new QuantizationSpec());
+        // Says now what is wrong with a value, as far as that can be told without knowing the model's own method.
+        read.Apply(new QuantizationSpec { Method = settings.ContainsKey("BlockSize") ? QuantizationMethod.Nf4 : QuantizationMethod.Gptq });
         return read;
     }
 
@@ -120,9 +125,10 @@ public sealed class QuantizationOverride
     {
         Dictionary<string, string> normalized = new(settings, StringComparer.OrdinalIgnoreCase);
         if (settings.TryGetValue("Method", out string? method)) normalized["Method"] = QuantizationSpec.ReadMethod(method, default).ToString();
-        if (settings.TryGetValue("GroupSize", out string? size) && size.Equals(nameof(QuantizationSpec.PerChannel), StringComparison.OrdinalIgnoreCase))
+        foreach (string name in Settings.Skip(1).Where(settings.ContainsKey))
         {
-            normalized["GroupSize"] = QuantizationSpec.Text(QuantizationSpec.PerChannel);
+            if (settings[name].Equals(nameof(QuantizationSpec.PerChannel), StringComparison.OrdinalIgnoreCase)) normalized[name] = QuantizationSpec.Text(QuantizationSpec.PerChannel);
+            else if (QuantizationSpec.TryReadInteger(settings[name], out int number)) normalized[name] = QuantizationSpec.Text(number);
         }
 
         return normalized;

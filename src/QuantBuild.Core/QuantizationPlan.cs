@@ -33,6 +33,11 @@ public sealed class QuantizationPlan
     /// <summary>The linears that are quantized, in the order of a forward pass.</summary>
     public IEnumerable<LinearShape> Quantized => Config.QuantizableLinears().Where(linear => this[linear] is not null);
 
+    /// <summary>The linears whose width a budget chooses: those that are quantized in a format with several, and have none of their own from an override.</summary>
+    public IEnumerable<LinearShape> Open => Spec.HasBudget
+        ? Quantized.Where(linear => this[linear]!.HasGroups && !QuantizationOverride.ReadAll(Spec.Override).Any(change => change.SetsBits && NamesOf(linear).Any(change.Matches)))
+        : [];
+
     /// <summary>Whether anything that is quantized reads calibration data.</summary>
     public bool NeedsCalibration => specs.Values.Any(spec => spec is not null && QuantizationSpec.IsCalibrated(spec.Method));
 
@@ -57,6 +62,8 @@ public sealed class QuantizationPlan
                 $"The override \"{change}\" matches no layer of the model. Its layers are named {string.Join(", ", Config.Linears(0).Select(linear => linear.Name))} " +
                 $"and so on to layer {Config.Layers - 1}, then {DecoderConfig.HeadLinearName} and {DecoderConfig.EmbeddingLinearName}. Correct the pattern, or remove it.");
         }
+
+        WidthBudget.Check(this);
     }
 
     private QuantizationSpec? SpecOf(LinearShape linear)

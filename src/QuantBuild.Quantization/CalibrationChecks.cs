@@ -33,7 +33,7 @@ internal static class CalibrationChecks
     /// <summary>2 or 3 bits, without learned rounding.</summary>
     public static BuildWarning? LowBits(QuantizationSpec spec)
     {
-        if (spec.Bits > 3 || spec.Method == QuantizationMethod.AutoRound) return null;
+        if (spec.Bits > 3 || spec.HasBudget || spec.Method == QuantizationMethod.AutoRound) return null;
         List<string> helps = [$"Method=\"AutoRound\"{(spec.NeedsCalibration ? "" : " with CalibrationData")}", "Bits=\"4\""];
         if (spec.GroupSize is QuantizationSpec.PerChannel or > 32) helps.Add("GroupSize=\"32\"");
         string now = spec.GroupSize == QuantizationSpec.PerChannel ? "PerChannel" : Text($"{spec.GroupSize}");

@@ -56,7 +56,11 @@ internal sealed class HiddenStates : IDisposable
     public torch.Tensor Batch(int index) => batches[index].Load().to(device);
 
     /// <summary>A new set, made batch by batch.</summary>
-    public HiddenStates Map(Func<torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken)
+    public HiddenStates Map(Func<torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
+        Map((_, batch) => step(batch), cancellationToken);
+
+    /// <summary>A new set, made batch by batch of a batch's number and the batch.</summary>
+    public HiddenStates Map(Func<int, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken)
     {
         StoredActivation[] results = new StoredActivation[batches.Length];
         try
@@ -64,7 +68,7 @@ internal sealed class HiddenStates : IDisposable
             Visit(
                 (index, batch) =>
                 {
-                    results[index] = store.Keep(step(batch).cpu().contiguous());
+                    results[index] = store.Keep(step(index, batch).cpu().contiguous());
                     return true;
                 },
                 _ => { },
@@ -85,6 +89,19 @@ internal sealed class HiddenStates : IDisposable
     /// <summary>Replaces each batch by something computed of it and of the same batch of another set.</summary>
     public void Update(HiddenStates other, Func<torch.Tensor, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
         Update((index, batch) => step(batch, other.Batch(index)), cancellationToken);
+
+    /// <summary>Replaces each batch by something computed of its number and of it.</summary>
+    public void Update(Func<int, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) => Visit(
+        (index, batch) =>
+        {
+            torch.Tensor next = step(index, batch).cpu().contiguous();
+            // First the room of the old, then the new: they are of one size.
+            batches[index].Dispose();
+            batches[index] = store.Keep(next);
+            return true;
+        },
+        _ => { },
+        cancellationToken);
 
     /// <summary>A copy that shares nothing that changes.</summary>
     public HiddenStates Copy()
@@ -114,16 +131,4 @@ internal sealed class HiddenStates : IDisposable
     {
         foreach (StoredActivation batch in batches) batch.Dispose();
     }
-
-    private void Update(Func<int, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) => Visit(
-        (index, batch) =>
-        {
-            torch.Tensor next = step(index, batch).cpu().contiguous();
-            // First the room of the old, then the new: they are of one size.
-            batches[index].Dispose();
-            batches[index] = store.Keep(next);
-            return true;
-        },
-        _ => { },
-        cancellationToken);
 }

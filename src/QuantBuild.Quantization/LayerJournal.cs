@@ -35,7 +35,7 @@ internal sealed class LayerJournal(string folder, QuantizationPlan plan)
         try
         {
             Directory.CreateDirectory(folder);
-            HashSet<string> known = [.. Parts.Select(FilePath)];
+            HashSet<string> known = [.. Parts.Select(FilePath), Path.Combine(folder, WidthChooser.FileName)];
             foreach (string file in Directory.GetFiles(folder).Where(file => !known.Contains(file))) File.Delete(file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -154,13 +154,15 @@ internal sealed class LayerPass(
     private Streams Embed(Texts texts)
     {
         QuantizedLinear? quantized = QuantizeTable(JournalPart.Embedding(config), _ => null);
-        if (texts.Calibration is null && texts.Evaluation is null) return new Streams(null, null, null, null);
+        // A budget reads the text to measure on, whatever the method.
+        TokenWindows? calibrationText = plan.NeedsCalibration ? texts.Calibration : null;
+        if (calibrationText is null && texts.Evaluation is null) return new Streams(null, null, null, null);
         using torch.Tensor embedding = weights.Load(DecoderConfig.EmbeddingName, torch.CPU);
         using torch.Tensor? dequantized = quantized?.Dequantize(torch.CPU);
         HiddenStates? Of(TokenWindows? windows, torch.Tensor table) => windows is null ? null : HiddenStates.Embed(windows, table, device, store);
-        HiddenStates? calibration = Of(texts.Calibration, dequantized ?? embedding);
+        HiddenStates? calibration = Of(calibrationText, dequantized ?? embedding);
         return new Streams(
-            calibration is null ? null : new CalibrationStreams(calibration, plan.ComparesStreams ? Of(texts.Calibration, embedding) : null),
+            calibration is null ? null : new CalibrationStreams(calibration, plan.ComparesStreams ? Of(calibrationText, embedding) : null),
             Of(texts.Sample, embedding),
             Of(texts.Evaluation, embedding),
             Of(texts.Evaluation, dequantized ?? embedding));

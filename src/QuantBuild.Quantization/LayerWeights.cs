@@ -41,9 +41,16 @@ internal sealed class LayerWeights : IDisposable
     /// <summary>The weight of a linear, [outputs, inputs].</summary>
     public torch.Tensor this[LinearRole role] => linears[(int)role];
 
+    /// <summary>Sees each linear's input and output, where it is set. A set that <see cref="Share"/> made has one of its own.</summary>
+    public Action<LinearRole, torch.Tensor, torch.Tensor>? Observer { get; set; }
+
     /// <summary>The output of a linear, [..., outputs], for its input, [..., inputs].</summary>
-    public torch.Tensor Apply(LinearRole role, torch.Tensor input) =>
-        linear(roundings[(int)role] is { } round ? round(input) : input, linears[(int)role]);
+    public torch.Tensor Apply(LinearRole role, torch.Tensor input)
+    {
+        torch.Tensor output = linear(roundings[(int)role] is { } round ? round(input) : input, linears[(int)role]);
+        Observer?.Invoke(role, input, output);
+        return output;
+    }
 
     /// <summary>A second set that shares the tensors until one is replaced there.</summary>
     public LayerWeights Share()

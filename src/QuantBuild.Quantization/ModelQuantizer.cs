@@ -81,7 +81,13 @@ public sealed class ModelQuantizer
         memory.Check(declared: request.MaxMemory is not null);
         HalfWrittenFiles.Delete(request);
         DiskEstimate.Of(plan, weights, journal, memory.OnDisk).Check(cache, Path.GetDirectoryName(request.ArtifactPath)!);
+        WidthChooser? chooser = plan.Spec.HasBudget ? new WidthChooser(plan, Budget(plan, weights, tokenizerJson, cache, journal), workFolder) : null;
         journal.Prepare(cache.NotWritable);
+        if (chooser is not null)
+        {
+            plan = chooser.Choose(weights, texts.Calibration!, device.Device, Inform, cancellationToken);
+            journal = new(workFolder, plan);
+        }
 
         EndPhase("reading the texts");
         using ActivationStore store = new(workFolder, memory.ActivationBudget);
@@ -122,6 +128,14 @@ public sealed class ModelQuantizer
     {
         using Process process = Process.GetCurrentProcess();
         return process.PeakWorkingSet64;
+    }
+
+    /// <summary>Bytes that the request's budget leaves for the linears whose widths it chooses.</summary>
+    private long Budget(QuantizationPlan plan, ModelWeights weights, byte[] tokenizerJson, ModelCache cache, LayerJournal journal)
+    {
+        if (plan.Spec.TargetSize is null) return WidthBudget.ForOpen(plan, 0);
+        ArtifactManifest longest = new ArtifactAssembly(request, model, plan, weights, journal).Manifest(cache, ArtifactSize.LongestQuality(model.Config));
+        return WidthBudget.ForOpen(plan, ArtifactSize.BesideLinears(plan, weights, tokenizerJson, longest));
     }
 
     private void Warn(BuildWarning warning)

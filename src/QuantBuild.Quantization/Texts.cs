@@ -30,7 +30,7 @@ internal sealed record Texts(TokenWindows? Calibration, int CalibrationTokens, T
         {
             throw new QuantBuildException(
                 DiagnosticIds.CalibrationRequired,
-                $"Method {spec.Method} needs a calibration text, and none is given. Set CalibrationData to a text file, or Method to Rtn.");
+                $"{spec.CalibratedBy} needs a calibration text, and none is given. Set CalibrationData to a text file, or {spec.WithoutCalibration}.");
         }
 
         TokenWindows? evaluation = request.EvaluationFile is { } file ? TokenWindows.ReadEvaluation(file, spec, config, tokenizer) : null;

@@ -13,8 +13,11 @@ internal static class QuantizeCommand
     {
         return new()
         {
-            ["Method"] = new("--method") { Description = $"How the values are chosen: {string.Join(", ", Enum.GetNames<QuantizationMethod>())}." },
+            ["Method"] = new("--method") { Description = $"How the values are chosen: {string.Join(", ", Enum.GetNames<QuantizationMethod>())}, or {AutoMethod.Name}." },
+            [ModelUses.Name] = new("--use") { Description = $"What Auto chooses for: {string.Join(", ", Enum.GetNames<ModelUse>())}." },
             ["Bits"] = new("--bits") { Description = $"Bits per weight: {string.Join(", ", QuantizationSpec.SupportedBits)}." },
+            ["TargetBitsPerWeight"] = new("--target-bits-per-weight") { Description = "In place of --bits: a budget, scales and all, such as 3.5; each layer gets a width of its own." },
+            ["TargetSize"] = new("--target-size") { Description = "In place of --bits: the largest size of the artifact, such as 4GB." },
             ["GroupSize"] = new("--group-size") { Description = "Inputs that share a scale: a multiple of 16, or PerChannel." },
             ["Symmetric"] = new("--symmetric") { Description = "No zero points: true or false." },
             ["BlockSize"] = new("--block-size") { Description = "Nf4, Fp4: weights that share a scale: a power of two from 32 to 4096." },
@@ -72,7 +75,7 @@ internal static class QuantizeCommand
             return QuantizeRun.Execute(
                 () => Request(
                     result.GetValue(model)!,
-                    QuantizationSpec.FromMetadata(Metadata),
+                    Spec(Metadata, result.GetValue(calibration) is not null, person),
                     result.GetValue(calibration),
                     result.GetValue(evaluation),
                     result.GetValue(output)!) with
@@ -85,6 +88,19 @@ internal static class QuantizeCommand
                 isBuild: false);
         });
         return command;
+    }
+
+    private static QuantizationSpec Spec(Func<string, string?> metadata, bool isCalibrated, PersonReport person)
+    {
+        AutoMethod? auto = AutoMethod.Choose(metadata, isCalibrated);
+        QuantizationSpec spec = QuantizationSpec.FromMetadata(auto is null ? metadata : auto.Metadata);
+        if (auto is not null) person.Send(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = auto.Reason(spec) });
+        foreach (BuildWarning warning in UseChecks.Of(ModelUses.Read(metadata(ModelUses.Name)), spec))
+        {
+            person.Send(new WorkerMessage { Kind = WorkerMessageKind.Warning, Code = warning.Id, Text = warning.Text });
+        }
+
+        return spec;
     }
 
     private static WorkerRequest Request(string model, QuantizationSpec spec, string? calibration, string? evaluation, string output)

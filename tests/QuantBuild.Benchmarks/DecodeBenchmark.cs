@@ -26,6 +26,55 @@ static class DecodeBenchmark
         }
     }
 
+    /// <summary>Tokens a second of formats of the same width, in turn, over those of round-to-nearest: the figures of <c>DecodeSpeed</c>.</summary>
+    public static void RunFormats()
+    {
+        (string Name, QuantizationSpec Spec)[] formats =
+        [
+            ("IntAffine, 4 bits", new() { Method = QuantizationMethod.Rtn, Bits = 4 }),
+            ("IntAffine, 4 bits, symmetric", new() { Method = QuantizationMethod.Rtn, Bits = 4, Symmetric = true }),
+            ("IntAffine, 4 bits, with an order (Gptq)", new() { Bits = 4, CalibrationSamples = 1 }),
+            ("NF4", new() { Method = QuantizationMethod.Nf4 }),
+            ("FP4", new() { Method = QuantizationMethod.Fp4 }),
+            ("IntAffine, 8 bits", new() { Method = QuantizationMethod.Rtn, Bits = 8 }),
+            ("LLM.int8(), OutlierThreshold 6", new() { Method = QuantizationMethod.Int8 }),
+            ("LLM.int8(), OutlierThreshold 0", new() { Method = QuantizationMethod.Int8, OutlierThreshold = 0 }),
+        ];
+        using TemporaryFolder folder = new();
+        LanguageModel[] models =
+        [
+            .. formats.Select((format, i) =>
+            {
+                string artifact = folder.File(i + ".safetensors");
+                WorkerRun.Quantize(format.Spec, artifact, evaluate: false);
+                return LanguageModel.Load(artifact, new LoadOptions { Threads = 1 });
+            }),
+        ];
+        double[][] seconds = [.. models.Select(_ => new double[4 * Runs])];
+        GenerationOptions options = new() { Temperature = 0, MaxTokens = NewTokens };
+        // In turn, so that what else the machine does falls on all alike.
+        for (int run = -1; run < 4 * Runs; run++)
+        {
+            for (int i = 0; i < models.Length; i++)
+            {
+                long start = System.Diagnostics.Stopwatch.GetTimestamp();
+                models[i].Generate("It was", options);
+                if (run >= 0) seconds[i][run] = System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds;
+            }
+        }
+
+        Console.WriteLine($"The sample model; {NewTokens} tokens one by one on one thread, {4 * Runs} rounds in turn; the fastest round, and the median of the ratios:");
+        Console.WriteLine();
+        Console.WriteLine("| format | decode, tokens/s | over IntAffine of that width |");
+        Console.WriteLine("|---|---|---|");
+        for (int i = 0; i < models.Length; i++)
+        {
+            int peer = formats[i].Spec.Bits == 4 ? 0 : 5;
+            Console.WriteLine($"| {formats[i].Name} | {NewTokens / seconds[i].Min():F0} | {Figures.Median(seconds[peer].Zip(seconds[i], (other, own) => other / own)):F2} |");
+            models[i].Dispose();
+        }
+    }
+
     private static void Measure(string artifact, int bits, int threads)
     {
         using LanguageModel model = LanguageModel.Load(artifact, new LoadOptions { Threads = threads });

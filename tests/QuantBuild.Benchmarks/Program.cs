@@ -1,6 +1,6 @@
 // Makes the tables of docs/quality.md and docs/performance.md.
 //
-//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | quantize | decode | build
+//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | budget | quantize | decode | formats | build
 //                                                                  | synthetic [--samples 16] [--context 2048]
 //                                                                  | gptq-peer --reference <folder> [--python python3]
 
@@ -14,11 +14,17 @@ switch (args is [string verb, ..] ? verb : "")
     case "options":
         QualityTable.RunOptions();
         return 0;
+    case "budget":
+        QualityTable.RunBudgets();
+        return 0;
     case "quantize":
         QuantizeBenchmark.Run();
         return 0;
     case "decode":
         DecodeBenchmark.Run();
+        return 0;
+    case "formats":
+        DecodeBenchmark.RunFormats();
         return 0;
     case "build":
         BuildOverheadBenchmark.Run();
@@ -33,6 +39,6 @@ switch (args is [string verb, ..] ? verb : "")
         Console.Error.WriteLine("gptq-peer needs --reference with the folder that has the gptq.py and quant.py to compare with.");
         return 1;
     default:
-        Console.Error.WriteLine("Which benchmark? One of: quality, options, quantize, decode, build, synthetic, gptq-peer.");
+        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, quantize, decode, formats, build, synthetic, gptq-peer.");
         return 1;
 }

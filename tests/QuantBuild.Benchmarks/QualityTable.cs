@@ -67,6 +67,32 @@ static class QualityTable
         }
     }
 
+    /// <summary>Widths by a budget, against one width for all and against mixes that anybody would guess.</summary>
+    public static void RunBudgets()
+    {
+        (string Name, QuantizationSpec Spec)[] variants =
+        [
+            ("4 bits", new() { Bits = 4 }),
+            ("3 bits", new() { Bits = 3 }),
+            ("TargetBitsPerWeight=3.5", new() { TargetBitsPerWeight = 3.5m }),
+            ("3 bits, layer 0 at 4", new() { Bits = 3, Override = "layers.0: Bits=4" }),
+            ("3 bits, layer 5 at 4", new() { Bits = 3, Override = "layers.5: Bits=4" }),
+            ("3 bits, down_proj at 4", new() { Bits = 3, Override = "down_proj: Bits=4" }),
+            ("3 bits, v_proj and o_proj at 4", new() { Bits = 3, Override = "v_proj: Bits=4; o_proj: Bits=4" }),
+            ("TargetBitsPerWeight=3.28", new() { TargetBitsPerWeight = 3.285m }),
+            ("TargetBitsPerWeight=4.28", new() { TargetBitsPerWeight = 4.285m }),
+        ];
+        using TemporaryFolder folder = new();
+        Console.WriteLine("| GPTQ, group size 128 | bits per weight | perplexity | over float | KL divergence | top-1 agreement |");
+        Console.WriteLine("|---|---|---|---|---|---|");
+        foreach ((string name, QuantizationSpec spec) in variants)
+        {
+            string artifact = folder.File(name.Replace(' ', '-') + ".safetensors");
+            QualityFigures quality = WorkerRun.Quantize(spec, artifact, evaluate: true).Manifest.Quality!;
+            Console.WriteLine($"| {name} | {BitsPerWeight(artifact)} | {quality.Perplexity:F2} | {Over(quality)} | {quality.KlDivergence:F4} | {100 * quality.Top1Agreement:F1}% |");
+        }
+    }
+
     private static string Over(QualityFigures quality) => $"+{100 * quality.PerplexityIncrease:F2}%";
 
     /// <summary>8 · bytes of the packed linears / their weights.</summary>

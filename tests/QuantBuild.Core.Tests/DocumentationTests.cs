@@ -85,6 +85,18 @@ public partial class DocumentationTests
     }
 
     [Fact]
+    public void Examples_of_budgets_and_uses_are_the_messages_that_the_code_gives()
+    {
+        string config = File.ReadAllText(Path.Combine(TestFiles.SampleModel, "config.json"));
+        AssertShown("QB0009", () => new QuantizationPlan(DecoderConfig.Parse(config, "config.json"), new QuantizationSpec { TargetBitsPerWeight = 2.2m }).Check());
+        foreach (BuildWarning warning in UseChecks.Of(ModelUse.FineTuning, new QuantizationSpec())
+            .Concat(UseChecks.Of(ModelUse.Production, new QuantizationSpec { Method = QuantizationMethod.Fp4 })))
+        {
+            Assert.Contains($": {warning.Text}\n", File.ReadAllText(Path.Combine(Pages, warning.Id + ".md")), StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public void Metadata_is_documented_with_the_defaults_that_the_code_has()
     {
         // Method and Bits differ from method to method: the defaults are those of Gptq.
@@ -96,7 +108,7 @@ public partial class DocumentationTests
             Assert.Equal(value, row.Groups[1].Value);
         }
 
-        foreach (string name in (string[])["Include", "CalibrationData", "EvaluationData", .. QualityGates.Names, MemoryLimit.Name, "ClassName", "Namespace", "QuantBuildDevice", ModelCache.RootVariable])
+        foreach (string name in (string[])["Include", "CalibrationData", "EvaluationData", .. QualityGates.Names, MemoryLimit.Name, "TargetBitsPerWeight", "TargetSize", "Override", "Use", "ClassName", "Namespace", "QuantBuildDevice", ModelCache.RootVariable])
         {
             Assert.Matches($@"(?m)^\| `{name}` \|", DeclaringModels);
         }
