@@ -9,8 +9,8 @@ namespace QuantBuild.Quantization;
 /// </summary>
 public sealed class ModelWeights : IDisposable
 {
-    // A tensor is copied in pieces: torch's view of its bytes ends at 2 GiB.
-    private const long PieceBytes = 256 << 20;
+    // A tensor is copied in pieces: what is not float32 in the file needs them beside it.
+    private const long PieceBytes = 16 << 20;
 
     private readonly List<SafetensorsFile> files = [];
     private readonly Dictionary<string, (SafetensorsFile File, TensorEntry Entry)> tensors = new(StringComparer.Ordinal);
@@ -51,8 +51,8 @@ public sealed class ModelWeights : IDisposable
     public TensorSource Source(string name) => TensorSource.FromFile(tensors[name].File, tensors[name].Entry);
 
     /// <summary>Reads a tensor to a device as float32.</summary>
-    /// <exception cref="QuantBuildException">QB3006: a value is not finite.</exception>
-    public unsafe torch.Tensor Load(string name, torch.Device device)
+    /// <exception cref="QuantBuildException">QB3006: a value is not finite. QB2005: its file was cut short meanwhile, or cannot be read.</exception>
+    public torch.Tensor Load(string name, torch.Device device)
     {
         using DisposeScope scope = torch.NewDisposeScope();
         (SafetensorsFile file, TensorEntry entry) = tensors[name];
@@ -66,13 +66,20 @@ public sealed class ModelWeights : IDisposable
         long rows = entry.Shape[0];
         long rowBytes = entry.ByteLength / rows;
         long piece = Math.Clamp(PieceBytes / rowBytes, 1, rows);
-        byte* source = file.Pointer(entry);
         for (long row = 0; row < rows; row += piece)
         {
             using DisposeScope step = torch.NewDisposeScope();
             long count = Math.Min(piece, rows - row);
             torch.Tensor part = torch.empty([count, .. entry.Shape.Skip(1)], type);
-            new ReadOnlySpan<byte>(source + (row * rowBytes), (int)(count * rowBytes)).CopyTo(part.bytes);
+            try
+            {
+                file.Read(entry, row * rowBytes, part.bytes);
+            }
+            catch (IOException e)
+            {
+                throw new QuantBuildException(DiagnosticIds.WeightsMalformed, $"The weight {name} cannot be read: {e.Message} Leave a model's files alone while it is quantized; build again.", e);
+            }
+
             result.narrow(0, row, count).copy_(part);
         }
 

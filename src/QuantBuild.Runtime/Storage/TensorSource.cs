@@ -56,13 +56,14 @@ public sealed class TensorSource
     /// <summary>Writes the tensor's bytes.</summary>
     public void CopyTo(Stream stream) => copy(stream);
 
-    private static unsafe void Copy(SafetensorsFile file, TensorEntry entry, Stream stream)
+    private static void Copy(SafetensorsFile file, TensorEntry entry, Stream stream)
     {
-        const int piece = 1 << 24;
-        byte* bytes = file.Pointer(entry);
-        for (long offset = 0; offset < entry.ByteLength; offset += piece)
+        byte[] piece = new byte[(int)Math.Min(1 << 20, entry.ByteLength)];
+        for (long offset = 0; offset < entry.ByteLength; offset += piece.Length)
         {
-            stream.Write(new ReadOnlySpan<byte>(bytes + offset, (int)Math.Min(piece, entry.ByteLength - offset)));
+            Span<byte> part = piece.AsSpan(0, (int)Math.Min(piece.Length, entry.ByteLength - offset));
+            file.Read(entry, offset, part);
+            stream.Write(part);
         }
     }
 }
