@@ -21,7 +21,7 @@ internal static class SmallArtifact
         DecoderConfig config = DecoderConfig.Parse(Config, "config.json");
         Dictionary<string, LinearShape> linears = Enumerable.Range(0, config.Layers).SelectMany(config.Linears).ToDictionary(linear => linear.WeightName);
         Dictionary<string, LayerFormat> layers = [];
-        List<TensorSource> tensors = [ArtifactWriter.TokenizerTensor(File.ReadAllBytes(Path.Combine(WorkerTests.Model, "tokenizer.json")))];
+        List<TensorSource> tensors = [ArtifactWriter.TokenizerTensor(File.ReadAllBytes(Path.Combine(SampleFiles.Model, "tokenizer.json")))];
         foreach ((string name, IReadOnlyList<int> shape) in config.Tensors())
         {
             if (linears.TryGetValue(name, out LinearShape? linear) && format(linear) is { } quantized)

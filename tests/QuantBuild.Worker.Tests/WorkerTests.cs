@@ -71,9 +71,9 @@ public sealed class WorkerTests : IDisposable
         string request = Path.Combine(folder, "compare.xml");
         new CompareRequest
         {
-            ModelPath = Model,
+            ModelPath = SampleFiles.Model,
             Spec = new QuantizationSpec(),
-            CalibrationFile = Calibration,
+            CalibrationFile = SampleFiles.Calibration,
             Device = "cpu",
             OutputPath = Path.Combine(folder, "out"),
         }.Save(request);
