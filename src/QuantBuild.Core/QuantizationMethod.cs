@@ -19,8 +19,8 @@ public enum QuantizationMethod
     Awq,
 
     /// <summary>
-    /// Learned rounding: signed gradient descent on the rounding of each weight and the range of each group, block by block, against the float
-    /// block's outputs. Cheng et al., 2023, arXiv:2309.05516.
+    /// Learned rounding: from GPTQ's values, gradient descent on the rounding of each weight and the scale of each group, decoder layer by decoder layer, against the
+    /// float layer's outputs. Cheng et al., 2023, arXiv:2309.05516.
     /// </summary>
     AutoRound,
 

@@ -64,7 +64,7 @@ public sealed record QuantizationSpec
     /// </summary>
     public double OutlierThreshold { get; init; } = 6;
 
-    /// <summary>GPTQ: quantize the columns with the largest Hessian diagonal first.</summary>
+    /// <summary>GPTQ, and what AutoRound begins with: quantize the columns with the largest Hessian diagonal first.</summary>
     public bool ActOrder { get; init; } = true;
 
     /// <summary>
@@ -73,16 +73,16 @@ public sealed record QuantizationSpec
     /// </summary>
     public bool StaticGroups { get; init; }
 
-    /// <summary>GPTQ: within a decoder layer, calibrate each group of linears on the outputs of those already quantized.</summary>
+    /// <summary>GPTQ, and what AutoRound begins with: within a decoder layer, calibrate each group of linears on the outputs of those already quantized.</summary>
     public bool TrueSequential { get; init; } = true;
 
     /// <summary>
-    /// GPTQ: let each linear make good what the quantized layers before it have lost, against the outputs that it has in the float model; with
-    /// <see cref="TrueSequential"/> alone.
+    /// GPTQ, and what AutoRound begins with: let each linear make good what the quantized layers before it have lost, against the outputs that it has in the
+    /// float model; with <see cref="TrueSequential"/> alone.
     /// </summary>
     public bool ErrorCorrection { get; init; } = true;
 
-    /// <summary>GPTQ: what is added to the Hessian's diagonal, as a fraction of its mean. Above 0, at most 1.</summary>
+    /// <summary>GPTQ, and what AutoRound begins with: what is added to the Hessian's diagonal, as a fraction of its mean. Above 0, at most 1.</summary>
     public double Damping { get; init; } = 0.01;
 
     /// <summary>AutoRound: steps of gradient descent for each decoder layer.</summary>
@@ -153,10 +153,11 @@ public sealed record QuantizationSpec
         if (UsesBlocks) yield return new("BlockSize", Text(BlockSize));
         if (Methods.Any(UsesBlocksOf)) yield return new("DoubleQuantization", Text(DoubleQuantization));
         if (Methods.Contains(QuantizationMethod.Int8)) yield return new("OutlierThreshold", Text(OutlierThreshold));
-        if (Methods.Contains(QuantizationMethod.Gptq))
+        // AutoRound begins with GPTQ's values, in groups that are always static.
+        if (Methods.Any(method => method is QuantizationMethod.Gptq or QuantizationMethod.AutoRound))
         {
             yield return new("ActOrder", Text(ActOrder));
-            yield return new("StaticGroups", Text(StaticGroups));
+            if (Methods.Contains(QuantizationMethod.Gptq)) yield return new("StaticGroups", Text(StaticGroups));
             yield return new("TrueSequential", Text(TrueSequential));
             yield return new("ErrorCorrection", Text(ErrorCorrection));
             yield return new("Damping", Text(Damping));

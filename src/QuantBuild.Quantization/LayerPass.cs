@@ -133,7 +133,9 @@ internal sealed class LayerPass(
         QuantizeTable(JournalPart.Head(config), weight => calibration is not null && plan[config.Head] is { } spec
             && spec.Method is QuantizationMethod.Gptq or QuantizationMethod.AutoRound
             // The head is no part of a layer whose output could be learned from: it stays as GPTQ makes it.
-            ? LinearQuantizer.WithGptq(weight, config.Head, spec.Method == QuantizationMethod.AutoRound ? AutoRound.Start(spec) : spec, calibration.Quantized, hidden => forward.Norm(hidden, norm), cancellationToken)
+            ? LinearQuantizer.WithGptq(
+                weight, config.Head, spec.Method == QuantizationMethod.AutoRound ? AutoRound.Start(spec) : spec, calibration.Quantized,
+                hidden => forward.Norm(hidden, norm), cancellationToken)
             : null);
 
     /// <summary>Quantizes embedding or head where the plan says so, or takes it from the journal.</summary>

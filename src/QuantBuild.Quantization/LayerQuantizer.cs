@@ -154,6 +154,7 @@ internal sealed class LayerQuantizer(
             return;
         }
 
+        if (!plan.Spec.ErrorCorrection) floats = null;
         using Hessian hessian = new(width, device);
         using ErrorCorrection? correction = floats is null ? null : new(width, adds ? config.HiddenSize : null, device);
         states.Visit(

@@ -14,6 +14,7 @@ static class QualityTable
             {
                 specs.Add(new() { Method = QuantizationMethod.Rtn, Bits = bits, GroupSize = groupSize });
                 specs.Add(new() { Method = QuantizationMethod.Gptq, Bits = bits, GroupSize = groupSize });
+                specs.Add(new() { Method = QuantizationMethod.AutoRound, Bits = bits, GroupSize = groupSize });
             }
 
             if (bits == 4) specs.AddRange(new[] { QuantizationMethod.Nf4, QuantizationMethod.Fp4 }.Select(method => new QuantizationSpec { Method = method }));
