@@ -20,17 +20,21 @@ public sealed class AutoMethod
         new(w => w.IsGiven("OutlierThreshold"), "Int8", [], "OutlierThreshold is a setting of LLM.int8()"),
         new(w => w.IsNarrow && w.IsCalibrated, "AutoRound", [], "so few bits need rounding that is learned"),
         new(w => w.HasBudget, "Gptq", [], "of the methods with several widths it loses least"),
-        new(w => w.Use == ModelUse.FineTuning && w.AllowsBlocks, "Nf4", [new("DoubleQuantization", "true")],
+        new(w => w.Use == ModelUse.FineTuning && !w.HasGroups && (w.Bits ?? 4) == 4, "Nf4", [new("DoubleQuantization", "true")],
             "adapters are trained on QLoRA's base: NF4 with double quantization, fitted to no text"),
         new(w => w.Use == ModelUse.FineTuning, "Rtn", [], "adapters are trained on a base that is fitted to no text, and NF4 has neither these bits nor groups"),
         new(w => w.Use == ModelUse.Development, "Rtn", [new("Bits", "4")], "it is the quickest to build, reads no text, and decodes as fast as what ships"),
         new(w => w.Use == ModelUse.MaximumAccuracy && w.IsCalibrated, "Gptq", [new("Bits", "8"), new("GroupSize", "128")], "8 bits with a scale for each 128 inputs lose least"),
         new(w => w.Use == ModelUse.MaximumAccuracy, "Rtn", [new("Bits", "8"), new("GroupSize", "128")], "8 bits with a scale for each 128 inputs lose least, also without CalibrationData"),
+        new(w => w.Use is ModelUse.Production or ModelUse.FastestInference && !w.HasGroups && w.Bits == 8, "Int8", [new("OutlierThreshold", "0")],
+            "of 8 bits it decodes fastest, and loses next to nothing"),
         new(w => w.Use == ModelUse.FastestInference && w.IsCalibrated, "Gptq", [new("Bits", "4"), new("StaticGroups", "true")],
             "4 bits are the fewest bytes to read for a token that keep their quality, and static groups leave the columns in order"),
         new(w => w.Use == ModelUse.FastestInference, "Rtn", [new("Bits", "4")], "4 bits are few bytes to read for a token; CalibrationData would make it GPTQ, with half the loss"),
         new(w => w.IsCalibrated, "Gptq", [new("Bits", "4")], "with CalibrationData it loses least at 4 bits"),
-        new(w => true, "Rtn", [new("Bits", "8")], "without CalibrationData 8 bits lose next to nothing and 4 bits would; CalibrationData would make it GPTQ with 4"),
+        new(w => !w.HasGroups && !w.IsGiven("Bits"), "Int8", [new("OutlierThreshold", "0")],
+            "without CalibrationData 8 bits lose next to nothing and 4 bits would lose more; CalibrationData would make it GPTQ with 4"),
+        new(w => true, "Rtn", [new("Bits", "8")], "it reads no text, and there is no CalibrationData"),
     ];
 
     private readonly Row row;
@@ -91,10 +95,12 @@ public sealed class AutoMethod
 
         public bool HasBudget => IsGiven("TargetBitsPerWeight") || IsGiven("TargetSize");
 
-        public bool IsNarrow => Number("Bits") is <= 3 || Number("TargetBitsPerWeight") is < Narrow;
+        public bool IsNarrow => Bits is <= 3 || Number("TargetBitsPerWeight") is < Narrow;
 
-        // NF4 has 4 bits and blocks.
-        public bool AllowsBlocks => !IsGiven("GroupSize") && !IsGiven("Symmetric") && (!IsGiven("Bits") || Number("Bits") == 4);
+        // A setting of methods that have groups.
+        public bool HasGroups => IsGiven("GroupSize") || IsGiven("Symmetric");
+
+        public decimal? Bits => Number("Bits");
 
         public bool IsGiven(string name) => !string.IsNullOrWhiteSpace(metadata(name));
 

@@ -90,7 +90,7 @@ public partial class DocumentationTests
         string config = File.ReadAllText(Path.Combine(TestFiles.SampleModel, "config.json"));
         AssertShown("QB0009", () => new QuantizationPlan(DecoderConfig.Parse(config, "config.json"), new QuantizationSpec { TargetBitsPerWeight = 2.2m }).Check());
         foreach (BuildWarning warning in UseChecks.Of(ModelUse.FineTuning, new QuantizationSpec())
-            .Concat(UseChecks.Of(ModelUse.Production, new QuantizationSpec { Method = QuantizationMethod.Fp4 })))
+            .Concat(UseChecks.Of(ModelUse.Production, new QuantizationSpec { Bits = 8 })))
         {
             Assert.Contains($": {warning.Text}\n", File.ReadAllText(Path.Combine(Pages, warning.Id + ".md")), StringComparison.Ordinal);
         }
