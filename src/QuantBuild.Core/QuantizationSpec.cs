@@ -56,7 +56,7 @@ public sealed record QuantizationSpec
     /// </summary>
     public bool StaticGroups { get; init; }
 
-    /// <summary>GPTQ: within a decoder layer, calibrate each group of linears on the outputs of those already quantized.</summary>
+    /// <summary>GPTQ, AWQ: within a decoder layer, calibrate each group of linears on the outputs of those already quantized.</summary>
     public bool TrueSequential { get; init; } = true;
 
     /// <summary>
@@ -136,7 +136,11 @@ public sealed record QuantizationSpec
         {
             yield return new("ActOrder", Text(ActOrder));
             yield return new("StaticGroups", Text(StaticGroups));
-            yield return new("TrueSequential", Text(TrueSequential));
+        }
+
+        if (Methods.Any(method => method is QuantizationMethod.Gptq or QuantizationMethod.Awq)) yield return new("TrueSequential", Text(TrueSequential));
+        if (Methods.Contains(QuantizationMethod.Gptq))
+        {
             yield return new("ErrorCorrection", Text(ErrorCorrection));
             yield return new("Damping", Text(Damping));
         }

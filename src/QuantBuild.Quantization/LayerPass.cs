@@ -108,8 +108,8 @@ internal sealed class LayerPass(
     }
 
     private QuantizedLinear? QuantizeHead(DecoderForward forward, torch.Tensor norm, CalibrationStreams? calibration) =>
-        QuantizeTable(JournalPart.Head(config), weight => calibration is not null && plan[config.Head] is { Method: QuantizationMethod.Gptq } spec
-            ? LinearQuantizer.WithGptq(weight, config.Head, spec, calibration.Quantized, hidden => forward.Norm(hidden, norm), cancellationToken)
+        QuantizeTable(JournalPart.Head(config), weight => calibration is not null && plan[config.Head] is { Method: QuantizationMethod.Gptq or QuantizationMethod.Awq } spec
+            ? LinearQuantizer.Calibrated(weight, config.Head, spec, calibration.Quantized, hidden => forward.Norm(hidden, norm), cancellationToken)
             : null);
 
     /// <summary>Quantizes embedding or head where the plan says so, or takes it from the journal.</summary>

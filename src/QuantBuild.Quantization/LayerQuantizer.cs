@@ -33,10 +33,14 @@ internal sealed class LayerQuantizer(
     /// <exception cref="QuantBuildException">QB3006, QB3007.</exception>
     public FinishedLayer Quantize(CalibrationStreams? calibration)
     {
+        // The layer as it was: what is scaled or quantized is replaced in the other set alone.
+        using LayerWeights original = layer.Share();
+        IReadOnlyDictionary<string, float[]> norms = new Dictionary<string, float[]>();
+        if (calibration is not null && new Awq(plan, forward, index, layer, device, cancellationToken) is { Scales: true } awq) norms = awq.Scale(calibration.Quantized);
         if (calibration is null) WithoutCalibration();
-        else if (plan.Spec.TrueSequential) Sequential(calibration);
-        else InOnePass(calibration);
-        return new FinishedLayer(linears, new Dictionary<string, float[]>());
+        else if (plan.Spec.TrueSequential) Sequential(calibration, original);
+        else InOnePass(calibration, original);
+        return new FinishedLayer(linears, norms);
     }
 
     private void WithoutCalibration()
@@ -44,7 +48,7 @@ internal sealed class LayerQuantizer(
         foreach (LinearRole role in Enum.GetValues<LinearRole>())
         {
             cancellationToken.ThrowIfCancellationRequested();
-            Quantize(role, null, null);
+            Quantize(role, null, null, null);
         }
     }
 
@@ -52,11 +56,9 @@ internal sealed class LayerQuantizer(
     /// True-sequential order: each group of linears is calibrated on what the groups before it give once they are quantized. Where the float stream is at hand,
     /// each makes good what was lost before it.
     /// </summary>
-    private void Sequential(CalibrationStreams calibration)
+    private void Sequential(CalibrationStreams calibration, LayerWeights original)
     {
         (HiddenStates states, HiddenStates? floats) = calibration;
-        // The layer as it was: what is replaced is replaced in the other set alone.
-        using LayerWeights original = layer.Share();
         Calibrate(Attention, config.HiddenSize, states, floats, original, (hidden, weights) => forward.AttentionInput(hidden, weights), adds: false);
 
         // The attention of each batch is kept from here to the residual stream: it is as large as that, and dear to compute twice.
@@ -79,10 +81,9 @@ internal sealed class LayerQuantizer(
     }
 
     /// <summary>All linears calibrated in one pass with the layer's float weights.</summary>
-    private void InOnePass(CalibrationStreams calibration)
+    private void InOnePass(CalibrationStreams calibration, LayerWeights original)
     {
         (HiddenStates states, HiddenStates? floats) = calibration;
-        using LayerWeights original = layer.Share();
         using Hessian attention = new(config.HiddenSize, device), output = new(AttentionWidth, device);
         using Hessian mlp = new(config.HiddenSize, device), down = new(config.IntermediateSize, device);
         states.Visit(
@@ -126,9 +127,9 @@ internal sealed class LayerQuantizer(
         LinearRole[] roles, int width, HiddenStates states, HiddenStates? floats, LayerWeights original,
         Func<torch.Tensor, LayerWeights, torch.Tensor> input, bool adds, HiddenStates? residual = null, HiddenStates? floatResidual = null)
     {
-        if (roles.All(role => plan[shapes[(int)role]] is not { Method: QuantizationMethod.Gptq }))
+        if (!roles.Any(role => Uses(role, QuantizationMethod.Gptq) || Uses(role, QuantizationMethod.Awq)))
         {
-            foreach (LinearRole role in roles) Quantize(role, null, null);
+            foreach (LinearRole role in roles) Quantize(role, null, null, null);
             return;
         }
 
@@ -157,24 +158,30 @@ internal sealed class LayerQuantizer(
     private void Quantize(LinearRole[] roles, Hessian hessian, ErrorCorrection? correction)
     {
         using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor matrix = hessian.Matrix;
         string name = shapes[(int)roles[0]].Name;
-        using InverseFactor factor = InverseFactor.Create(hessian.Matrix, plan.Spec, name);
-        if (factor.Damping > plan.Spec.Damping)
+        using InverseFactor? factor = roles.Any(role => Uses(role, QuantizationMethod.Gptq)) ? InverseFactor.Create(matrix, plan.Spec, name) : null;
+        if (factor is not null && factor.Damping > plan.Spec.Damping)
         {
             inform($"{name}: its Hessian is not positive definite with a damping of {plan.Spec.Damping}; with {factor.Damping} it is");
         }
 
-        foreach (LinearRole role in roles) Quantize(role, factor, correction);
+        foreach (LinearRole role in roles) Quantize(role, matrix, factor, correction);
     }
 
-    private void Quantize(LinearRole role, InverseFactor? factor, ErrorCorrection? correction)
+    private bool Uses(LinearRole role, QuantizationMethod method) => plan[shapes[(int)role]]?.Method == method;
+
+    private void Quantize(LinearRole role, torch.Tensor? hessian, InverseFactor? factor, ErrorCorrection? correction)
     {
         LinearShape shape = shapes[(int)role];
         if (plan[shape] is not { } spec) return;
         using DisposeScope scope = torch.NewDisposeScope();
-        QuantizedLinear result = spec.Method == QuantizationMethod.Gptq && factor is not null
-            ? Gptq.Quantize(correction?.Target(layer[role], factor) ?? layer[role], factor, spec, cancellationToken)
-            : LinearQuantizer.WithoutData(layer[role], shape, spec);
+        QuantizedLinear result = spec.Method switch
+        {
+            QuantizationMethod.Gptq when factor is not null => Gptq.Quantize(correction?.Target(layer[role], factor) ?? layer[role], factor, spec, cancellationToken),
+            QuantizationMethod.Awq => Rtn.Quantize(layer[role], spec, hessian),
+            _ => LinearQuantizer.WithoutData(layer[role], shape, spec),
+        };
         linears[(int)role] = result;
         layer.Replace(role, result, device);
     }
