@@ -73,7 +73,7 @@ public sealed record QuantizationSpec
     /// </summary>
     public bool StaticGroups { get; init; }
 
-    /// <summary>GPTQ, and what AutoRound begins with: within a decoder layer, calibrate each group of linears on the outputs of those already quantized.</summary>
+    /// <summary>GPTQ, AWQ, and what AutoRound begins with: within a decoder layer, calibrate each group of linears on the outputs of those already quantized.</summary>
     public bool TrueSequential { get; init; } = true;
 
     /// <summary>
@@ -158,7 +158,11 @@ public sealed record QuantizationSpec
         {
             yield return new("ActOrder", Text(ActOrder));
             if (Methods.Contains(QuantizationMethod.Gptq)) yield return new("StaticGroups", Text(StaticGroups));
-            yield return new("TrueSequential", Text(TrueSequential));
+        }
+
+        if (Methods.Any(IsCalibrated)) yield return new("TrueSequential", Text(TrueSequential));
+        if (Methods.Any(method => method is QuantizationMethod.Gptq or QuantizationMethod.AutoRound))
+        {
             yield return new("ErrorCorrection", Text(ErrorCorrection));
             yield return new("Damping", Text(Damping));
         }

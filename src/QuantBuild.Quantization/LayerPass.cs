@@ -130,10 +130,9 @@ internal sealed class LayerPass(
     }
 
     private QuantizedLinear? QuantizeHead(DecoderForward forward, torch.Tensor norm, CalibrationStreams? calibration) =>
-        QuantizeTable(JournalPart.Head(config), weight => calibration is not null && plan[config.Head] is { } spec
-            && spec.Method is QuantizationMethod.Gptq or QuantizationMethod.AutoRound
-            // The head is no part of a layer whose output could be learned from: it stays as GPTQ makes it.
-            ? LinearQuantizer.WithGptq(
+        QuantizeTable(JournalPart.Head(config), weight => calibration is not null && plan[config.Head] is { } spec && QuantizationSpec.IsCalibrated(spec.Method)
+            // The head is no part of a layer whose output could be learned from: AutoRound leaves it as GPTQ makes it.
+            ? LinearQuantizer.Calibrated(
                 weight, config.Head, spec.Method == QuantizationMethod.AutoRound ? AutoRound.Start(spec) : spec, calibration.Quantized,
                 hidden => forward.Norm(hidden, norm), cancellationToken)
             : null);

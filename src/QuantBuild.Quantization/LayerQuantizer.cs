@@ -38,13 +38,22 @@ internal sealed class LayerQuantizer(
     /// <exception cref="QuantBuildException">QB3006, QB3007.</exception>
     public FinishedLayer Quantize(CalibrationStreams? calibration)
     {
+        if (calibration is null)
+        {
+            WithoutCalibration();
+            return new FinishedLayer(linears, new Dictionary<string, float[]>());
+        }
+
+        // The layer as it was: what is scaled or quantized is replaced in the other set alone.
+        using LayerWeights original = layer.Share();
         // The residual streams move on while the linears are quantized one group after the other; learned rounding begins at the layer's input again.
-        using HiddenStates? inputs = shapes.Any(shape => plan[shape] is { Method: QuantizationMethod.AutoRound }) ? calibration?.Quantized.Copy() : null;
-        if (calibration is null) WithoutCalibration();
-        else if (plan.Spec.TrueSequential) Sequential(calibration);
-        else InOnePass(calibration);
-        if (inputs is not null) Learn(inputs, calibration!);
-        return new FinishedLayer(linears, new Dictionary<string, float[]>());
+        using HiddenStates? inputs = shapes.Any(shape => plan[shape] is { Method: QuantizationMethod.AutoRound }) ? calibration.Quantized.Copy() : null;
+        Awq awq = new(plan, forward, index, layer, device, cancellationToken);
+        IReadOnlyDictionary<string, float[]> norms = awq.Scales ? awq.Scale(calibration.Quantized) : new Dictionary<string, float[]>();
+        if (plan.Spec.TrueSequential) Sequential(calibration, original);
+        else InOnePass(calibration, original);
+        if (inputs is not null) Learn(inputs, calibration);
+        return new FinishedLayer(linears, norms);
     }
 
     /// <summary>Learns the rounding of the linears that ask for it, all together; the others stay as they are.</summary>
@@ -68,7 +77,7 @@ internal sealed class LayerQuantizer(
         foreach (LinearRole role in Enum.GetValues<LinearRole>())
         {
             cancellationToken.ThrowIfCancellationRequested();
-            Quantize(role, null, null);
+            Quantize(role, null, null, null);
         }
     }
 
@@ -76,11 +85,9 @@ internal sealed class LayerQuantizer(
     /// True-sequential order: each group of linears is calibrated on what the groups before it give once they are quantized. Where the float stream is at hand,
     /// each makes good what was lost before it.
     /// </summary>
-    private void Sequential(CalibrationStreams calibration)
+    private void Sequential(CalibrationStreams calibration, LayerWeights original)
     {
         (HiddenStates states, HiddenStates? floats) = calibration;
-        // The layer as it was: what is replaced is replaced in the other set alone.
-        using LayerWeights original = layer.Share();
         Calibrate(Attention, config.HiddenSize, states, floats, original, (hidden, weights) => forward.AttentionInput(hidden, weights), adds: false);
 
         // The attention of each batch is kept from here to the residual stream: it is as large as that, and dear to compute twice.
@@ -101,10 +108,9 @@ internal sealed class LayerQuantizer(
     }
 
     /// <summary>All linears calibrated in one pass with the layer's float weights.</summary>
-    private void InOnePass(CalibrationStreams calibration)
+    private void InOnePass(CalibrationStreams calibration, LayerWeights original)
     {
         (HiddenStates states, HiddenStates? floats) = calibration;
-        using LayerWeights original = layer.Share();
         using Hessian attention = new(config.HiddenSize, device), output = new(AttentionWidth, device);
         using Hessian mlp = new(config.HiddenSize, device), down = new(config.IntermediateSize, device);
         states.Visit(
@@ -148,9 +154,9 @@ internal sealed class LayerQuantizer(
         LinearRole[] roles, int width, HiddenStates states, HiddenStates? floats, LayerWeights original,
         Func<torch.Tensor, LayerWeights, torch.Tensor> input, bool adds, HiddenStates? residual = null, HiddenStates? floatResidual = null)
     {
-        if (roles.All(role => plan[shapes[(int)role]] is not { Method: QuantizationMethod.Gptq or QuantizationMethod.AutoRound }))
+        if (roles.All(role => plan[shapes[(int)role]] is not { } spec || !QuantizationSpec.IsCalibrated(spec.Method)))
         {
-            foreach (LinearRole role in roles) Quantize(role, null, null);
+            foreach (LinearRole role in roles) Quantize(role, null, null, null);
             return;
         }
 
@@ -180,36 +186,38 @@ internal sealed class LayerQuantizer(
     private void Quantize(LinearRole[] roles, Hessian hessian, ErrorCorrection? correction)
     {
         using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor matrix = hessian.Matrix;
         string name = shapes[(int)roles[0]].Name;
-        using InverseFactor factor = InverseFactor.Create(hessian.Matrix, plan.Spec, name);
-        if (factor.Damping > plan.Spec.Damping)
+        bool isFactored = roles.Any(role => plan[shapes[(int)role]]?.Method is QuantizationMethod.Gptq or QuantizationMethod.AutoRound);
+        using InverseFactor? factor = isFactored ? InverseFactor.Create(matrix, plan.Spec, name) : null;
+        if (factor is not null && factor.Damping > plan.Spec.Damping)
         {
             inform($"{name}: its Hessian is not positive definite with a damping of {plan.Spec.Damping}; with {factor.Damping} it is");
         }
 
-        foreach (LinearRole role in roles) Quantize(role, factor, correction);
+        foreach (LinearRole role in roles) Quantize(role, matrix, factor, correction);
     }
 
-    private void Quantize(LinearRole role, InverseFactor? factor, ErrorCorrection? correction)
+    private void Quantize(LinearRole role, torch.Tensor? hessian, InverseFactor? factor, ErrorCorrection? correction)
     {
         LinearShape shape = shapes[(int)role];
         if (plan[shape] is not { } spec) return;
         using DisposeScope scope = torch.NewDisposeScope();
-        bool learns = spec.Method == QuantizationMethod.AutoRound;
-        QuantizedLinear result;
-        if (factor is not null && (learns || spec.Method == QuantizationMethod.Gptq))
+        linears[(int)role] = spec.Method switch
         {
-            torch.Tensor target = correction?.Target(layer[role], factor) ?? layer[role];
-            AffineLinear rounded = Gptq.Quantize(target, factor, learns ? AutoRound.Start(spec) : spec, cancellationToken);
-            if (learns) learned.Add(role, new RoundingParameters(target, rounded));
-            result = rounded;
-        }
-        else
-        {
-            result = LinearQuantizer.WithoutData(layer[role], shape, spec);
-        }
+            QuantizationMethod.Gptq or QuantizationMethod.AutoRound when factor is not null => WithFactor(role, spec, factor, correction),
+            QuantizationMethod.Awq => Rtn.Quantize(layer[role], spec, hessian),
+            _ => LinearQuantizer.WithoutData(layer[role], shape, spec),
+        };
+        layer.Replace(role, linears[(int)role]!, device);
+    }
 
-        linears[(int)role] = result;
-        layer.Replace(role, result, device);
+    private AffineLinear WithFactor(LinearRole role, QuantizationSpec spec, InverseFactor factor, ErrorCorrection? correction)
+    {
+        torch.Tensor target = correction?.Target(layer[role], factor) ?? layer[role];
+        if (spec.Method == QuantizationMethod.Gptq) return Gptq.Quantize(target, factor, spec, cancellationToken);
+        AffineLinear start = Gptq.Quantize(target, factor, AutoRound.Start(spec), cancellationToken);
+        learned.Add(role, new RoundingParameters(target, start));
+        return start;
     }
 }

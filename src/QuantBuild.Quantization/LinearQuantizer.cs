@@ -17,7 +17,7 @@ internal static class LinearQuantizer
         _ => Rtn.Quantize(weight, spec),
     };
 
-    /// <summary>Quantizes a weight with GPTQ.</summary>
+    /// <summary>Quantizes a weight with GPTQ; or with AWQ, but for the scales of its inputs.</summary>
     /// <param name="weight">float32 [N, K].</param>
     /// <param name="shape">Which linear.</param>
     /// <param name="spec">How.</param>
@@ -25,7 +25,7 @@ internal static class LinearQuantizer
     /// <param name="input">Computes it: [B, T, K].</param>
     /// <param name="cancellationToken">Looked at between batches and blocks.</param>
     /// <exception cref="QuantBuildException">QB3006, QB3007.</exception>
-    public static QuantizedLinear WithGptq(
+    public static QuantizedLinear Calibrated(
         torch.Tensor weight, LinearShape shape, QuantizationSpec spec, HiddenStates states, Func<torch.Tensor, torch.Tensor> input, CancellationToken cancellationToken)
     {
         using DisposeScope scope = torch.NewDisposeScope();
@@ -38,6 +38,7 @@ internal static class LinearQuantizer
                 made.Dispose();
             },
             cancellationToken);
+        if (spec.Method == QuantizationMethod.Awq) return Rtn.Quantize(weight, spec, hessian.Matrix);
         using InverseFactor factor = InverseFactor.Create(hessian.Matrix, spec, shape.Name);
         return Gptq.Quantize(weight, factor, spec, cancellationToken);
     }

@@ -24,7 +24,7 @@ internal static class QuantizeCommand
             ["DoubleQuantization"] = new("--double-quantization") { Description = "Nf4, Fp4: quantize the scales too: true or false." },
             ["OutlierThreshold"] = new("--outlier-threshold") { Description = "Int8: activations of this magnitude and more stay in floating point; 0 keeps all." },
             ["ActOrder"] = new("--act-order") { Description = "Columns with the largest activations first: true or false." },
-            ["TrueSequential"] = new("--true-sequential") { Description = "Calibrate within a layer on what is quantized already: true or false." },
+            ["TrueSequential"] = new("--true-sequential") { Description = "Gptq, Awq: calibrate within a layer on what is quantized already: true or false." },
             ["ErrorCorrection"] = new("--error-correction") { Description = "Let each linear make good what was lost before it: true or false." },
             ["StaticGroups"] = new("--static-groups") { Description = "Choose all groups before the first column: true or false." },
             ["Iterations"] = new("--iterations") { Description = "AutoRound: steps of gradient descent for each layer." },

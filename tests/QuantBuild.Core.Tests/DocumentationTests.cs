@@ -51,7 +51,7 @@ public partial class DocumentationTests
     }
 
     [Theory]
-    [InlineData("Method", "Awq", "QB0001")]
+    [InlineData("Method", "Gguf", "QB0001")]
     [InlineData("Bits", "5", "QB0002")]
     [InlineData("GroupSize", "100", "QB0003")]
     [InlineData("Damping", "0", "QB0006")]

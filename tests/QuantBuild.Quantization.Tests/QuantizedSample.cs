@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using TorchSharp;
 
 namespace QuantBuild.Quantization.Tests;
@@ -68,6 +69,10 @@ public sealed class QuantizedSample : IDisposable
                     if (!artifact.Manifest.Layers.TryGetValue(shape.Name, out LayerFormat? format)) continue;
                     layer.Replace(role, Dequantize(artifact, shape), Rounding(format));
                 }
+
+                // AWQ changes norms, and an artifact then holds its own.
+                if (Norm(artifact.File, DecoderConfig.AttentionNormName(index)) is { } attention) layer.ReplaceAttentionNorm(attention);
+                if (Norm(artifact.File, DecoderConfig.MlpNormName(index)) is { } mlp) layer.ReplaceMlpNorm(mlp);
             }
 
             hidden = forward.Layer(hidden, layer);
@@ -78,6 +83,13 @@ public sealed class QuantizedSample : IDisposable
     }
 
     public void Dispose() => folder.Dispose();
+
+    /// <summary>A norm that was changed: the model's own are BF16.</summary>
+    private static torch.Tensor? Norm(SafetensorsFile file, string name)
+    {
+        TensorEntry entry = file.Tensors[name];
+        return entry.Type == ElementType.F32 ? torch.tensor(MemoryMarshal.Cast<byte, float>(file.Bytes(entry)).ToArray()) : null;
+    }
 
     /// <summary>A linear of an artifact by its format's definition, element by element.</summary>
     private static torch.Tensor Dequantize(Artifact artifact, LinearShape shape)
