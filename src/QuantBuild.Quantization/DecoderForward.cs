@@ -9,7 +9,8 @@ namespace QuantBuild.Quantization;
 /// </summary>
 internal sealed class DecoderForward : IDisposable
 {
-    private const long TokensAtOnce = 512;
+    // Tokens of an MLP that are computed at once.
+    internal const long TokensAtOnce = 512;
 
     private readonly DecoderConfig config;
     private readonly torch.Tensor cosine; // [context, headDim]

@@ -14,18 +14,23 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
     /// <summary>Bytes for the runtimes of .NET and torch, with their libraries, and for what is small.</summary>
     public const long Runtime = 500_000_000;
 
-    // Of the size of a Hessian, while it is factored: its sum, the correction's, the whole of it, two permutations, then damped (two), flipped, factored, flipped
-    // back and inverted.
-    private const int MatricesToFactor = 11;
+    // Of the size of a Hessian: its sum and the correction's, then the factor, and the rows of it while they are permuted.
+    private const int MatricesToFactor = 4;
 
-    // The sums, the whole, and the factor stay while the columns are quantized; then copies of the weight: the correction in steps, the columns.
-    private const int MatricesToQuantize = 4;
+    // The sums and the factor stay while the columns are quantized; then copies of the weight: the correction in steps, the columns.
+    private const int MatricesToQuantize = 3;
     private const int WeightsToQuantize = 6;
 
-    // Residual streams, attention heads and MLP activations of a batch that are alive at the same time in a layer's forward pass.
+    // Residual streams, attention heads and MLP activations of a batch that are alive at the same time in a layer's forward pass; an MLP is computed by parts.
     private const int HiddenInBatch = 6;
     private const int HeadsInBatch = 4;
-    private const int MlpInBatch = 4;
+    private const int MlpInBatch = 2;
+    private const int MlpInPart = 3;
+
+    // Of the size of a layer, for learned rounding: positions with their means and squares, the rounded weights and their gradients; and for each processor the
+    // gradients of a window. What a backward pass keeps of a forward pass is twice what that pass needs.
+    private const int LayersToLearn = 5;
+    private const int BatchesToLearn = 3;
 
     /// <summary>Bytes that are needed wherever activations are kept.</summary>
     public long Fixed => Largest.Weights + Largest.Work + Runtime;
@@ -53,7 +58,8 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
         // Both are loaded to be looked up in, or to be quantized, and the quantized one beside them.
         MemoryStep embedding = new("the embedding", streams || plan[config.Embedding] is not null ? table * (plan[config.Embedding] is null ? 1 : 2) : 0, 0);
         MemoryStep head = new("the head", texts.Evaluation is not null || plan[config.Head] is not null ? table * (plan[config.Head] is null ? 1 : 2) : 0, SecondOrder(plan, [config.Head]));
-        MemoryStep layers = new("a decoder layer", 2 * layer, SecondOrder(plan, config.Linears(0)));
+        bool learns = Enumerable.Range(0, config.Layers).SelectMany(config.Linears).Any(linear => plan[linear]?.Method == QuantizationMethod.AutoRound);
+        MemoryStep layers = new("a decoder layer", 2 * layer, SecondOrder(plan, config.Linears(0)) + (learns ? (LayersToLearn + Environment.ProcessorCount) * layer : 0));
         if (device.type != DeviceType.CPU)
         {
             head = new(head.Name, table, 0);
@@ -62,7 +68,7 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
         else if (streams)
         {
             head = head with { Work = head.Work + Logits(texts) };
-            layers = layers with { Work = layers.Work + Batches(config, texts) };
+            layers = layers with { Work = layers.Work + (Batches(config, texts) * (learns ? BatchesToLearn : 1)) };
         }
 
         return new MemoryEstimate(new[] { embedding, layers, head }.MaxBy(step => step.Weights + step.Work)!, ActivationsOf(plan, texts), limit);
@@ -107,8 +113,10 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
     /// <summary>Batches that go through a layer side by side.</summary>
     private static long Batches(DecoderConfig config, Texts texts)
     {
-        long values = ((long)HiddenInBatch * config.HiddenSize) + ((long)HeadsInBatch * config.Heads * config.HeadDim) + ((long)MlpInBatch * config.IntermediateSize);
-        return Environment.ProcessorCount * BatchTokens(texts) * values * sizeof(float);
+        long tokens = BatchTokens(texts);
+        long hidden = tokens * ((HiddenInBatch * (long)config.HiddenSize) + ((long)HeadsInBatch * config.Heads * config.HeadDim));
+        long mlp = ((MlpInBatch * tokens) + (MlpInPart * Math.Min(tokens, DecoderForward.TokensAtOnce))) * config.IntermediateSize;
+        return Environment.ProcessorCount * (hidden + mlp) * sizeof(float);
     }
 
     // Float and quantized logits, and their distributions in float64 a part at a time.
