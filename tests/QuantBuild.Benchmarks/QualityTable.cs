@@ -7,16 +7,16 @@ static class QualityTable
 {
     public static void Run()
     {
-        List<QuantizationSpec> specs = [new() { Method = QuantizationMethod.Int8 }];
+        QuantizationMethod[] methods = [QuantizationMethod.Rtn, QuantizationMethod.Awq, QuantizationMethod.Gptq, QuantizationMethod.AutoRound];
+        List<QuantizationSpec> specs =
+        [
+            new() { Method = QuantizationMethod.Int8 },
+            new() { Method = QuantizationMethod.Rtn, Bits = 8 },
+            new() { Method = QuantizationMethod.Gptq, Bits = 8 },
+        ];
         foreach (int bits in new[] { 4, 3, 2 })
         {
-            foreach (int groupSize in new[] { 128, 32 })
-            {
-                specs.Add(new() { Method = QuantizationMethod.Rtn, Bits = bits, GroupSize = groupSize });
-                specs.Add(new() { Method = QuantizationMethod.Gptq, Bits = bits, GroupSize = groupSize });
-                specs.Add(new() { Method = QuantizationMethod.AutoRound, Bits = bits, GroupSize = groupSize });
-            }
-
+            foreach (int groupSize in new[] { 128, 32 }) specs.AddRange(methods.Select(method => new QuantizationSpec { Method = method, Bits = bits, GroupSize = groupSize }));
             if (bits == 4) specs.AddRange(new[] { QuantizationMethod.Nf4, QuantizationMethod.Fp4 }.Select(method => new QuantizationSpec { Method = method }));
         }
 

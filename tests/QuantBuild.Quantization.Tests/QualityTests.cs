@@ -26,9 +26,9 @@ public sealed class QualityTests
     }
 
     [Fact]
-    public void Learned_rounding_beats_Gptq_at_2_bits_after_a_fifth_of_its_steps()
+    public void Learned_rounding_beats_Gptq_at_2_bits_after_a_third_of_its_steps()
     {
-        QuantizationSpec spec = new() { Bits = 2, CalibrationSamples = 32, Iterations = 40 };
+        QuantizationSpec spec = new() { Bits = 2, CalibrationSamples = 32, Iterations = 66 };
         double gptq = QualityOf(spec).KlDivergence, learned = QualityOf(spec with { Method = QuantizationMethod.AutoRound }).KlDivergence;
         Assert.InRange(learned, 0, 0.9 * gptq);
     }
