@@ -94,14 +94,18 @@ internal sealed class DecoderForward : IDisposable
     {
         long tokens = input.shape[1];
         if (input.shape[0] * tokens <= TokensAtOnce) return compute(input);
-        List<torch.Tensor> parts = [];
+        // What a gradient is to be computed of may not be written into.
+        if (torch.is_grad_enabled()) return compute(input);
+        torch.Tensor? whole = null;
         for (long first = 0; first < tokens; first += TokensAtOnce)
         {
             using DisposeScope scope = torch.NewDisposeScope();
-            parts.Add(compute(input.narrow(1, first, Math.Min(TokensAtOnce, tokens - first))).MoveToOuterDisposeScope());
+            torch.Tensor part = compute(input.narrow(1, first, Math.Min(TokensAtOnce, tokens - first)));
+            whole ??= torch.empty([input.shape[0], tokens, part.shape[2]], part.dtype, part.device).MoveToOuterDisposeScope();
+            whole.narrow(1, first, part.shape[1]).copy_(part);
         }
 
-        return torch.cat(parts, 1);
+        return whole!;
     }
 
     /// <summary>RMSNorm: <c>x / sqrt(mean(x^2) + epsilon) * weight</c>.</summary>

@@ -49,14 +49,23 @@ internal sealed class ErrorCorrection : IDisposable
     public torch.Tensor Target(torch.Tensor weight, InverseFactor factor)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        torch.Tensor change = weight.matmul(inputs);
-        if (residual is not null) change = change.Plus(residual);
-        if (factor.Order is { } order) change = change.index_select(1, torch.tensor(order, torch.int64, weight.device));
-        change = change.matmul(factor.Upper.t()).matmul(factor.Upper);
-        if (factor.Places is { } places) change = change.index_select(1, torch.tensor(places, torch.int64, weight.device));
-        float trust = (float)(tokens / (tokens + (TokensPerInput * inputs.shape[0])));
-        change = change * torch.tensor(new[] { trust }, device: weight.device);
-        return weight.Plus(change).MoveToOuterDisposeScope();
+        int rows = (int)weight.shape[0];
+        torch.Tensor target = torch.empty_like(weight);
+        torch.Tensor? order = factor.Order is { } o ? torch.tensor(o, torch.int64, weight.device) : null;
+        torch.Tensor? places = factor.Places is { } p ? torch.tensor(p, torch.int64, weight.device) : null;
+        torch.Tensor trust = torch.tensor(new[] { (float)(tokens / (tokens + (TokensPerInput * inputs.shape[0]))) }, device: weight.device);
+        // Rows do not depend on each other.
+        OrderedSteps.Run((rows + TileRows - 1) / TileRows, i =>
+        {
+            int first = i * TileRows, count = Math.Min(TileRows, rows - first);
+            torch.Tensor own = weight.narrow(0, first, count), change = own.matmul(inputs);
+            if (residual is not null) change = change.PlusInPlace(residual.narrow(0, first, count));
+            if (order is not null) change = change.index_select(1, order);
+            change = change.matmul(factor.Upper.t()).matmul(factor.Upper);
+            if (places is not null) change = change.index_select(1, places);
+            target.narrow(0, first, count).copy_(change.mul_(trust).PlusInPlace(own));
+        });
+        return target.MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>

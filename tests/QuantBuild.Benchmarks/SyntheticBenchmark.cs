@@ -34,11 +34,11 @@ static class SyntheticBenchmark
         }
 
         QuantizationSpec gptq = new() { CalibrationSamples = samples, CalibrationContext = context, EvaluationContext = context };
-        // The calibration windows, and the held-out ones in floating point and quantized.
-        double activations = (samples + (2.0 * (Windows(samples) / 10))) * context * config.HiddenSize * sizeof(float);
+        // The calibration windows through float and quantized layers, each with its attention outputs; and the held-out ones, floating point and quantized.
+        double activations = ((4.0 * samples) + (2.0 * (Windows(samples) / 10))) * context * config.HiddenSize * sizeof(float);
         Print(WorkerRun.Quantize(gptq, folder.File("gptq.safetensors"), evaluate: false, few, text), gptq.Method, config, FewLayers, activations);
         Console.WriteLine();
-        Console.WriteLine("The bound is twice the weights of a layer in float32, the activations between two layers, and 500 MB.");
+        Console.WriteLine("The bound is twice the weights of a layer in float32, the activations that are kept, and 500 MB.");
     }
 
     private static void Print(WorkerRun run, QuantizationMethod method, DecoderConfig config, int layers, double activations)

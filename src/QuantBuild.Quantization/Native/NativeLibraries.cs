@@ -29,6 +29,7 @@ public static class NativeLibraries
         {
             if (loadedFrom is not null) return;
             ComputeOnOneThread();
+            FreedMemory.Limit();
             string folder = FindFolder();
             foreach (string name in new[] { "c10", "torch_cpu", "torch" }) LoadFile(Path.Combine(folder, FileName(name)));
             // Present only in a CUDA build of libtorch; loading it is what makes torch see the GPU.
