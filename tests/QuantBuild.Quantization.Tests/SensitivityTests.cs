@@ -25,8 +25,16 @@ public sealed class SensitivityTests
 
         // Text that the measurement did not see.
         TokenWindows evaluation = new([.. TokenWindows.ReadCalibration(SampleFiles.Evaluation, model.Config, tokenizer).Take(1024)], 512);
-        Check(plan, weights, evaluation, expected, width: 0, [.. plan.Open.Where((_, i) => i % 6 == 0)], mostRatio: 3, leastCorrelation: 0.85);
-        Check(plan, weights, evaluation, expected, width: 1, [.. plan.Open.Where((_, i) => i % 6 == 3)], mostRatio: 3, leastCorrelation: 0.85);
+        (LinearShape Linear, int Width)[] cases = [.. plan.Open.Select((linear, i) => (linear, Width: i % 6 == 0 ? 0 : i % 6 == 3 ? 1 : -1)).Where(c => c.Width >= 0)];
+        double[] guesses = [.. cases.Select(c => expected[c.Linear.Name][c.Width])];
+        double[] actual = [.. cases.Select(c => KlDivergence(plan, weights, evaluation, c.Linear, QuantizationSpec.SupportedBits[c.Width]))];
+        double[] ratios = [.. guesses.Zip(actual, (guess, real) => guess / real)];
+        string shown = string.Join("\n", cases.Select((c, i) => FormattableString.Invariant(
+            $"{c.Linear.Name} {QuantizationSpec.SupportedBits[c.Width]} bits {guesses[i]:G4} {actual[i]:G4} {ratios[i]:F2}")));
+        double correlation = RankCorrelation(guesses, actual);
+        Assert.True(
+            correlation >= 0.85 && ratios.Zip(actual).All(pair => pair.First >= 1.0 / 3 && (pair.First <= 3 || pair.Second < Nothing)),
+            FormattableString.Invariant($"rank correlation {correlation:F3}, ratios {ratios.Min():F2} to {ratios.Max():F2}, mean {ratios.Average():F2}\n{shown}"));
     }
 
     [Fact]
@@ -43,20 +51,6 @@ public sealed class SensitivityTests
 
     private static IReadOnlyDictionary<string, double[]> Measure(QuantizationPlan plan, ModelWeights weights, TokenWindows windows) =>
         new Sensitivity(plan, weights, torch.CPU, ActivationStore.InMemory, CancellationToken.None).Measure(Sensitivity.Sample(windows));
-
-    private static void Check(
-        QuantizationPlan plan, ModelWeights weights, TokenWindows windows, IReadOnlyDictionary<string, double[]> expected,
-        int width, LinearShape[] linears, double mostRatio, double leastCorrelation)
-    {
-        double[] guesses = [.. linears.Select(linear => expected[linear.Name][width])];
-        double[] actual = [.. linears.Select(linear => KlDivergence(plan, weights, windows, linear, QuantizationSpec.SupportedBits[width]))];
-        double[] ratios = [.. guesses.Zip(actual, (guess, real) => guess / real)];
-        string shown = string.Join("\n", linears.Select((linear, i) => FormattableString.Invariant($"{linear.Name} {guesses[i]:G4} {actual[i]:G4} {ratios[i]:F2}")));
-        double correlation = RankCorrelation(guesses, actual);
-        Assert.True(
-            correlation >= leastCorrelation && ratios.Zip(actual).All(pair => pair.First >= 1 / mostRatio && (pair.First <= mostRatio || pair.Second < Nothing)),
-            FormattableString.Invariant($"rank correlation {correlation:F3}, ratios {ratios.Min():F2} to {ratios.Max():F2}, mean {ratios.Average():F2}\n{shown}"));
-    }
 
     /// <summary>The KL divergence of the model in which one linear alone is rounded.</summary>
     private static double KlDivergence(QuantizationPlan plan, ModelWeights weights, TokenWindows windows, LinearShape rounded, int bits)
