@@ -14,7 +14,7 @@ public sealed class InterruptTests(PackedFeed feed)
         if (!OperatingSystem.IsLinux()) return;
         UserProject project = new(feed);
         string model = Path.Combine(PackedFeed.RepositoryRoot, "samples/models/gutenberg-7m");
-        project.Declare($"""<QuantizedModel Include="{model}" ClassName="Sample" CalibrationData="calibration.txt" CalibrationSamples="4" />""");
+        project.Declare($"""<QuantizedModel Include="{model}" ClassName="Sample" CalibrationData="calibration.txt" CalibrationSamples="32" />""");
         Assert.Equal(0, project.Run("restore").ExitCode);
 
         int group = 0, interrupted = 0;
