@@ -76,6 +76,7 @@ static class QualityTable
             ("4 bits", new() { Bits = 4 }),
             ("3 bits", new() { Bits = 3 }),
             ("TargetBitsPerWeight=3.5", new() { TargetBitsPerWeight = 3.5m }),
+            ("3 bits, groups of 64", new() { Bits = 3, GroupSize = 64 }),
             ("3 bits, layer 0 at 4", new() { Bits = 3, Override = "layers.0: Bits=4" }),
             ("3 bits, layer 5 at 4", new() { Bits = 3, Override = "layers.5: Bits=4" }),
             ("3 bits, down_proj at 4", new() { Bits = 3, Override = "down_proj: Bits=4" }),
