@@ -28,7 +28,7 @@ public sealed class InterruptTests
         using SampleBuild sample = new(new QuantizationSpec { GroupSize = 16, CalibrationSamples = 1, CalibrationContext = 16, EvaluationContext = 16 });
         // The Hessian of 8,192 inputs takes several seconds to factor.
         using SampleBuild build = new(sample.Request.Spec) { Request = sample.Request with { ModelPath = WriteWideModel(sample) } };
-        Interrupt(build, 1);
+        Interrupt(build, 0.3);
         Assert.Empty(build.HalfWritten);
         Assert.Null(build.Artifact);
     }
