@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 
 namespace QuantBuild;
@@ -38,8 +37,9 @@ public static class ClassNames
     /// <c>Qwen2.5-0.5B</c> is <c>Qwen2_5_0_5BGptq4</c>; <c>llama-7b</c>, NF4 is <c>Llama7bNf4</c>.
     /// </summary>
     /// <param name="modelName">What <see cref="ModelName"/> gave.</param>
-    /// <param name="spec">The specification.</param>
-    public static string Create(string modelName, QuantizationSpec spec)
+    /// <param name="method">The method's name.</param>
+    /// <param name="width">Bits, or the budget in their place; a point in it becomes an underscore.</param>
+    public static string Create(string modelName, string method, string width)
     {
         string name = modelName.EndsWith("-hf", StringComparison.OrdinalIgnoreCase) ? modelName.Substring(0, modelName.Length - 3) : modelName;
         StringBuilder result = new();
@@ -57,9 +57,8 @@ public static class ClassNames
             startOfWord = false;
         }
 
-        string method = spec.Method.ToString(), bits = spec.Bits.ToString(CultureInfo.InvariantCulture);
         result.Append(method);
-        if (!method.EndsWith(bits, StringComparison.Ordinal)) result.Append(bits);
+        if (!method.EndsWith(width, StringComparison.Ordinal)) result.Append(width.Replace('.', '_'));
         if (char.IsDigit(result[0])) result.Insert(0, '_');
         return result.ToString();
     }

@@ -55,15 +55,38 @@ public sealed record DecoderConfig
     public IReadOnlyList<int> EosTokenIds { get; init; } = [];
 
     /// <summary>Name of the embedding's weight.</summary>
-    public const string EmbeddingName = "model.embed_tokens.weight";
+    public const string EmbeddingName = EmbeddingLinearName + ".weight";
 
     /// <summary>Name of the last norm's weight.</summary>
     public const string FinalNormName = "model.norm.weight";
 
     /// <summary>Name of the head's weight, where it is not tied.</summary>
-    public const string HeadName = "lm_head.weight";
+    public const string HeadName = HeadLinearName + ".weight";
 
-    /// <summary>The linears of a decoder layer in the order in which a forward pass needs them; all are quantized.</summary>
+    /// <summary>Name of the embedding, as a linear with a row for each token; of the head too, where they are tied.</summary>
+    public const string EmbeddingLinearName = "model.embed_tokens";
+
+    /// <summary>Name of the head, where it is not tied.</summary>
+    public const string HeadLinearName = "lm_head";
+
+    /// <summary>Whether a linear is the head or the embedding, which are quantized only on request.</summary>
+    internal static bool IsHeadOrEmbedding(string name) => name is HeadLinearName or EmbeddingLinearName;
+
+    /// <summary>The embedding, as a linear with a row for each token.</summary>
+    public LinearShape Embedding => new(EmbeddingLinearName, HiddenSize, VocabularySize);
+
+    /// <summary>The head; the embedding, where they are tied.</summary>
+    public LinearShape Head => TieWordEmbeddings ? Embedding : new(HeadLinearName, HiddenSize, VocabularySize);
+
+    /// <summary>Every linear that can be quantized, in the order of a forward pass: those of the decoder layers, and embedding and head on request.</summary>
+    public IEnumerable<LinearShape> QuantizableLinears()
+    {
+        yield return Embedding;
+        foreach (LinearShape linear in Enumerable.Range(0, Layers).SelectMany(Linears)) yield return linear;
+        if (!TieWordEmbeddings) yield return Head;
+    }
+
+    /// <summary>The linears of a decoder layer in the order in which a forward pass needs them.</summary>
     /// <param name="layer">The layer, from 0.</param>
     public IReadOnlyList<LinearShape> Linears(int layer)
     {
@@ -110,29 +133,20 @@ public sealed record DecoderConfig
     /// <summary>Number of weights.</summary>
     public long Parameters => Tensors().Sum(t => t.Value.Aggregate(1L, (product, size) => product * size));
 
-    /// <summary>Checks that the groups of a specification fit every linear that is quantized.</summary>
-    /// <exception cref="QuantBuildException">QB0007: names the layer and the sizes that would do.</exception>
-    public void CheckGroups(QuantizationSpec spec)
-    {
-        // Blocks run on across the ends of rows: any size fits.
-        if (spec.HasGroups) CheckGroupSize(spec.GroupSize);
-    }
-
-    /// <summary>Checks that a group size divides the inputs of every linear that is quantized.</summary>
+    /// <summary>Checks that a group size divides the inputs of a linear.</summary>
+    /// <param name="linear">The linear.</param>
     /// <param name="groupSize">The group size, or <see cref="QuantizationSpec.PerChannel"/>.</param>
-    /// <exception cref="QuantBuildException">QB0007: names the layer and the sizes that would do.</exception>
-    public void CheckGroupSize(int groupSize)
+    /// <exception cref="QuantBuildException">QB0007: names the layer and the sizes that would do for every layer.</exception>
+    internal void CheckGroupSize(LinearShape linear, int groupSize)
     {
-        if (groupSize == QuantizationSpec.PerChannel) return;
-        LinearShape? misfit = Linears(0).FirstOrDefault(l => l.Inputs % groupSize != 0);
-        if (misfit is null) return;
+        if (groupSize == QuantizationSpec.PerChannel || linear.Inputs % groupSize == 0) return;
         IEnumerable<string> fitting = Enumerable.Range(1, 64).Select(i => 16 * i)
             .Where(size => Linears(0).All(l => l.Inputs % size == 0))
             .Select(size => size.ToString(CultureInfo.InvariantCulture));
         throw new QuantBuildException(
             DiagnosticIds.GroupSizeDoesNotDivide,
-            $"GroupSize=\"{groupSize}\" does not divide the {misfit.Inputs} inputs of {misfit.Name}: {misfit.Inputs} = " +
-            $"{misfit.Inputs / groupSize} x {groupSize} + {misfit.Inputs % groupSize}. " +
+            $"GroupSize=\"{groupSize}\" does not divide the {linear.Inputs} inputs of {linear.Name}: {linear.Inputs} = " +
+            $"{linear.Inputs / groupSize} x {groupSize} + {linear.Inputs % groupSize}. " +
             $"Sizes that divide every layer of this model: {string.Join(", ", fitting.Append(nameof(QuantizationSpec.PerChannel)))}.");
     }
 

@@ -31,6 +31,9 @@ public static class DiagnosticIds
     /// <summary>A descriptor file, from which a class is generated, cannot be read.</summary>
     public const string DescriptorMalformed = "QB0008";
 
+    /// <summary>A budget is smaller than the model can be made.</summary>
+    public const string BudgetTooSmall = "QB0009";
+
     /// <summary>CUDA was asked for and is not there.</summary>
     public const string CudaUnavailable = "QB1001";
 
@@ -51,6 +54,9 @@ public static class DiagnosticIds
 
     /// <summary>The libraries of the worker (TorchSharp, libtorch) could not be restored.</summary>
     public const string WorkerRestoreFailed = "QB1007";
+
+    /// <summary>The model needs more memory than the worker may use.</summary>
+    public const string MemoryTooLittle = "QB1008";
 
     /// <summary>The model folder does not exist.</summary>
     public const string ModelMissing = "QB2001";
@@ -126,6 +132,12 @@ public static class DiagnosticIds
 
     /// <summary>2 or 3 bits by a method that does not learn its rounding.</summary>
     public const string BitsLow = "QB3014";
+
+    /// <summary>Weights that are to be fine-tuned are quantized by a method that fits them to a text.</summary>
+    public const string MethodUnfitForFineTuning = "QB3015";
+
+    /// <summary>The method is slower at run time than another of the same width.</summary>
+    public const string MethodSlow = "QB3016";
 
     /// <summary>The artifact does not exist.</summary>
     public const string ArtifactMissing = "QB4001";

@@ -35,6 +35,9 @@ public sealed class ModelCache(string root)
     /// <summary>Where the record of how an artifact was made is: seconds, memory, device.</summary>
     public string BuildRecordPath(string fingerprint) => Path.ChangeExtension(ArtifactPath(fingerprint), ".build.json");
 
+    /// <summary>Where the report on an artifact is: a page for a browser.</summary>
+    public string ReportPath(string fingerprint) => Path.ChangeExtension(ArtifactPath(fingerprint), ".html");
+
     /// <summary>Where the finished layers of an artifact that is being made are kept, so that a build that was ended can go on.</summary>
     public string WorkFolder(string fingerprint) => Path.Combine(Root, "work", fingerprint);
 

@@ -76,7 +76,8 @@ public sealed record QualityGates
 
     private static IEnumerable<string> Advice(QuantizationSpec spec)
     {
-        if (spec.Bits < 8) yield return $"more Bits (now {Text(spec.Bits)})";
+        if (spec.HasBudget) yield return $"a larger budget (now {spec.WidthName})";
+        else if (spec.Bits < 8) yield return $"more Bits (now {Text(spec.Bits)})";
         if (spec.GroupSize is QuantizationSpec.PerChannel) yield return "a GroupSize (now PerChannel), such as 32";
         else if (spec.GroupSize > 32) yield return $"a smaller GroupSize (now {Text(spec.GroupSize)}), such as 32";
         yield return spec.NeedsCalibration

@@ -13,6 +13,18 @@ public enum QuantizationMethod
     Gptq,
 
     /// <summary>
+    /// AWQ: inputs that activations make important are scaled up before rounding, and the scale is folded into what comes before. Lin et al., 2023,
+    /// arXiv:2306.00978.
+    /// </summary>
+    Awq,
+
+    /// <summary>
+    /// Learned rounding: from GPTQ's values, gradient descent on the rounding of each weight and the scale of each group, decoder layer by decoder layer, against the
+    /// float layer's outputs. Cheng et al., 2023, arXiv:2309.05516.
+    /// </summary>
+    AutoRound,
+
+    /// <summary>
     /// bitsandbytes' NF4: each weight goes to the nearest of 16 values that a normal distribution makes equally likely, over the largest magnitude of
     /// its block. No calibration data. Dettmers et al., 2023, arXiv:2305.14314.
     /// </summary>

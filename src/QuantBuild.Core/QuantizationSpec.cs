@@ -13,15 +13,32 @@ public sealed record QuantizationSpec
     /// <summary>The weight widths that exist.</summary>
     public static IReadOnlyList<int> SupportedBits { get; } = [2, 3, 4, 8];
 
+    private static readonly string[] WidthSettings = ["TargetBitsPerWeight", "TargetSize", "Bits"];
+
     /// <summary>How the values are chosen.</summary>
     public QuantizationMethod Method { get; init; } = QuantizationMethod.Gptq;
 
-    /// <summary>Bits per weight: 2, 3, 4 or 8; what the method has, where it has only one width (<see cref="BitsOf"/>).</summary>
+    /// <summary>
+    /// Bits per weight: 2, 3, 4 or 8; what the method has, where it has only one width (<see cref="BitsOf"/>). With <see cref="TargetBitsPerWeight"/> the width next
+    /// to it, the wider of two.
+    /// </summary>
     public int Bits
     {
-        get => BitsOf(Method) ?? field;
+        get => BitsOf(Method) ?? (TargetBitsPerWeight is { } target ? NearestBits(target) : field);
         init;
     } = 4;
+
+    /// <summary>A budget in place of <see cref="Bits"/>: 8 · the bytes of what is quantized, scales and all, over its weights. Each linear gets a width of its own.</summary>
+    public decimal? TargetBitsPerWeight { get; init; }
+
+    /// <summary>A budget in place of <see cref="Bits"/>: the largest size of the whole artifact, in bytes. Each linear gets a width of its own.</summary>
+    public long? TargetSize { get; init; }
+
+    /// <summary>Whether a budget decides the widths.</summary>
+    public bool HasBudget => TargetBitsPerWeight is not null || TargetSize is not null;
+
+    /// <summary>What the widths are called in the name of a class: bits, or the budget.</summary>
+    public string WidthName => TargetBitsPerWeight is { } target ? Text(target) : TargetSize is { } size ? ByteSize.Text(size) : Text(Bits);
 
     /// <summary>
     /// Inputs that share one scale (and zero point): 16 or more, or <see cref="PerChannel"/>. Of NF4 and FP4 it is <see cref="BlockSize"/>, of Int8
@@ -47,14 +64,35 @@ public sealed record QuantizationSpec
     /// </summary>
     public double OutlierThreshold { get; init; } = 6;
 
-    /// <summary>GPTQ: quantize the columns with the largest Hessian diagonal first.</summary>
+    /// <summary>GPTQ, and what AutoRound begins with: quantize the columns with the largest Hessian diagonal first.</summary>
     public bool ActOrder { get; init; } = true;
 
-    /// <summary>GPTQ: within a decoder layer, calibrate each group of linears on the outputs of those already quantized.</summary>
+    /// <summary>
+    /// GPTQ: choose every group's scale and zero point from the float weights before the first column is quantized, so that groups are of neighbouring
+    /// inputs also with <see cref="ActOrder"/>, and no order has to be stored.
+    /// </summary>
+    public bool StaticGroups { get; init; }
+
+    /// <summary>GPTQ, AWQ, and what AutoRound begins with: within a decoder layer, calibrate each group of linears on the outputs of those already quantized.</summary>
     public bool TrueSequential { get; init; } = true;
 
-    /// <summary>GPTQ: what is added to the Hessian's diagonal, as a fraction of its mean. Above 0, at most 1.</summary>
+    /// <summary>
+    /// GPTQ, and what AutoRound begins with: let each linear make good what the quantized layers before it have lost, against the outputs that it has in the
+    /// float model; with <see cref="TrueSequential"/> alone.
+    /// </summary>
+    public bool ErrorCorrection { get; init; } = true;
+
+    /// <summary>GPTQ, and what AutoRound begins with: what is added to the Hessian's diagonal, as a fraction of its mean. Above 0, at most 1.</summary>
     public double Damping { get; init; } = 0.01;
+
+    /// <summary>AutoRound: steps of gradient descent for each decoder layer.</summary>
+    public int Iterations { get; init; } = 200;
+
+    /// <summary>
+    /// What is quantized otherwise than the rest, as <see cref="QuantizationOverride"/> writes it: empty where all is alike. The canonical text, so that
+    /// specifications which mean the same are equal.
+    /// </summary>
+    public string Override { get; init; } = "";
 
     /// <summary>The largest number of calibration windows.</summary>
     public int CalibrationSamples { get; init; } = 128;
@@ -65,14 +103,35 @@ public sealed record QuantizationSpec
     /// <summary>Tokens of an evaluation window; 0 is the model's context, at most 2,048.</summary>
     public int EvaluationContext { get; init; }
 
-    /// <summary>Whether the method reads calibration data.</summary>
-    public bool NeedsCalibration => Method == QuantizationMethod.Gptq;
+    /// <summary>Whether any method that is asked for reads calibration data, or a budget does, to measure what each linear can lose.</summary>
+    public bool NeedsCalibration => HasBudget || Methods.Any(IsCalibrated);
+
+    /// <summary>What it is that reads calibration data, for an error: <c>Method="Gptq"</c>.</summary>
+    public string CalibratedBy => !NeedsCalibration || Methods.Any(IsCalibrated)
+        ? $"Method=\"{Methods.FirstOrDefault(IsCalibrated)}\""
+        : TargetBitsPerWeight is not null ? $"TargetBitsPerWeight=\"{WidthName}\"" : $"TargetSize=\"{WidthName}\"";
+
+    /// <summary>What would read none, for an error.</summary>
+    public string WithoutCalibration => HasBudget ? "Method to Rtn and Bits in place of the budget" : "Method to Rtn";
+
+    /// <summary>The methods that are asked for: <see cref="Method"/> first, then those of overrides.</summary>
+    public IEnumerable<QuantizationMethod> Methods =>
+        new[] { Method }.Concat(QuantizationOverride.ReadAll(Override).Select(o => o.Method).OfType<QuantizationMethod>()).Distinct();
 
     /// <summary>Whether the method divides each row into groups, and <see cref="GroupSize"/> and <see cref="Symmetric"/> are open.</summary>
-    public bool HasGroups => Method is QuantizationMethod.Rtn or QuantizationMethod.Gptq;
+    public bool HasGroups => HasGroupsOf(Method);
+
+    /// <summary>Whether a method divides each row into groups.</summary>
+    internal static bool HasGroupsOf(QuantizationMethod method) => BitsOf(method) is null;
+
+    /// <summary>Whether a method reads calibration data.</summary>
+    public static bool IsCalibrated(QuantizationMethod method) =>
+        method is QuantizationMethod.Gptq or QuantizationMethod.Awq or QuantizationMethod.AutoRound;
 
     /// <summary>Whether the method divides the weight into blocks of <see cref="BlockSize"/>.</summary>
-    public bool UsesBlocks => Method is QuantizationMethod.Nf4 or QuantizationMethod.Fp4;
+    public bool UsesBlocks => UsesBlocksOf(Method);
+
+    private static bool UsesBlocksOf(QuantizationMethod method) => method is QuantizationMethod.Nf4 or QuantizationMethod.Fp4;
 
     /// <summary>The only width that a method has, or <see langword="null"/> where it has all of <see cref="SupportedBits"/>.</summary>
     public static int? BitsOf(QuantizationMethod method) => method switch
@@ -86,25 +145,32 @@ public sealed record QuantizationSpec
     public IEnumerable<KeyValuePair<string, string>> ToMetadata()
     {
         yield return new("Method", Method.ToString());
-        yield return new("Bits", Text(Bits));
-        if (HasGroups)
-        {
-            yield return new("GroupSize", Text(GroupSize));
-            yield return new("Symmetric", Text(Symmetric));
-        }
-
-        if (UsesBlocks)
-        {
-            yield return new("BlockSize", Text(BlockSize));
-            yield return new("DoubleQuantization", Text(DoubleQuantization));
-        }
-
-        if (Method == QuantizationMethod.Int8) yield return new("OutlierThreshold", Text(OutlierThreshold));
-        if (Method == QuantizationMethod.Gptq)
+        if (TargetBitsPerWeight is { } target) yield return new("TargetBitsPerWeight", Text(target));
+        else if (TargetSize is { } size) yield return new("TargetSize", size.ToString(CultureInfo.InvariantCulture));
+        else yield return new("Bits", Text(Bits));
+        if (HasGroups) yield return new("GroupSize", Text(GroupSize));
+        if (Methods.Any(HasGroupsOf)) yield return new("Symmetric", Text(Symmetric));
+        if (UsesBlocks) yield return new("BlockSize", Text(BlockSize));
+        if (Methods.Any(UsesBlocksOf)) yield return new("DoubleQuantization", Text(DoubleQuantization));
+        if (Methods.Contains(QuantizationMethod.Int8)) yield return new("OutlierThreshold", Text(OutlierThreshold));
+        // AutoRound begins with GPTQ's values, in groups that are always static.
+        if (Methods.Any(method => method is QuantizationMethod.Gptq or QuantizationMethod.AutoRound))
         {
             yield return new("ActOrder", Text(ActOrder));
-            yield return new("TrueSequential", Text(TrueSequential));
+            if (Methods.Contains(QuantizationMethod.Gptq)) yield return new("StaticGroups", Text(StaticGroups));
+        }
+
+        if (Methods.Any(IsCalibrated)) yield return new("TrueSequential", Text(TrueSequential));
+        if (Methods.Any(method => method is QuantizationMethod.Gptq or QuantizationMethod.AutoRound))
+        {
+            yield return new("ErrorCorrection", Text(ErrorCorrection));
             yield return new("Damping", Text(Damping));
+        }
+
+        if (Methods.Contains(QuantizationMethod.AutoRound)) yield return new("Iterations", Text(Iterations));
+        if (Override.Length > 0) yield return new("Override", Override);
+        if (NeedsCalibration)
+        {
             yield return new("CalibrationSamples", Text(CalibrationSamples));
             yield return new("CalibrationContext", Text(CalibrationContext));
         }
@@ -123,28 +189,77 @@ public sealed record QuantizationSpec
         {
             Method = method,
             Bits = ReadBits(metadata("Bits"), method, standard.Bits),
+            TargetBitsPerWeight = ReadTargetBitsPerWeight(metadata("TargetBitsPerWeight")),
+            TargetSize = ReadTargetSize(metadata("TargetSize")),
             GroupSize = ReadGroupSize(metadata("GroupSize"), method, standard.GroupSize),
             BlockSize = ReadBlockSize(metadata("BlockSize"), method, standard.BlockSize),
             DoubleQuantization = ReadBoolean(metadata, "DoubleQuantization", standard.DoubleQuantization),
             OutlierThreshold = ReadOutlierThreshold(metadata("OutlierThreshold"), standard.OutlierThreshold),
             Symmetric = ReadBoolean(metadata, "Symmetric", standard.Symmetric),
             ActOrder = ReadBoolean(metadata, "ActOrder", standard.ActOrder),
+            StaticGroups = ReadBoolean(metadata, "StaticGroups", standard.StaticGroups),
             TrueSequential = ReadBoolean(metadata, "TrueSequential", standard.TrueSequential),
+            ErrorCorrection = ReadBoolean(metadata, "ErrorCorrection", standard.ErrorCorrection),
             Damping = ReadDamping(metadata("Damping"), standard.Damping),
+            Iterations = ReadCount(metadata, "Iterations", standard.Iterations, 1),
+            Override = QuantizationOverride.Canonical(metadata("Override")),
             CalibrationSamples = ReadCount(metadata, "CalibrationSamples", standard.CalibrationSamples, 1),
             CalibrationContext = ReadCount(metadata, "CalibrationContext", standard.CalibrationContext, 0),
             EvaluationContext = ReadCount(metadata, "EvaluationContext", standard.EvaluationContext, 0),
         };
+        spec.CheckBudget(isGiven: name => !string.IsNullOrWhiteSpace(metadata(name)));
         return spec;
     }
 
-    private static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);
+    /// <summary>How one linear is quantized.</summary>
+    /// <param name="name">The linear's name, such as <c>model.layers.0.self_attn.q_proj</c>.</param>
+    /// <returns>A specification without overrides and budget; <see langword="null"/> where the linear stays in floating point.</returns>
+    /// <remarks>Of the overrides that match, the last decides. The head and the embedding are quantized only where an override names them.</remarks>
+    public QuantizationSpec? For(string name)
+    {
+        bool isWanted = !DecoderConfig.IsHeadOrEmbedding(name);
+        QuantizationSpec spec = HasBudget ? this with { Override = "", Bits = Bits, TargetBitsPerWeight = null, TargetSize = null } : this with { Override = "" };
+        foreach (QuantizationOverride change in QuantizationOverride.ReadAll(Override).Where(change => change.Matches(name)))
+        {
+            isWanted = !change.KeepsFloat;
+            spec = change.Apply(spec);
+        }
+
+        return isWanted ? spec : null;
+    }
+
+    internal static int NearestBits(decimal target) => SupportedBits.OrderBy(bits => Math.Abs(bits - target)).ThenByDescending(bits => bits).First();
+
+    // A budget and a width say two things of the same.
+    private void CheckBudget(Func<string, bool> isGiven)
+    {
+        string[] given = [.. WidthSettings.Where(isGiven)];
+        if (!HasBudget) return;
+        if (given.Length > 1)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.MetadataInvalid,
+                $"{string.Join(" and ", given)} are set together, and each decides the widths. Keep one of them.");
+        }
+
+        if (!HasGroups)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.MetadataInvalid,
+                $"{given[0]} has no meaning for Method=\"{Method}\", which has {Text(Bits)} bits and no other width to choose. Leave it out, or set Method to Gptq or Rtn.");
+        }
+    }
+
+    internal static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);
+
+    // Without the zeros at the end that a decimal keeps.
+    private static string Text(decimal value) => value.ToString("0.############################", CultureInfo.InvariantCulture);
 
     private static string Text(double value) => value.ToString("R", CultureInfo.InvariantCulture);
 
     private static string Text(bool value) => value ? "true" : "false";
 
-    private static QuantizationMethod ReadMethod(string? text, QuantizationMethod standard)
+    internal static QuantizationMethod ReadMethod(string? text, QuantizationMethod standard)
     {
         if (string.IsNullOrWhiteSpace(text)) return standard;
         foreach (QuantizationMethod method in (QuantizationMethod[])Enum.GetValues(typeof(QuantizationMethod)))
@@ -155,10 +270,10 @@ public sealed record QuantizationSpec
         throw new QuantBuildException(
             DiagnosticIds.MethodUnknown,
             $"Method=\"{text}\" is not a quantization method. The methods are {string.Join(", ", Enum.GetNames(typeof(QuantizationMethod)))}. " +
-            "Set Method to one of them, or leave it out for Gptq.");
+            $"Set Method to one of them, or to {AutoMethod.Name}, or leave it out for Gptq.");
     }
 
-    private static int ReadBits(string? text, QuantizationMethod method, int standard)
+    internal static int ReadBits(string? text, QuantizationMethod method, int standard)
     {
         if (string.IsNullOrWhiteSpace(text)) return standard;
         bool exists = TryReadInteger(text!, out int bits) && SupportedBits.Contains(bits);
@@ -176,7 +291,30 @@ public sealed record QuantizationSpec
             $"Bits=\"{text}\" is not a weight width. The widths are {string.Join(", ", SupportedBits)}. Set Bits to one of them.");
     }
 
-    private static int ReadGroupSize(string? text, QuantizationMethod method, int standard)
+    private static decimal? ReadTargetBitsPerWeight(string? text)
+    {
+        if (string.IsNullOrWhiteSpace(text)) return null;
+        if (decimal.TryParse(text, NumberStyles.AllowDecimalPoint | NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture, out decimal target)
+            && target is >= 2 and <= 16)
+        {
+            return target;
+        }
+
+        throw new QuantBuildException(
+            DiagnosticIds.MetadataInvalid,
+            $"TargetBitsPerWeight=\"{text}\" is not a number from 2 to 16. Scales count: with groups of 128, 2 bits are some 2.2, 4 bits some 4.2. 3.5 is a usual budget.");
+    }
+
+    private static long? ReadTargetSize(string? text)
+    {
+        if (string.IsNullOrWhiteSpace(text)) return null;
+        if (ByteSize.TryParse(text!, out long bytes)) return bytes;
+        throw new QuantBuildException(
+            DiagnosticIds.MetadataInvalid,
+            $"TargetSize=\"{text}\" is not a size. It is a number of bytes, or one with a unit: 4GB, 700MB, 1.5GiB.");
+    }
+
+    internal static int ReadGroupSize(string? text, QuantizationMethod method, int standard)
     {
         if (string.IsNullOrWhiteSpace(text)) return standard;
         QuantizationSpec spec = new() { Method = method };
@@ -196,7 +334,7 @@ public sealed record QuantizationSpec
             "or PerChannel (-1) for one group of each row. 128 is usual; 32 costs more bits and loses less.");
     }
 
-    private static int ReadBlockSize(string? text, QuantizationMethod method, int standard)
+    internal static int ReadBlockSize(string? text, QuantizationMethod method, int standard)
     {
         if (string.IsNullOrWhiteSpace(text)) return standard;
         QuantizationSpec spec = new() { Method = method };
@@ -250,6 +388,6 @@ public sealed record QuantizationSpec
             DiagnosticIds.MetadataInvalid, $"{name}=\"{text}\" is not a whole number of at least {Text(least)}. Left out, it is {Text(standard)}.");
     }
 
-    private static bool TryReadInteger(string text, out int value) =>
+    internal static bool TryReadInteger(string text, out int value) =>
         int.TryParse(text.Trim(), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out value);
 }

@@ -21,6 +21,9 @@ public sealed record WorkerRequest
     /// <summary>How much quality may be lost.</summary>
     public QualityGates Gates { get; init; } = new();
 
+    /// <summary>Bytes of memory that the worker may use; <see langword="null"/> is what the machine has free.</summary>
+    public long? MaxMemory { get; init; }
+
     /// <summary>Where to quantize: <c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</summary>
     public string Device { get; init; } = "auto";
 
@@ -33,6 +36,9 @@ public sealed record WorkerRequest
     /// <summary>Full path of the build record to make.</summary>
     public required string BuildRecordPath { get; init; }
 
+    /// <summary>Full path of the report to make; <see langword="null"/> makes none.</summary>
+    public string? ReportPath { get; init; }
+
     /// <summary>Writes the request file.</summary>
     public void Save(string path)
     {
@@ -43,8 +49,10 @@ public sealed record WorkerRequest
             new XAttribute(nameof(Fingerprint), Fingerprint),
             new XAttribute(nameof(ArtifactPath), ArtifactPath),
             new XAttribute(nameof(BuildRecordPath), BuildRecordPath),
+            ReportPath is null ? null : new XAttribute(nameof(ReportPath), ReportPath),
             CalibrationFile is null ? null : new XAttribute(nameof(CalibrationFile), CalibrationFile),
             EvaluationFile is null ? null : new XAttribute(nameof(EvaluationFile), EvaluationFile),
+            MaxMemory is { } bytes ? new XAttribute(nameof(MaxMemory), bytes) : null,
             new XElement("Spec", Spec.ToMetadata().Select(entry => new XAttribute(entry.Key, entry.Value))),
             new XElement(nameof(Gates), Gates.ToMetadata().Select(entry => new XAttribute(entry.Key, entry.Value))));
         File.WriteAllText(path, Xml.Write(root));
@@ -65,10 +73,12 @@ public sealed record WorkerRequest
             Gates = QualityGates.FromMetadata(name => (string?)root.Element(nameof(Gates))?.Attribute(name)),
             CalibrationFile = (string?)root.Attribute(nameof(CalibrationFile)),
             EvaluationFile = (string?)root.Attribute(nameof(EvaluationFile)),
+            MaxMemory = (long?)root.Attribute(nameof(MaxMemory)),
             Device = Text(nameof(Device)),
             Fingerprint = Text(nameof(Fingerprint)),
             ArtifactPath = Text(nameof(ArtifactPath)),
             BuildRecordPath = Text(nameof(BuildRecordPath)),
+            ReportPath = (string?)root.Attribute(nameof(ReportPath)),
         };
     }
 }

@@ -162,6 +162,7 @@ internal static class ModelClassEmitter
     {
         QuantizationMethod.Rtn => "RTN",
         QuantizationMethod.Gptq => "GPTQ",
+        QuantizationMethod.Awq => "AWQ",
         QuantizationMethod.Nf4 => "NF4",
         QuantizationMethod.Fp4 => "FP4",
         QuantizationMethod.Int8 => "LLM.int8()",
@@ -171,7 +172,7 @@ internal static class ModelClassEmitter
     private static string Groups(ModelDescriptor model) => model.Method switch
     {
         QuantizationMethod.Nf4 or QuantizationMethod.Fp4 => $"in blocks of {Number(model.GroupSize)}",
-        _ => model.GroupSize == QuantizationSpec.PerChannel ? "one group for each row" : $"in groups of {Number(model.GroupSize)}",
+        _ => model.GroupSize > 0 ? $"in groups of {Number(model.GroupSize)}" : "one group for each row",
     };
 
     private static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);

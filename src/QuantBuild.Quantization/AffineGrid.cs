@@ -31,7 +31,18 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
     /// <param name="weights">The group, [columns, <see cref="Lanes"/>].</param>
     /// <param name="scales">Receives the scales, float16 values, [<see cref="Lanes"/>].</param>
     /// <param name="zeros">Receives the zero points, integers, [<see cref="Lanes"/>].</param>
-    public void Fit(ReadOnlySpan<float> weights, Span<float> scales, Span<float> zeros)
+    public void Fit(ReadOnlySpan<float> weights, Span<float> scales, Span<float> zeros) => Fit(weights, default, 0, scales, zeros);
+
+    /// <summary>
+    /// Finds the scale and zero point of each lane's group among the same ranges, with the least error in the linear's outputs where its Hessian is known:
+    /// <c>e^T H e</c> for the group's rounding errors e.
+    /// </summary>
+    /// <param name="weights">The group, [columns, <see cref="Lanes"/>].</param>
+    /// <param name="hessian">The group's <see cref="HessianBlocks"/>; empty for the least squared error.</param>
+    /// <param name="width">Columns of a block.</param>
+    /// <param name="scales">Receives the scales, float16 values, [<see cref="Lanes"/>].</param>
+    /// <param name="zeros">Receives the zero points, integers, [<see cref="Lanes"/>].</param>
+    public void Fit(ReadOnlySpan<float> weights, ReadOnlySpan<float> hessian, int width, Span<float> scales, Span<float> zeros)
     {
         Span<float> low = stackalloc float[Lanes], high = stackalloc float[Lanes];
         low.Clear();
@@ -47,6 +58,7 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
         }
 
         Span<float> best = stackalloc float[Lanes], scale = stackalloc float[Lanes], zero = stackalloc float[Lanes];
+        Span<float> errors = hessian.IsEmpty ? default : new float[width * Lanes];
         best.Fill(float.PositiveInfinity);
         for (int step = 0; step <= ShrinkSteps; step++)
         {
@@ -60,7 +72,8 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
                         : Candidate(low[lane], high[lane], shrink);
                 }
 
-                KeepBetter(weights, scale, zero, best, scales, zeros);
+                if (hessian.IsEmpty) KeepBetter(weights, scale, zero, best, scales, zeros);
+                else KeepBetterOutputs(weights, hessian, errors, scale, zero, best, scales, zeros);
             }
         }
     }
@@ -99,12 +112,87 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
                 error += difference * difference;
             }
 
-            Vector<float> known = new(best[lane..]);
-            Vector<int> better = Vector.LessThan(error, known);
-            Vector.ConditionalSelect(better, error, known).CopyTo(best[lane..]);
-            Vector.ConditionalSelect(better, s, new Vector<float>(scales[lane..])).CopyTo(scales[lane..]);
-            Vector.ConditionalSelect(better, z, new Vector<float>(zeros[lane..])).CopyTo(zeros[lane..]);
+            KeepBetter(error, s, z, best[lane..], scales[lane..], zeros[lane..]);
         }
+    }
+
+    private static void KeepBetter(Vector<float> error, Vector<float> scale, Vector<float> zero, Span<float> best, Span<float> scales, Span<float> zeros)
+    {
+        Vector<float> known = new(best);
+        Vector<int> better = Vector.LessThan(error, known);
+        Vector.ConditionalSelect(better, error, known).CopyTo(best);
+        Vector.ConditionalSelect(better, scale, new Vector<float>(scales)).CopyTo(scales);
+        Vector.ConditionalSelect(better, zero, new Vector<float>(zeros)).CopyTo(zeros);
+    }
+
+    /// <summary>Keeps the grids whose rounding errors cost less in the outputs.</summary>
+    /// <param name="weights">The group, [columns, <see cref="Lanes"/>].</param>
+    /// <param name="hessian">The group's <see cref="HessianBlocks"/>.</param>
+    /// <param name="errors">Room for the errors of a block, [width, <see cref="Lanes"/>].</param>
+    /// <param name="scale">The scales to try.</param>
+    /// <param name="zero">The zero points to try.</param>
+    /// <param name="best">The least cost so far.</param>
+    /// <param name="scales">Its scales.</param>
+    /// <param name="zeros">Its zero points.</param>
+    private void KeepBetterOutputs(
+        ReadOnlySpan<float> weights, ReadOnlySpan<float> hessian, Span<float> errors, ReadOnlySpan<float> scale, ReadOnlySpan<float> zero,
+        Span<float> best, Span<float> scales, Span<float> zeros)
+    {
+        Vector<float> largest = new(Largest);
+        int width = errors.Length / Lanes, columns = weights.Length / Lanes;
+        for (int lane = 0; lane < Lanes; lane += Vector<float>.Count)
+        {
+            Vector<float> s = new(scale[lane..]);
+            Vector<float> z = new(zero[lane..]);
+            Vector<float> cost = Vector<float>.Zero;
+            for (int start = 0, block = 0; start < columns; start += width, block += width * width)
+            {
+                int count = Math.Min(width, columns - start);
+                for (int i = 0; i < count; i++)
+                {
+                    Vector<float> w = new(weights[(((start + i) * Lanes) + lane)..]);
+                    (w - (s * (Quantize(w, s, z, largest) - z))).CopyTo(errors[((i * Lanes) + lane)..]);
+                }
+
+                cost += Cost(hessian.Slice(block, width * width), width, errors[lane..], count);
+            }
+
+            KeepBetter(cost, s, z, best[lane..], scales[lane..], zeros[lane..]);
+        }
+    }
+
+    /// <summary>e^T H e of one vector's lanes: <c>sum_i e_i sum_(j &lt;= i) L_ij e_j</c>, four rows of L side by side so that no sum waits for another.</summary>
+    private static Vector<float> Cost(ReadOnlySpan<float> lower, int width, ReadOnlySpan<float> errors, int count)
+    {
+        Vector<float> cost = Vector<float>.Zero;
+        int i = 0;
+        for (; i + 4 <= count; i += 4)
+        {
+            ReadOnlySpan<float> l0 = lower.Slice(i * width, i + 4), l1 = lower.Slice((i + 1) * width, i + 4);
+            ReadOnlySpan<float> l2 = lower.Slice((i + 2) * width, i + 4), l3 = lower.Slice((i + 3) * width, i + 4);
+            Vector<float> y0 = Vector<float>.Zero, y1 = y0, y2 = y0, y3 = y0;
+            // Above the diagonal there are zeros.
+            for (int j = 0; j < l0.Length; j++)
+            {
+                Vector<float> e = new(errors[(j * Lanes)..]);
+                y0 += e * l0[j];
+                y1 += e * l1[j];
+                y2 += e * l2[j];
+                y3 += e * l3[j];
+            }
+
+            cost += (new Vector<float>(errors[(i * Lanes)..]) * y0) + (new Vector<float>(errors[((i + 1) * Lanes)..]) * y1)
+                + (new Vector<float>(errors[((i + 2) * Lanes)..]) * y2) + (new Vector<float>(errors[((i + 3) * Lanes)..]) * y3);
+        }
+
+        for (; i < count; i++)
+        {
+            Vector<float> y = Vector<float>.Zero;
+            for (int j = 0; j <= i; j++) y += new Vector<float>(errors[(j * Lanes)..]) * lower[(i * width) + j];
+            cost += new Vector<float>(errors[(i * Lanes)..]) * y;
+        }
+
+        return cost;
     }
 
     private void KeepBetter(

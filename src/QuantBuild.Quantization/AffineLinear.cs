@@ -90,6 +90,17 @@ public sealed class AffineLinear : QuantizedLinear
         }
     }
 
+    /// <summary>What <see cref="SetGroup"/> stored, for the rows that there are.</summary>
+    internal void GetGroup(int firstRow, int group, Span<float> scales, Span<float> zeros)
+    {
+        for (int lane = 0; lane < Math.Min(AffineGrid.Lanes, Outputs - firstRow); lane++)
+        {
+            long index = ((long)(firstRow + lane) * Groups) + group;
+            scales[lane] = (float)Scales[index];
+            zeros[lane] = Zeros[index];
+        }
+    }
+
     /// <summary>Stores a tile's integers of a packed column.</summary>
     internal void SetColumn(int firstRow, int column, ReadOnlySpan<float> values)
     {

@@ -25,17 +25,21 @@ internal static class CalibrationChecks
         if (Repetitive(calibration) is { } repetitive) yield return repetitive;
     }
 
-    /// <summary>2 or 3 bits, without a method that makes them good.</summary>
+    /// <summary>What is calibrated on, where anything is, for the record of the build.</summary>
+    public static CalibrationStatistics? Statistics(Texts texts) => texts.Calibration is { } calibration
+        ? new(texts.CalibrationTokens, calibration.Count, calibration.Length, RepeatedShare(calibration.Tokens), FloatPerplexity: null)
+        : null;
+
+    /// <summary>2 or 3 bits, without learned rounding.</summary>
     public static BuildWarning? LowBits(QuantizationSpec spec)
     {
-        if (spec.Bits > 3) return null;
-        List<string> helps = ["Bits=\"4\""];
+        if (spec.Bits > 3 || spec.HasBudget || spec.Method == QuantizationMethod.AutoRound) return null;
+        List<string> helps = [$"Method=\"AutoRound\"{(spec.NeedsCalibration ? "" : " with CalibrationData")}", "Bits=\"4\""];
         if (spec.GroupSize is QuantizationSpec.PerChannel or > 32) helps.Add("GroupSize=\"32\"");
-        if (!spec.NeedsCalibration) helps.Add("Method=\"Gptq\" with CalibrationData");
         string now = spec.GroupSize == QuantizationSpec.PerChannel ? "PerChannel" : Text($"{spec.GroupSize}");
         return new BuildWarning(
             DiagnosticIds.BitsLow,
-            Text($"{spec.Method} with Bits=\"{spec.Bits}\" and GroupSize=\"{now}\" loses much: so few bits need rounding that is learned, which no method here does yet. ") +
+            Text($"{spec.Method} with Bits=\"{spec.Bits}\" and GroupSize=\"{now}\" loses much: so few bits need rounding that is learned. ") +
             $"{string.Join(", or ", helps)} helps. Look at the quality that is measured, and set MaxPerplexityIncrease.");
     }
 

@@ -9,6 +9,9 @@ namespace QuantBuild.Quantization;
 /// </summary>
 internal sealed class DecoderForward : IDisposable
 {
+    // Tokens of an MLP that are computed at once.
+    internal const long TokensAtOnce = 512;
+
     private readonly DecoderConfig config;
     private readonly torch.Tensor cosine; // [context, headDim]
     private readonly torch.Tensor sine; // [context, headDim]
@@ -54,21 +57,29 @@ internal sealed class DecoderForward : IDisposable
 
     /// <summary>The input of down: <c>silu(gate x) * up x</c>, [B, T, intermediate].</summary>
     public static torch.Tensor Gate(torch.Tensor input, LayerWeights layer) =>
-        silu(layer.Apply(LinearRole.Gate, input)).mul_(layer.Apply(LinearRole.Up, input));
-
-    /// <summary>The residual stream after the MLP, [B, T, D].</summary>
-    public static torch.Tensor AfterMlp(torch.Tensor hidden, torch.Tensor gated, LayerWeights layer) =>
-        hidden.Plus(layer.Apply(LinearRole.Down, gated));
+        ByTokens(input, tokens => silu(layer.Apply(LinearRole.Gate, tokens)) * layer.Apply(LinearRole.Up, tokens));
 
     /// <summary>The whole layer, [B, T, D] to [B, T, D].</summary>
     public torch.Tensor Layer(torch.Tensor hidden, LayerWeights layer)
     {
         hidden = AfterAttention(hidden, Attend(AttentionInput(hidden, layer), layer), layer);
-        return AfterMlp(hidden, Gate(MlpInput(hidden, layer), layer), layer);
+        return AfterMlp(hidden, layer);
     }
 
+    /// <summary>The residual stream after the MLP, [B, T, D], from that before it.</summary>
+    public torch.Tensor AfterMlp(torch.Tensor hidden, LayerWeights layer) =>
+        ByTokens(hidden, tokens => tokens.Plus(layer.Apply(LinearRole.Down, Gate(MlpInput(tokens, layer), layer))));
+
     /// <summary>The logits, [B, T, D] to [B, T, vocabulary].</summary>
-    public torch.Tensor Head(torch.Tensor hidden, torch.Tensor norm, torch.Tensor head) => linear(Norm(hidden, norm), head);
+    /// <param name="hidden">The residual stream after the last layer.</param>
+    /// <param name="norm">The weight of the last norm.</param>
+    /// <param name="head">[vocabulary, D].</param>
+    /// <param name="rounding">What the head's activations go through, if anything.</param>
+    public torch.Tensor Head(torch.Tensor hidden, torch.Tensor norm, torch.Tensor head, Func<torch.Tensor, torch.Tensor>? rounding = null)
+    {
+        torch.Tensor input = Norm(hidden, norm);
+        return linear(rounding is null ? input : rounding(input), head);
+    }
 
     /// <inheritdoc/>
     public void Dispose()
@@ -78,9 +89,30 @@ internal sealed class DecoderForward : IDisposable
         epsilon.Dispose();
     }
 
+    /// <summary>An MLP sees each token alone, and is wide: a part of the tokens at a time needs a part of the memory.</summary>
+    private static torch.Tensor ByTokens(torch.Tensor input, Func<torch.Tensor, torch.Tensor> compute)
+    {
+        long tokens = input.shape[1];
+        if (input.shape[0] * tokens <= TokensAtOnce) return compute(input);
+        // What a gradient is to be computed of may not be written into.
+        if (torch.is_grad_enabled()) return compute(input);
+        torch.Tensor? whole = null;
+        for (long first = 0; first < tokens; first += TokensAtOnce)
+        {
+            using DisposeScope scope = torch.NewDisposeScope();
+            torch.Tensor part = compute(input.narrow(1, first, Math.Min(TokensAtOnce, tokens - first)));
+            whole ??= torch.empty([input.shape[0], tokens, part.shape[2]], part.dtype, part.device).MoveToOuterDisposeScope();
+            whole.narrow(1, first, part.shape[1]).copy_(part);
+        }
+
+        return whole!;
+    }
+
     /// <summary>RMSNorm: <c>x / sqrt(mean(x^2) + epsilon) * weight</c>.</summary>
-    private torch.Tensor Norm(torch.Tensor hidden, torch.Tensor weight) =>
-        hidden * (hidden * hidden).mean([-1], keepdim: true).PlusInPlace(epsilon).rsqrt_() * weight;
+    public torch.Tensor Norm(torch.Tensor hidden, torch.Tensor weight) => hidden * InverseRms(hidden) * weight;
+
+    /// <summary>What RMSNorm multiplies a token by: <c>1 / sqrt(mean(x^2) + epsilon)</c>, [B, T, D] to [B, T, 1].</summary>
+    public torch.Tensor InverseRms(torch.Tensor hidden) => (hidden * hidden).mean([-1], keepdim: true).PlusInPlace(epsilon).rsqrt_();
 
     /// <summary>[B, T, heads * headDim] to [B, heads, T, headDim].</summary>
     private torch.Tensor Heads(torch.Tensor projected, int heads) =>

@@ -6,34 +6,35 @@ namespace QuantBuild.Quantization;
 internal static class Evaluation
 {
     // Float32 logits of a stream at the peak, however large the vocabulary is: enough rows that the head's weights are not read for a few each time.
-    private const long LogitsAtOnce = 1 << 24;
+    internal const long LogitsAtOnce = 1 << 20;
 
     // Float64 values that are computed with at once: few enough to stay in a processor's cache through a dozen passes.
-    private const long ProbabilitiesAtOnce = 1 << 18;
+    private const long ProbabilitiesAtOnce = 1 << 17;
 
     /// <summary>Compares the predictions of two streams of the same windows.</summary>
     /// <param name="floats">What the last float layer gave.</param>
     /// <param name="quantized">What the last quantized layer gave.</param>
     /// <param name="windows">The tokens.</param>
-    /// <param name="head">The head: [rows, D] to [rows, vocabulary].</param>
+    /// <param name="floatHead">The float head: [rows, D] to [rows, vocabulary].</param>
+    /// <param name="head">The head that the quantized model has.</param>
     /// <param name="vocabulary">Number of tokens.</param>
     /// <param name="cancellationToken">Looked at between parts of a batch.</param>
     public static NextTokenComparison Compare(
-        HiddenStates floats, HiddenStates quantized, TokenWindows windows, Func<torch.Tensor, torch.Tensor> head, int vocabulary, CancellationToken cancellationToken)
+        HiddenStates floats, HiddenStates quantized, TokenWindows windows, Func<torch.Tensor, torch.Tensor> floatHead, Func<torch.Tensor, torch.Tensor> head,
+        int vocabulary, CancellationToken cancellationToken)
     {
-        NextTokenComparison comparison = new();
-        using IEnumerator<torch.Tensor> tokens = windows.Batches(HiddenStates.BatchTokens).GetEnumerator();
-        floats.ForEach(
-            quantized,
-            (one, other) =>
+        NextTokenComparison total = new();
+        torch.Tensor[] tokens = [.. windows.Batches(HiddenStates.BatchTokens)];
+        floats.Visit(
+            (index, one) =>
             {
-                tokens.MoveNext();
-                torch.Tensor actual = Predicted(tokens.Current).to(one.device);
-                (torch.Tensor floatRows, torch.Tensor rows) = (Predicting(one), Predicting(other));
+                NextTokenComparison comparison = new();
+                torch.Tensor actual = Predicted(tokens[index]).to(one.device);
+                (torch.Tensor floatRows, torch.Tensor rows) = (Predicting(one), Predicting(quantized.Batch(index)));
                 foreach ((long first, long count) in Parts(actual.shape[0], vocabulary, LogitsAtOnce))
                 {
                     using DisposeScope scope = torch.NewDisposeScope();
-                    torch.Tensor floatLogits = head(floatRows.narrow(0, first, count)), logits = head(rows.narrow(0, first, count));
+                    torch.Tensor floatLogits = floatHead(floatRows.narrow(0, first, count)), logits = head(rows.narrow(0, first, count));
                     foreach ((long row, long some) in Parts(count, vocabulary, ProbabilitiesAtOnce))
                     {
                         cancellationToken.ThrowIfCancellationRequested();
@@ -41,23 +42,30 @@ internal static class Evaluation
                         comparison.Add(floatLogits.narrow(0, row, some), logits.narrow(0, row, some), actual.narrow(0, first + row, some));
                     }
                 }
+
+                return comparison;
             },
+            total.Add,
             cancellationToken);
-        return comparison;
+        return total;
     }
 
     /// <summary>Perplexity of one stream: exp of the mean negative log-likelihood of all tokens but the first of each window.</summary>
-    /// <inheritdoc cref="Compare"/>
+    /// <param name="states">What the last layer gave.</param>
+    /// <param name="windows">The tokens.</param>
+    /// <param name="head">The head: [rows, D] to [rows, vocabulary].</param>
+    /// <param name="vocabulary">Number of tokens.</param>
+    /// <param name="cancellationToken">Looked at between parts of a batch.</param>
     public static double Perplexity(
         HiddenStates states, TokenWindows windows, Func<torch.Tensor, torch.Tensor> head, int vocabulary, CancellationToken cancellationToken)
     {
         double loss = 0;
-        using IEnumerator<torch.Tensor> tokens = windows.Batches(HiddenStates.BatchTokens).GetEnumerator();
-        states.ForEach(
-            batch =>
+        torch.Tensor[] tokens = [.. windows.Batches(HiddenStates.BatchTokens)];
+        states.Visit(
+            (index, batch) =>
             {
-                tokens.MoveNext();
-                torch.Tensor actual = Predicted(tokens.Current).to(batch.device);
+                double part = 0;
+                torch.Tensor actual = Predicted(tokens[index]).to(batch.device);
                 torch.Tensor rows = Predicting(batch);
                 foreach ((long first, long count) in Parts(actual.shape[0], vocabulary, LogitsAtOnce))
                 {
@@ -66,12 +74,15 @@ internal static class Evaluation
                     foreach ((long row, long some) in Parts(count, vocabulary, ProbabilitiesAtOnce))
                     {
                         cancellationToken.ThrowIfCancellationRequested();
-                        using DisposeScope part = torch.NewDisposeScope();
-                        loss += NextTokenComparison.Loss(
+                        using DisposeScope step = torch.NewDisposeScope();
+                        part += NextTokenComparison.Loss(
                             NextTokenComparison.LogProbabilities(logits.narrow(0, row, some)), actual.narrow(0, first + row, some));
                     }
                 }
+
+                return part;
             },
+            part => loss += part,
             cancellationToken);
         return Math.Exp(loss / windows.PredictedTokens);
     }
@@ -80,13 +91,16 @@ internal static class Evaluation
     public static double RelativeError(HiddenStates floats, HiddenStates quantized, CancellationToken cancellationToken)
     {
         double difference = 0, norm = 0;
-        floats.ForEach(
-            quantized,
-            (one, other) =>
+        floats.Visit(
+            (index, one) =>
             {
-                torch.Tensor error = other.Minus(one);
-                difference += (error * error).sum(-1, false, torch.float64).Total();
-                norm += (one * one).sum(-1, false, torch.float64).Total();
+                torch.Tensor error = quantized.Batch(index).Minus(one);
+                return (Difference: (error * error).sum(-1, false, torch.float64).Total(), Norm: (one * one).sum(-1, false, torch.float64).Total());
+            },
+            part =>
+            {
+                difference += part.Difference;
+                norm += part.Norm;
             },
             cancellationToken);
         return norm > 0 ? Math.Sqrt(difference / norm) : 0;

@@ -11,11 +11,15 @@ namespace QuantBuild.Quantization;
 /// For column j with the rounded weight q_j and U of <see cref="InverseFactor"/>: <c>e = (w_j - q_j) / U_jj</c>, then <c>w_k -= e U_jk</c> for
 /// k > j. Within a block of 128 columns that is done at once, for the columns after the block by one matrix product. Rows do not
 /// depend on each other: a tile of rows goes through a block on one core, in its first-level cache. Unlike the paper's
-/// code, a group's grid is chosen when its first column is reached, from weights that have every update so far.
+/// code, a group's grid is chosen when its first column is reached, from weights that have every update so far; with static groups all grids are chosen
+/// before, from the weights as they are, and a column keeps the group of its input in whatever order columns come.
 /// </remarks>
 public static class Gptq
 {
-    private const int BlockSize = 128;
+    internal const int BlockSize = 128;
+
+    // Columns that one product updates: see OrderedSteps.
+    private const int UpdateRows = 256;
 
     /// <summary>Quantizes a weight.</summary>
     /// <param name="weight">float32 [N, K] on any device; not changed.</param>
@@ -29,7 +33,8 @@ public static class Gptq
         using DisposeScope scope = torch.NewDisposeScope();
         (int outputs, int inputs) = ((int)weight.shape[0], (int)weight.shape[1]);
         int groupSize = spec.GroupSize == QuantizationSpec.PerChannel ? inputs : spec.GroupSize;
-        AffineLinear result = new(outputs, inputs, spec.Bits, groupSize, spec.Symmetric) { Order = factor.Order };
+        bool isStatic = spec.StaticGroups && factor.Order is not null;
+        AffineLinear result = new(outputs, inputs, spec.Bits, groupSize, spec.Symmetric) { Order = isStatic ? null : factor.Order };
 
         // [K, N]: a column of the weight is contiguous.
         torch.Tensor columns = weight.t();
@@ -41,13 +46,15 @@ public static class Gptq
             if (factor.Dead[column]) columns[column].zero_();
         }
 
-        Block block = new(result, new AffineGrid(spec.Bits, spec.Symmetric));
+        AffineGrid grid = new(spec.Bits, spec.Symmetric);
+        if (isStatic) Rtn.FitGroups(columns.index_select(0, torch.tensor(factor.Places!, torch.int64, weight.device)).t(), result, grid);
+        Block block = new(result, grid, isStatic ? factor.Order : null);
         for (int start = 0; start < inputs;)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using DisposeScope step = torch.NewDisposeScope();
             int end = Math.Min(inputs, start + BlockLength(start, groupSize));
-            bool wideGroup = groupSize > BlockSize && start % groupSize == 0;
+            bool wideGroup = !isStatic && groupSize > BlockSize && start % groupSize == 0;
             torch.Tensor rows = columns.narrow(0, start, wideGroup ? groupSize : end - start).cpu();
             torch.Tensor errors = torch.empty(end - start, outputs, torch.float32);
             // The block's rows of U, [end - start, K]: the whole of it can be larger than the 2 GiB of host memory that one span can name.
@@ -55,16 +62,31 @@ public static class Gptq
             block.Quantize(rows, errors, upper.cpu(), start, end);
             // What is not a number would round to 0 in the columns that follow, and nobody would see it.
             if (!errors.AllFinite()) throw Overflow(factor.Name);
-            if (end < inputs)
-            {
-                torch.Tensor influence = upper.narrow(1, end, inputs - end).t();
-                columns.narrow(0, end, inputs - end).addmm_(influence, errors.to(weight.device), beta: 1, alpha: -1);
-            }
+            if (end < inputs) Spread(columns, errors.to(weight.device), upper, end, cancellationToken);
 
             start = end;
         }
 
         return result;
+    }
+
+    /// <summary>Takes a block's errors, as far as they have influence on them, from the columns after it.</summary>
+    /// <param name="columns">The weight, [K, N].</param>
+    /// <param name="errors">Of the block, [block, N].</param>
+    /// <param name="upper">The block's rows of U, [block, K].</param>
+    /// <param name="end">The first column after the block.</param>
+    /// <param name="cancellationToken">Looked at between parts.</param>
+    internal static void Spread(torch.Tensor columns, torch.Tensor errors, torch.Tensor upper, int end, CancellationToken cancellationToken)
+    {
+        int left = (int)columns.shape[0] - end;
+        OrderedSteps.Run(
+            (left + UpdateRows - 1) / UpdateRows,
+            i =>
+            {
+                int first = end + (i * UpdateRows), count = Math.Min(UpdateRows, left - (i * UpdateRows));
+                columns.narrow(0, first, count).addmm_(upper.narrow(1, first, count).t(), errors, beta: 1, alpha: -1);
+            },
+            cancellationToken);
     }
 
     private static QuantBuildException Overflow(string name) => new(
@@ -80,7 +102,10 @@ public static class Gptq
         groupSize <= BlockSize ? BlockSize / groupSize * groupSize : Math.Min(BlockSize, groupSize - (start % groupSize));
 
     /// <summary>The loop over the columns of a block, on the host.</summary>
-    private sealed unsafe class Block(AffineLinear result, AffineGrid grid)
+    /// <param name="result">Receives the values.</param>
+    /// <param name="grid">The grid of a group.</param>
+    /// <param name="inputOf">The input of each column where groups are static, and were chosen already.</param>
+    private sealed unsafe class Block(AffineLinear result, AffineGrid grid, int[]? inputOf)
     {
         private const int Lanes = AffineGrid.Lanes;
 
@@ -119,14 +144,18 @@ public static class Gptq
             {
                 int j = column - start;
                 Span<float> current = tile.AsSpan(j * Lanes, Lanes);
-                if (column % result.GroupSize == 0)
+                if (inputOf is not null)
+                {
+                    result.GetGroup(firstRow, inputOf[column] / result.GroupSize, scale, zero);
+                }
+                else if (column % result.GroupSize == 0)
                 {
                     grid.Fit(tile.AsSpan(j * Lanes, result.GroupSize * Lanes), scale, zero);
                     result.SetGroup(firstRow, column / result.GroupSize, scale, zero);
                 }
 
                 grid.Round(current, scale, zero, values, dequantized);
-                result.SetColumn(firstRow, column, values);
+                result.SetColumn(firstRow, inputOf is null ? column : inputOf[column], values);
 
                 float* row = u + ((long)j * result.Inputs);
                 for (int lane = 0; lane < Lanes; lane++) error[lane] = (current[lane] - dequantized[lane]) / row[column];

@@ -8,108 +8,127 @@ namespace QuantBuild.Quantization;
 /// </summary>
 internal sealed class HiddenStates : IDisposable
 {
-    // Enough rows for a matrix product to run at full speed, few enough that an MLP's activations stay small.
-    internal const int BatchTokens = 4096;
+    // Enough rows for a matrix product to run at full speed, few enough that several batches at once, with an MLP's activations each, stay small.
+    internal const int BatchTokens = 512;
 
-    private readonly torch.Tensor[] batches;
+    private readonly StoredActivation[] batches;
+    private readonly ActivationStore store;
     private readonly torch.Device device;
 
-    private HiddenStates(torch.Tensor[] batches, torch.Device device)
+    private HiddenStates(StoredActivation[] batches, ActivationStore store, torch.Device device)
     {
-        (this.batches, this.device) = (batches, device);
+        (this.batches, this.store, this.device) = (batches, store, device);
     }
+
+    /// <summary>How many batches there are.</summary>
+    public int Count => batches.Length;
+
+    /// <summary>Batches that are computed side by side; a GPU does one after the other.</summary>
+    private int AtOnce => device.type == DeviceType.CPU ? Environment.ProcessorCount : 1;
 
     /// <summary>Looks tokens up in the embedding.</summary>
     /// <param name="windows">The tokens.</param>
     /// <param name="embedding">[vocabulary, hidden].</param>
     /// <param name="device">Where to compute with the batches.</param>
-    public static HiddenStates Embed(TokenWindows windows, torch.Tensor embedding, torch.Device device)
+    /// <param name="store">Where the batches are kept.</param>
+    public static HiddenStates Embed(TokenWindows windows, torch.Tensor embedding, torch.Device device, ActivationStore store)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        torch.Tensor[] batches =
+        StoredActivation[] batches =
         [
             .. windows.Batches(BatchTokens).Select(
-                batch => embedding.index_select(0, batch.reshape(-1).to(embedding.device)).view(batch.shape[0], batch.shape[1], -1).cpu().DetachFromDisposeScope()),
+                batch => store.Keep(embedding.index_select(0, batch.reshape(-1).to(embedding.device)).view(batch.shape[0], batch.shape[1], -1).cpu())),
         ];
-        return new HiddenStates(batches, device);
+        return new HiddenStates(batches, store, device);
     }
 
-    /// <summary>Computes something of each batch.</summary>
-    /// <param name="step">Gets the batch on the device; what it makes is freed after it.</param>
+    /// <summary>Computes something of each batch, several at once, and takes the results in the order of the batches.</summary>
+    /// <param name="step">Gets a batch's number and the batch on the device; a tensor that it returns is to be detached from its dispose scope.</param>
+    /// <param name="take">Receives the results, on this thread.</param>
     /// <param name="cancellationToken">Looked at between batches.</param>
-    public void ForEach(Action<torch.Tensor> step, CancellationToken cancellationToken)
+    public void Visit<T>(Func<int, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken)
     {
-        foreach (torch.Tensor batch in batches)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            using DisposeScope scope = torch.NewDisposeScope();
-            step(batch.to(device));
-        }
+        OrderedSteps.Run(batches.Length, AtOnce, index => step(index, Batch(index)), (_, result) => take(result), cancellationToken);
+        FreedMemory.Return();
     }
 
-    /// <summary>Computes something of each batch with the same batch of another set.</summary>
-    public void ForEach(HiddenStates other, Action<torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken)
-    {
-        int index = 0;
-        ForEach(batch => step(batch, other.batches[index++].to(device)), cancellationToken);
-    }
+    /// <summary>A batch on the device, for the current dispose scope: not to be changed.</summary>
+    public torch.Tensor Batch(int index) => batches[index].Load().to(device);
 
     /// <summary>A new set, made batch by batch.</summary>
-    public HiddenStates Map(Func<torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken)
+    public HiddenStates Map(Func<torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
+        Map((_, batch) => step(batch), cancellationToken);
+
+    /// <summary>A new set, made batch by batch of a batch's number and the batch.</summary>
+    public HiddenStates Map(Func<int, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken)
     {
-        List<torch.Tensor> results = [];
+        StoredActivation[] results = new StoredActivation[batches.Length];
         try
         {
-            ForEach(batch => results.Add(step(batch).cpu().DetachFromDisposeScope()), cancellationToken);
-            return new HiddenStates([.. results], device);
+            Visit(
+                (index, batch) =>
+                {
+                    results[index] = store.Keep(step(index, batch).cpu().contiguous());
+                    return true;
+                },
+                _ => { },
+                cancellationToken);
+            return new HiddenStates(results, store, device);
         }
         catch
         {
-            foreach (torch.Tensor result in results) result.Dispose();
+            foreach (StoredActivation? result in results) result?.Dispose();
             throw;
         }
     }
 
     /// <summary>Replaces each batch.</summary>
-    public void Update(Func<torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken)
-    {
-        for (int i = 0; i < batches.Length; i++)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            using DisposeScope scope = torch.NewDisposeScope();
-            torch.Tensor next = step(batches[i].to(device)).cpu().DetachFromDisposeScope();
-            batches[i].Dispose();
-            batches[i] = next;
-        }
-    }
+    public void Update(Func<torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
+        Update((_, batch) => step(batch), cancellationToken);
 
     /// <summary>Replaces each batch by something computed of it and of the same batch of another set.</summary>
-    public void Update(HiddenStates other, Func<torch.Tensor, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken)
-    {
-        int index = 0;
-        Update(batch => step(batch, other.batches[index++].to(device)), cancellationToken);
-    }
+    public void Update(HiddenStates other, Func<torch.Tensor, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
+        Update((index, batch) => step(batch, other.Batch(index)), cancellationToken);
+
+    /// <summary>Replaces each batch by something computed of its number and of it.</summary>
+    public void Update(Func<int, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) => Visit(
+        (index, batch) =>
+        {
+            torch.Tensor next = step(index, batch).cpu().contiguous();
+            // First the room of the old, then the new: they are of one size.
+            batches[index].Dispose();
+            batches[index] = store.Keep(next);
+            return true;
+        },
+        _ => { },
+        cancellationToken);
 
     /// <summary>A copy that shares nothing that changes.</summary>
-    public HiddenStates Copy() => new([.. batches.Select(batch => batch.alias().DetachFromDisposeScope())], device);
+    public HiddenStates Copy()
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        return new([.. batches.Select(batch => store.Keep(batch.Load()))], store, device);
+    }
 
     /// <summary>Throws where a value is not finite.</summary>
     /// <exception cref="QuantBuildException">QB3006.</exception>
     public void CheckFinite(string layer)
     {
-        using DisposeScope scope = torch.NewDisposeScope();
-        foreach (torch.Tensor batch in batches)
-        {
-            if (batch.AllFinite()) continue;
-            throw new QuantBuildException(
-                DiagnosticIds.NonFinite,
-                $"{layer}: its outputs are not finite numbers. The model's weights overflow float32 there, or are damaged: copy the model again.");
-        }
+        Visit(
+            (_, batch) => batch.AllFinite(),
+            finite =>
+            {
+                if (finite) return;
+                throw new QuantBuildException(
+                    DiagnosticIds.NonFinite,
+                    $"{layer}: its outputs are not finite numbers. The model's weights overflow float32 there, or are damaged: copy the model again.");
+            },
+            default);
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (torch.Tensor batch in batches) batch.Dispose();
+        foreach (StoredActivation batch in batches) batch.Dispose();
     }
 }

@@ -26,6 +26,18 @@ public sealed class InverseFactor : IDisposable
     /// <summary>The input of each column, where activation order is asked for: largest diagonal first, [K].</summary>
     public int[]? Order { get; }
 
+    /// <summary>The column of each input, [K]: the inverse of <see cref="Order"/>.</summary>
+    public int[]? Places
+    {
+        get
+        {
+            if (Order is null) return null;
+            int[] places = new int[Order.Length];
+            for (int column = 0; column < places.Length; column++) places[Order[column]] = column;
+            return places;
+        }
+    }
+
     /// <summary>Inputs that were always 0, [K] in the order of the columns: their weights do nothing, and become 0.</summary>
     public IReadOnlyList<bool> Dead { get; }
 
@@ -50,14 +62,9 @@ public sealed class InverseFactor : IDisposable
         }
 
         int[] order = [.. Enumerable.Range(0, inputs)];
-        torch.Tensor ordered = hessian;
-        if (spec.ActOrder)
-        {
-            // Equal diagonals keep their order, so that the result does not depend on the sort.
-            order = [.. order.OrderByDescending(i => diagonal[i])];
-            torch.Tensor index = torch.tensor(order, torch.int64, hessian.device);
-            ordered = hessian.index_select(0, index).index_select(1, index);
-        }
+        // Equal diagonals keep their order, so that the result does not depend on the sort.
+        if (spec.ActOrder) order = [.. order.OrderByDescending(i => diagonal[i])];
+        torch.Tensor? index = spec.ActOrder ? torch.tensor(order, torch.int64, hessian.device) : null;
 
         bool[] dead = [.. order.Select(i => diagonal[i] == 0)];
         double mean = diagonal.Average(value => value == 0 ? 1.0 : value);
@@ -65,18 +72,13 @@ public sealed class InverseFactor : IDisposable
         {
             using DisposeScope attempt = torch.NewDisposeScope();
             float[] added = [.. dead.Select(d => (float)((d ? 1 : 0) + (damping * mean)))];
-            torch.Tensor damped = ordered.Plus(torch.diag(torch.tensor(added, device: hessian.device)));
-            // H = R R^T with R upper is a Cholesky factorization from the last column to the first, and U = R^-1: half the work of
-            // inverting H and factoring the inverse, and one rounding less.
-            (torch.Tensor lower, torch.Tensor info) = torch.linalg.cholesky_ex(damped.flip(0, 1));
-            if (info.cpu().data<int>()[0] == 0)
+            torch.Tensor damped = index is null ? hessian.clone() : Permuted(hessian, index);
+            damped.diagonal().PlusInPlace(torch.tensor(added, device: hessian.device));
+            // H = R R^T with R upper, and U = R^-1: half the work of inverting H and factoring the inverse, and one rounding less.
+            if (Triangular.FactorUpper(damped))
             {
-                torch.Tensor identity = torch.eye(inputs, dtype: torch.float32, device: hessian.device);
-                torch.Tensor upper = torch.linalg.solve_triangular(lower.flip(0, 1).contiguous(), identity, upper: true);
-                if (upper.AllFinite())
-                {
-                    return new InverseFactor(name, upper.contiguous().DetachFromDisposeScope(), spec.ActOrder ? order : null, dead, damping);
-                }
+                Triangular.InvertUpper(damped);
+                if (damped.AllFinite()) return new InverseFactor(name, damped.DetachFromDisposeScope(), spec.ActOrder ? order : null, dead, damping);
             }
 
             if (damping * 10 > LargestDamping)
@@ -87,6 +89,12 @@ public sealed class InverseFactor : IDisposable
                     "of its mean diagonal. More calibration text, or more varied text, helps; or set Damping higher, or Method to Rtn.");
             }
         }
+    }
+
+    private static torch.Tensor Permuted(torch.Tensor hessian, torch.Tensor index)
+    {
+        using torch.Tensor rows = hessian.index_select(0, index);
+        return rows.index_select(1, index);
     }
 
     /// <inheritdoc/>

@@ -1,21 +1,32 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 
 namespace QuantBuild.Quantization;
 
 /// <summary>
-/// The finished layers of an artifact that is being made, one file each: a build that was ended goes on with the layer that it was at, and
-/// gives the same bytes. The files hold what the artifact will hold, so that it is put together from them without a copy in memory.
+/// The finished parts of an artifact that is being made (decoder layers; embedding and head, where they are quantized), one file each: a build that was ended goes
+/// on with the part that it was at, and gives the same bytes. The files hold what the artifact will hold, so that it is put together from them without a
+/// copy in memory.
 /// </summary>
 /// <param name="folder">The journal's folder, of one fingerprint alone.</param>
-/// <param name="config">The decoder.</param>
-/// <param name="spec">How it is quantized.</param>
-internal sealed class LayerJournal(string folder, DecoderConfig config, QuantizationSpec spec)
+/// <param name="plan">How each linear is quantized.</param>
+internal sealed class LayerJournal(string folder, QuantizationPlan plan)
 {
     private const string ChecksumPrefix = "sha256:";
 
-    /// <summary>The file of a layer.</summary>
-    public string FilePath(int layer) => Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"layer-{layer:000}.safetensors"));
+    private readonly DecoderConfig config = plan.Config;
+
+    /// <summary>The parts in the order in which they are made: the embedding, the layers, the head. Those that hold nothing are among them.</summary>
+    public IEnumerable<JournalPart> Parts =>
+    [
+        JournalPart.Embedding(config),
+        .. Enumerable.Range(0, config.Layers).Select(layer => JournalPart.Layer(config, layer)),
+        .. config.TieWordEmbeddings ? (IEnumerable<JournalPart>)[] : [JournalPart.Head(config)],
+    ];
+
+    /// <summary>The file of a part.</summary>
+    public string FilePath(JournalPart part) => Path.Combine(folder, part.Name + ".safetensors");
 
     /// <summary>Makes the folder, and removes what a killed process left half-written in it.</summary>
     /// <exception cref="QuantBuildException">QB1004.</exception>
@@ -24,7 +35,7 @@ internal sealed class LayerJournal(string folder, DecoderConfig config, Quantiza
         try
         {
             Directory.CreateDirectory(folder);
-            HashSet<string> known = [.. Enumerable.Range(0, config.Layers).Select(FilePath)];
+            HashSet<string> known = [.. Parts.Select(FilePath), Path.Combine(folder, WidthChooser.FileName)];
             foreach (string file in Directory.GetFiles(folder).Where(file => !known.Contains(file))) File.Delete(file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -33,11 +44,9 @@ internal sealed class LayerJournal(string folder, DecoderConfig config, Quantiza
         }
     }
 
-    /// <summary>Writes a finished layer.</summary>
-    /// <param name="layer">The layer, from 0.</param>
-    /// <param name="linears">Its linears in the order of <see cref="DecoderConfig.Linears"/>.</param>
+    /// <summary>Writes a finished part.</summary>
     /// <exception cref="QuantBuildException">QB1003, QB1004.</exception>
-    public void Write(int layer, IReadOnlyList<QuantizedLinear> linears)
+    public void Write(JournalPart part, FinishedLayer finished)
     {
         Dictionary<string, string> checksums = new(StringComparer.Ordinal);
         List<TensorSource> sources = [];
@@ -47,23 +56,31 @@ internal sealed class LayerJournal(string folder, DecoderConfig config, Quantiza
             sources.Add(TensorSource.FromBytes(name, type, shape, bytes));
         }
 
-        foreach ((LinearShape shape, QuantizedLinear linear) in config.Linears(layer).Zip(linears))
+        foreach ((LinearShape shape, QuantizedLinear? linear) in part.Linears.Zip(finished.Linears))
         {
-            foreach (LinearPart part in linear.Parts()) Add(shape.Name + part.Suffix, part.Type, part.Shape, part.Bytes);
+            foreach (LinearPart tensor in linear?.Parts() ?? []) Add(shape.Name + tensor.Suffix, tensor.Type, tensor.Shape, tensor.Bytes);
         }
 
-        SafetensorsWriter.Write(FilePath(layer), checksums, sources);
+        foreach ((string name, float[] values) in finished.Norms)
+        {
+            Add(name, ElementType.F32, [values.Length], MemoryMarshal.AsBytes<float>(values).ToArray());
+        }
+
+        SafetensorsWriter.Write(FilePath(part), checksums, sources);
     }
 
-    /// <summary>Reads a finished layer, or <see langword="null"/> where it is not there or damaged, and is to be made again.</summary>
-    public QuantizedLinear[]? TryRead(int layer)
+    /// <summary>Reads a finished part, or <see langword="null"/> where it is not there or damaged, and is to be made again.</summary>
+    public FinishedLayer? TryRead(JournalPart part)
     {
-        string path = FilePath(layer);
+        string path = FilePath(part);
         if (!File.Exists(path)) return null;
         try
         {
             using SafetensorsFile file = SafetensorsFile.Open(path, DiagnosticIds.ArtifactMalformed);
-            return [.. config.Linears(layer).Select(shape => Read(file, shape))];
+            return new FinishedLayer(
+                [.. part.Linears.Select(shape => plan[shape] is { } spec ? Read(file, shape, spec) : null)],
+                part.Norms.Where(file.Tensors.ContainsKey).ToDictionary(
+                    name => name, name => MemoryMarshal.Cast<byte, float>(Checked(file, name, config.HiddenSize * (long)sizeof(float))).ToArray()));
         }
         catch (Exception e) when (e is QuantBuildException or IOException or KeyNotFoundException or InvalidDataException)
         {
@@ -84,20 +101,32 @@ internal sealed class LayerJournal(string folder, DecoderConfig config, Quantiza
         }
     }
 
-    private QuantizedLinear Read(SafetensorsFile file, LinearShape shape)
+    private static QuantizedLinear Read(SafetensorsFile file, LinearShape shape, QuantizationSpec spec) =>
+        LinearFormats.Read(LinearFormats.Of(spec, shape), shape, (suffix, length) => Checked(file, shape.Name + suffix, length));
+
+    private static ReadOnlySpan<byte> Checked(SafetensorsFile file, string name, long length)
     {
-        ReadOnlySpan<byte> Bytes(string suffix, long length)
-        {
-            TensorEntry entry = file.Tensors[shape.Name + suffix];
-            ReadOnlySpan<byte> bytes = file.Bytes(entry);
-            if (bytes.Length != length || file.Metadata[ChecksumPrefix + entry.Name] != Convert.ToHexStringLower(SHA256.HashData(bytes)))
-            {
-                throw new InvalidDataException(entry.Name);
-            }
-
-            return bytes;
-        }
-
-        return LinearFormats.Read(LinearFormats.Of(spec, shape), shape, Bytes);
+        ReadOnlySpan<byte> bytes = file.Bytes(file.Tensors[name]);
+        if (bytes.Length != length || file.Metadata[ChecksumPrefix + name] != Convert.ToHexStringLower(SHA256.HashData(bytes))) throw new InvalidDataException(name);
+        return bytes;
     }
+}
+
+/// <summary>A part of an artifact that is made, and written to the journal, at once.</summary>
+/// <param name="Name">Its file, without the ending.</param>
+/// <param name="Linears">The linears that are in it.</param>
+/// <param name="Norms">The tensors of norms that may be in it.</param>
+internal sealed record JournalPart(string Name, IReadOnlyList<LinearShape> Linears, IReadOnlyList<string> Norms)
+{
+    /// <summary>The embedding; the head too, where they are tied.</summary>
+    public static JournalPart Embedding(DecoderConfig config) => new("embedding", [config.Embedding], []);
+
+    /// <summary>A decoder layer.</summary>
+    public static JournalPart Layer(DecoderConfig config, int layer) => new(
+        string.Create(CultureInfo.InvariantCulture, $"layer-{layer:000}"),
+        config.Linears(layer),
+        [DecoderConfig.AttentionNormName(layer), DecoderConfig.MlpNormName(layer)]);
+
+    /// <summary>The head.</summary>
+    public static JournalPart Head(DecoderConfig config) => new("head", [config.Head], []);
 }

@@ -33,17 +33,24 @@ internal sealed class LayerWeights : IDisposable
     }
 
     /// <summary>The weight of the norm before attention.</summary>
-    public torch.Tensor AttentionNorm { get; }
+    public torch.Tensor AttentionNorm { get; private set; }
 
     /// <summary>The weight of the norm before the MLP.</summary>
-    public torch.Tensor MlpNorm { get; }
+    public torch.Tensor MlpNorm { get; private set; }
 
     /// <summary>The weight of a linear, [outputs, inputs].</summary>
     public torch.Tensor this[LinearRole role] => linears[(int)role];
 
+    /// <summary>Sees each linear's input and output, where it is set. A set that <see cref="Share"/> made has one of its own.</summary>
+    public Action<LinearRole, torch.Tensor, torch.Tensor>? Observer { get; set; }
+
     /// <summary>The output of a linear, [..., outputs], for its input, [..., inputs].</summary>
-    public torch.Tensor Apply(LinearRole role, torch.Tensor input) =>
-        linear(roundings[(int)role] is { } round ? round(input) : input, linears[(int)role]);
+    public torch.Tensor Apply(LinearRole role, torch.Tensor input)
+    {
+        torch.Tensor output = linear(roundings[(int)role] is { } round ? round(input) : input, linears[(int)role]);
+        Observer?.Invoke(role, input, output);
+        return output;
+    }
 
     /// <summary>A second set that shares the tensors until one is replaced there.</summary>
     public LayerWeights Share()
@@ -51,6 +58,21 @@ internal sealed class LayerWeights : IDisposable
         LayerWeights shared = new(AttentionNorm.alias(), MlpNorm.alias(), linears.Select(linear => linear.alias()));
         roundings.CopyTo(shared.roundings, 0);
         return shared;
+    }
+
+    /// <summary>Replaces everything that was quantized, and the norms that a method changed.</summary>
+    /// <param name="finished">What was made of the layer.</param>
+    /// <param name="layer">Its number, from 0.</param>
+    /// <param name="device">Where the weights go.</param>
+    public void Replace(FinishedLayer finished, int layer, torch.Device device)
+    {
+        foreach (LinearRole role in Enum.GetValues<LinearRole>())
+        {
+            if (finished.Linears[(int)role] is { } linear) Replace(role, linear, device);
+        }
+
+        if (finished.Norms.TryGetValue(DecoderConfig.AttentionNormName(layer), out float[]? attention)) ReplaceAttentionNorm(torch.tensor(attention, device: device));
+        if (finished.Norms.TryGetValue(DecoderConfig.MlpNormName(layer), out float[]? mlp)) ReplaceMlpNorm(torch.tensor(mlp, device: device));
     }
 
     /// <summary>Replaces a linear by a quantized one, and frees the old weight.</summary>
@@ -66,6 +88,22 @@ internal sealed class LayerWeights : IDisposable
         linears[(int)role].Dispose();
         linears[(int)role] = weight.DetachFromDisposeScope();
         roundings[(int)role] = rounding;
+    }
+
+    /// <summary>Replaces the weight of the norm before attention, and frees the old one.</summary>
+    /// <param name="weight">[hidden].</param>
+    public void ReplaceAttentionNorm(torch.Tensor weight)
+    {
+        AttentionNorm.Dispose();
+        AttentionNorm = weight.DetachFromDisposeScope();
+    }
+
+    /// <summary>Replaces the weight of the norm before the MLP, and frees the old one.</summary>
+    /// <param name="weight">[hidden].</param>
+    public void ReplaceMlpNorm(torch.Tensor weight)
+    {
+        MlpNorm.Dispose();
+        MlpNorm = weight.DetachFromDisposeScope();
     }
 
     /// <inheritdoc/>

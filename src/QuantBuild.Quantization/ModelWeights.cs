@@ -10,7 +10,7 @@ namespace QuantBuild.Quantization;
 public sealed class ModelWeights : IDisposable
 {
     // A tensor is copied in pieces: torch's view of its bytes ends at 2 GiB.
-    private const long PieceBytes = 256 << 20;
+    private const long PieceBytes = 16 << 20;
 
     private readonly List<SafetensorsFile> files = [];
     private readonly Dictionary<string, (SafetensorsFile File, TensorEntry Entry)> tensors = new(StringComparer.Ordinal);
@@ -52,7 +52,7 @@ public sealed class ModelWeights : IDisposable
 
     /// <summary>Reads a tensor to a device as float32.</summary>
     /// <exception cref="QuantBuildException">QB3006: a value is not finite.</exception>
-    public unsafe torch.Tensor Load(string name, torch.Device device)
+    public torch.Tensor Load(string name, torch.Device device)
     {
         using DisposeScope scope = torch.NewDisposeScope();
         (SafetensorsFile file, TensorEntry entry) = tensors[name];
@@ -66,13 +66,12 @@ public sealed class ModelWeights : IDisposable
         long rows = entry.Shape[0];
         long rowBytes = entry.ByteLength / rows;
         long piece = Math.Clamp(PieceBytes / rowBytes, 1, rows);
-        byte* source = file.Pointer(entry);
         for (long row = 0; row < rows; row += piece)
         {
             using DisposeScope step = torch.NewDisposeScope();
             long count = Math.Min(piece, rows - row);
             torch.Tensor part = torch.empty([count, .. entry.Shape.Skip(1)], type);
-            new ReadOnlySpan<byte>(source + (row * rowBytes), (int)(count * rowBytes)).CopyTo(part.bytes);
+            file.Read(entry, row * rowBytes, part.bytes);
             result.narrow(0, row, count).copy_(part);
         }
 

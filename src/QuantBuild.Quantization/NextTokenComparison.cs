@@ -43,6 +43,16 @@ internal sealed class NextTokenComparison
         Tokens += actual.shape[0];
     }
 
+    /// <summary>Adds what was found for other tokens.</summary>
+    public void Add(NextTokenComparison other)
+    {
+        floatLoss += other.floatLoss;
+        loss += other.loss;
+        divergence += other.divergence;
+        agreed += other.agreed;
+        Tokens += other.Tokens;
+    }
+
     /// <summary>Logarithms of probabilities in float64, [tokens, vocabulary].</summary>
     public static torch.Tensor LogProbabilities(torch.Tensor logits) => torch.nn.functional.log_softmax(logits.to(torch.float64), -1);
 

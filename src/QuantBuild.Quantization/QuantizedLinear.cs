@@ -58,6 +58,8 @@ internal delegate ReadOnlySpan<byte> LinearPartReader(string suffix, long length
 internal static class LinearFormats
 {
     /// <summary>The format that a method's values are stored in.</summary>
+    /// <param name="spec">How the linear is quantized.</param>
+    /// <param name="linear">Which one.</param>
     public static LayerFormat Of(QuantizationSpec spec, LinearShape linear) => spec.Method switch
     {
         QuantizationMethod.Nf4 => new Codebook4Format(Codebook.Nf4, spec.BlockSize, spec.DoubleQuantization),
@@ -67,8 +69,33 @@ internal static class LinearFormats
             spec.Bits,
             spec.GroupSize == QuantizationSpec.PerChannel ? linear.Inputs : spec.GroupSize,
             spec.Symmetric,
-            Ordered: spec.Method == QuantizationMethod.Gptq && spec.ActOrder),
+            Ordered: spec is { Method: QuantizationMethod.Gptq, ActOrder: true, StaticGroups: false }),
     };
+
+    /// <summary>Bytes of all tensors of a linear in a format.</summary>
+    /// <param name="format">The format.</param>
+    /// <param name="linear">Which linear.</param>
+    public static long Bytes(LayerFormat format, LinearShape linear)
+    {
+        long rows = linear.Outputs;
+        switch (format)
+        {
+            case Codebook4Format codebook:
+                long blocks = Codebook4.Blocks(linear.Outputs, linear.Inputs, codebook.BlockSize);
+                long nested = Codebook4.NestedBlocks(linear.Outputs, linear.Inputs, codebook.BlockSize);
+                return (rows * IntAffine.RowBytes(linear.Inputs, Codebook4.Bits))
+                    + (codebook.DoubleQuantized ? blocks + ((nested + 1) * sizeof(float)) : blocks * sizeof(float));
+            case Int8RowOutlierFormat:
+                return rows * (IntAffine.PaddedInputs(linear.Inputs) + sizeof(float));
+            case IntAffineFormat affine:
+                // A scale in 16 bits, and a zero point in 8.
+                long group = affine.Symmetric ? 2 : 3;
+                long order = affine.Ordered ? linear.Inputs * (long)sizeof(int) : 0;
+                return (rows * (IntAffine.RowBytes(linear.Inputs, affine.Bits) + (linear.Inputs / affine.GroupSize * group))) + order;
+            default:
+                throw new InvalidDataException(format.ToString());
+        }
+    }
 
     /// <summary>Reads a linear back.</summary>
     public static QuantizedLinear Read(LayerFormat format, LinearShape linear, LinearPartReader part) => format switch

@@ -8,24 +8,34 @@ public static class Rtn
     /// <summary>Quantizes a weight.</summary>
     /// <param name="weight">float32 [N, K] on any device; not changed.</param>
     /// <param name="spec">Bits, group size and symmetry.</param>
-    public static unsafe AffineLinear Quantize(torch.Tensor weight, QuantizationSpec spec)
+    /// <param name="hessian">
+    /// Of the linear's inputs, float32 [K, K], where each group's grid is to have the least error in the outputs; else it has the least error in the weights.
+    /// </param>
+    public static AffineLinear Quantize(torch.Tensor weight, QuantizationSpec spec, torch.Tensor? hessian = null)
     {
-        using DisposeScope scope = torch.NewDisposeScope();
         (int outputs, int inputs) = ((int)weight.shape[0], (int)weight.shape[1]);
-        int groupSize = spec.GroupSize == QuantizationSpec.PerChannel ? inputs : spec.GroupSize;
-        AffineLinear result = new(outputs, inputs, spec.Bits, groupSize, spec.Symmetric);
-        AffineGrid grid = new(spec.Bits, spec.Symmetric);
-        torch.Tensor host = weight.cpu().contiguous();
-        fixed (byte* bytes = host.bytes)
-        {
-            float* rows = (float*)bytes;
-            Parallel.For(0, AffineGrid.Tiles(outputs), tile => QuantizeTile(result, grid, rows, tile * AffineGrid.Lanes));
-        }
-
+        AffineLinear result = new(outputs, inputs, spec.Bits, spec.GroupSize == QuantizationSpec.PerChannel ? inputs : spec.GroupSize, spec.Symmetric);
+        HessianBlocks? blocks = hessian is null ? null : new(hessian, result.GroupSize);
+        ForEachTile(weight, (rows, firstRow) => Quantize(result, new AffineGrid(spec.Bits, spec.Symmetric), blocks, rows, firstRow, rounds: true));
         return result;
     }
 
-    private static unsafe void QuantizeTile(AffineLinear result, AffineGrid grid, float* rows, int firstRow)
+    /// <summary>Chooses the scales and zero points of a linear's groups as <see cref="Quantize(torch.Tensor, QuantizationSpec, torch.Tensor)"/> does, and rounds nothing yet.</summary>
+    internal static void FitGroups(torch.Tensor weight, AffineLinear result, AffineGrid grid) =>
+        ForEachTile(weight, (rows, firstRow) => Quantize(result, grid, null, rows, firstRow, rounds: false));
+
+    private static unsafe void ForEachTile(torch.Tensor weight, Action<IntPtr, int> quantize)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor host = weight.cpu().contiguous();
+        fixed (byte* bytes = host.bytes)
+        {
+            IntPtr rows = (IntPtr)bytes;
+            Parallel.For(0, AffineGrid.Tiles((int)weight.shape[0]), tile => quantize(rows, tile * AffineGrid.Lanes));
+        }
+    }
+
+    private static unsafe void Quantize(AffineLinear result, AffineGrid grid, HessianBlocks? blocks, IntPtr rows, int firstRow, bool rounds)
     {
         Span<float> scales = stackalloc float[AffineGrid.Lanes], zeros = stackalloc float[AffineGrid.Lanes];
         Span<float> values = stackalloc float[AffineGrid.Lanes], ignored = stackalloc float[AffineGrid.Lanes];
@@ -35,13 +45,14 @@ public static class Rtn
         {
             for (int lane = 0; lane < lanes; lane++)
             {
-                float* row = rows + ((long)(firstRow + lane) * result.Inputs) + start;
+                float* row = (float*)rows + ((long)(firstRow + lane) * result.Inputs) + start;
                 for (int column = 0; column < result.GroupSize; column++) group[(column * AffineGrid.Lanes) + lane] = row[column];
             }
 
-            grid.Fit(group, scales, zeros);
+            if (blocks is null) grid.Fit(group, scales, zeros);
+            else grid.Fit(group, blocks[start / result.GroupSize], blocks.Width, scales, zeros);
             result.SetGroup(firstRow, start / result.GroupSize, scales, zeros);
-            for (int column = 0; column < result.GroupSize; column++)
+            for (int column = 0; column < (rounds ? result.GroupSize : 0); column++)
             {
                 grid.Round(group.AsSpan(column * AffineGrid.Lanes), scales, zeros, values, ignored);
                 result.SetColumn(firstRow, start + column, values);

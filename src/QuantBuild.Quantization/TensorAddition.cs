@@ -16,7 +16,11 @@ internal static class TensorAddition
     public static torch.Tensor Plus(this torch.Tensor left, torch.Tensor right) => left.add(right, One);
 
     /// <summary>The difference of two tensors.</summary>
-    public static torch.Tensor Minus(this torch.Tensor left, torch.Tensor right) => left.Plus(right.neg());
+    public static torch.Tensor Minus(this torch.Tensor left, torch.Tensor right)
+    {
+        using torch.Tensor negative = right.neg();
+        return left.Plus(negative);
+    }
 
     /// <summary>Adds a tensor to this one.</summary>
     public static torch.Tensor PlusInPlace(this torch.Tensor sum, torch.Tensor right) => sum.add_(right, One);

@@ -15,6 +15,10 @@ internal sealed record Texts(TokenWindows? Calibration, int CalibrationTokens, T
     // A calibration text may be a whole corpus, of which the first windows alone are calibrated on.
     private const int MostHeldOutWindows = 64;
 
+    /// <summary>A few windows of the calibration text that are measured on too, so that the two texts can be compared; nothing where they are one.</summary>
+    public TokenWindows? Sample { get; } =
+        EvaluatedOn == EvaluationText.EvaluationData && Evaluation is not null ? CalibrationChecks.Sample(Calibration) : null;
+
     /// <summary>Reads the texts of a request.</summary>
     /// <exception cref="QuantBuildException">
     /// QB3001, QB3002, QB3003, QB3004: the calibration text; QB3005: the evaluation text; QB0006: a window is longer than the model's context.
@@ -26,7 +30,7 @@ internal sealed record Texts(TokenWindows? Calibration, int CalibrationTokens, T
         {
             throw new QuantBuildException(
                 DiagnosticIds.CalibrationRequired,
-                $"Method {spec.Method} needs a calibration text, and none is given. Set CalibrationData to a text file, or Method to Rtn.");
+                $"{spec.CalibratedBy} needs a calibration text, and none is given. Set CalibrationData to a text file, or {spec.WithoutCalibration}.");
         }
 
         TokenWindows? evaluation = request.EvaluationFile is { } file ? TokenWindows.ReadEvaluation(file, spec, config, tokenizer) : null;

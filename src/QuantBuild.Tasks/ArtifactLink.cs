@@ -29,6 +29,9 @@ internal static class ArtifactLink
     public static void Create(DeclaredModel model, ModelCache cache)
     {
         Place(cache.BuildRecordPath(model.Fingerprint), model.BuildRecordPath);
+        // The report is for people: an artifact without one is whole, but must not have another's.
+        if (File.Exists(cache.ReportPath(model.Fingerprint))) Place(cache.ReportPath(model.Fingerprint), model.ReportPath);
+        else TemporaryFile.Delete(model.ReportPath);
         Place(cache.ArtifactPath(model.Fingerprint), model.ArtifactPath);
         try
         {

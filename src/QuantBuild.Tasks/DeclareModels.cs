@@ -14,6 +14,9 @@ public sealed class DeclareModels : MSBuildTask
     [Required]
     public ITaskItem[] Models { get; set; } = [];
 
+    /// <summary>The <c>&lt;QuantizationOverride&gt;</c> items.</summary>
+    public ITaskItem[] Overrides { get; set; } = [];
+
     /// <summary>Full path of the project file: its folder is what paths are relative to.</summary>
     [Required]
     public string ProjectFile { get; set; } = "";
@@ -75,6 +78,7 @@ public sealed class DeclareModels : MSBuildTask
                 string fingerprint = FingerprintOf(model, descriptorPath);
                 WriteDescriptor(model, fingerprint, descriptorPath);
                 inputs.AddRange([.. model.Folder.Files, model.CalibrationFile, model.EvaluationFile]);
+                if (!DesignTime) Advise(model, position);
                 descriptors.Add(new Microsoft.Build.Utilities.TaskItem(descriptorPath));
                 declared.Add(new DeclaredModel
                 {
@@ -82,6 +86,7 @@ public sealed class DeclareModels : MSBuildTask
                     ModelPath = model.Folder.Path,
                     Spec = model.Spec,
                     Gates = model.Gates,
+                    MaxMemory = model.MaxMemory,
                     CalibrationFile = model.CalibrationFile,
                     EvaluationFile = model.EvaluationFile,
                     Fingerprint = fingerprint,
@@ -104,12 +109,13 @@ public sealed class DeclareModels : MSBuildTask
     private List<KeyValuePair<ITaskItem, ModelDeclaration>> Read()
     {
         List<KeyValuePair<ITaskItem, ModelDeclaration>> models = [];
+        OverrideItems overrides = ReadOverrides();
         foreach (ITaskItem item in Models)
         {
             WarnOfMisspelledMetadata(item);
             try
             {
-                models.Add(new(item, ModelDeclaration.Read(item, ProjectFolder, RootNamespace)));
+                models.Add(new(item, ModelDeclaration.Read(item, overrides, ProjectFolder, RootNamespace)));
             }
             catch (QuantBuildException e)
             {
@@ -122,7 +128,53 @@ public sealed class DeclareModels : MSBuildTask
             }
         }
 
+        // A model that cannot be read may be the one that is meant.
+        foreach (ITaskItem item in models.Count < Models.Length ? [] : overrides.Unused)
+        {
+            Log.ErrorAt(
+                DiagnosticIds.MetadataInvalid,
+                $"Model=\"{item.GetMetadata("Model")}\" of the override {item.ItemSpec} is neither the Include nor the class of a model. The models are " +
+                $"{string.Join(", ", models.Select(model => $"{model.Key.ItemSpec} ({model.Value.ClassName})"))}. Correct it, or leave Model out for all models.",
+                ItemPosition.Of(item, ProjectFile, OverrideItems.ElementName));
+        }
+
         return models;
+    }
+
+    private OverrideItems ReadOverrides()
+    {
+        List<ITaskItem> sound = [];
+        foreach (ITaskItem item in Overrides)
+        {
+            ItemPosition position = ItemPosition.Of(item, ProjectFile, OverrideItems.ElementName);
+            foreach (string name in item.CloneCustomMetadata().Keys)
+            {
+                if (MetadataNames.MeantBy(name, OverrideItems.MetadataNames) is not { } meant) continue;
+                Log.WarningAt(
+                    DiagnosticIds.MetadataInvalid,
+                    $"{name}=\"{item.GetMetadata(name)}\" of the override {item.ItemSpec} has no effect: an override has no such setting. Probably {meant} is meant.",
+                    position);
+            }
+
+            try
+            {
+                OverrideItems.Text(item);
+                sound.Add(item);
+            }
+            catch (QuantBuildException e)
+            {
+                Log.ErrorAt(e, position);
+            }
+        }
+
+        return new OverrideItems(sound);
+    }
+
+    /// <summary>Says what was chosen for the item, and what its use speaks against.</summary>
+    private void Advise(ModelDeclaration model, ItemPosition position)
+    {
+        if (model.AutoReason is { } reason) Log.LogMessage(MessageImportance.High, $"{model.ClassName}: {reason}");
+        foreach (BuildWarning warning in UseChecks.Of(model.Use, model.Spec)) Log.WarningAt(warning.Id, $"{model.ClassName}: {warning.Text}", position);
     }
 
     private void WarnOfMisspelledMetadata(ITaskItem item)
@@ -210,7 +262,7 @@ public sealed class DeclareModels : MSBuildTask
             ModelName = model.ModelName,
             Architecture = config.Architecture,
             Method = model.Spec.Method,
-            Bits = model.Spec.Bits,
+            Bits = model.NominalBits,
             GroupSize = model.Spec.GroupSize,
             Parameters = config.Parameters,
             ContextLength = config.ContextLength,

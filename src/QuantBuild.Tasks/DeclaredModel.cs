@@ -19,6 +19,9 @@ internal sealed record DeclaredModel
     /// <summary>How much quality may be lost.</summary>
     public required QualityGates Gates { get; init; }
 
+    /// <summary>Bytes of memory that the worker may use, where a limit is declared.</summary>
+    public long? MaxMemory { get; init; }
+
     /// <summary>Full path of the calibration text, where one is declared.</summary>
     public string? CalibrationFile { get; init; }
 
@@ -37,11 +40,18 @@ internal sealed record DeclaredModel
     /// <summary>The record of how the artifact was made, under <c>obj</c>.</summary>
     public string BuildRecordPath => Path.ChangeExtension(ArtifactPath, ".build.json");
 
+    /// <summary>The report on the artifact, under <c>obj</c>.</summary>
+    public string ReportPath => Path.ChangeExtension(ArtifactPath, ".html");
+
     /// <summary>Says which artifact the one under <c>obj</c> is.</summary>
     public string StampPath => ArtifactPath + ".stamp";
 
+    /// <summary>The comparison of methods under <c>obj</c>, without the endings of its files.</summary>
+    public string ComparisonPath => Path.ChangeExtension(ArtifactPath, ".compare");
+
     /// <summary>The request to the worker; there only while it runs.</summary>
-    public string RequestPath => ArtifactPath + ".request.xml";
+    /// <param name="verb">What it is to do.</param>
+    public string RequestPath(string verb) => $"{ArtifactPath}.{verb}-request.xml";
 
     /// <summary>The item. Its identity is the artifact's path.</summary>
     public ITaskItem ToItem()
@@ -57,10 +67,12 @@ internal sealed record DeclaredModel
         Set(nameof(ModelPath), ModelPath);
         foreach (KeyValuePair<string, string> entry in Spec.ToMetadata()) Set(entry.Key, entry.Value);
         foreach (KeyValuePair<string, string> entry in Gates.ToMetadata()) Set(entry.Key, entry.Value);
+        Set(nameof(MaxMemory), MaxMemory?.ToString(CultureInfo.InvariantCulture));
         Set(nameof(CalibrationFile), CalibrationFile);
         Set(nameof(EvaluationFile), EvaluationFile);
         Set(nameof(Fingerprint), Fingerprint);
         Set(nameof(BuildRecordPath), BuildRecordPath);
+        Set(nameof(ReportPath), ReportPath);
         Set(nameof(StampPath), StampPath);
         Set("PositionFile", Position.File);
         Set("PositionLine", Position.Line.ToString(CultureInfo.InvariantCulture));
@@ -79,6 +91,7 @@ internal sealed record DeclaredModel
             ModelPath = item.GetMetadata(nameof(ModelPath)),
             Spec = QuantizationSpec.FromMetadata(item.GetMetadata),
             Gates = QualityGates.FromMetadata(item.GetMetadata),
+            MaxMemory = MemoryLimit.Read(item.GetMetadata(nameof(MaxMemory))),
             CalibrationFile = Optional(nameof(CalibrationFile)),
             EvaluationFile = Optional(nameof(EvaluationFile)),
             Fingerprint = item.GetMetadata(nameof(Fingerprint)),

@@ -17,14 +17,15 @@ internal sealed record ItemPosition(string File, int Line, int Column)
     /// </remarks>
     /// <param name="item">The item.</param>
     /// <param name="projectFile">What to point at where the item was made by a target.</param>
-    public static ItemPosition Of(ITaskItem item, string projectFile)
+    /// <param name="elementName">What the item is called.</param>
+    public static ItemPosition Of(ITaskItem item, string projectFile, string elementName = "QuantizedModel")
     {
         string file = item.GetMetadata("DefiningProjectFullPath");
         if (file.Length == 0) file = projectFile;
         try
         {
             XElement? element = XElement.Load(file, LoadOptions.SetLineInfo).Descendants()
-                .FirstOrDefault(e => e.Name.LocalName == "QuantizedModel" && Lists(e, item.ItemSpec) && Agrees(e, item));
+                .FirstOrDefault(e => e.Name.LocalName == elementName && Lists(e, item.ItemSpec) && Agrees(e, item));
             return element is IXmlLineInfo info && info.HasLineInfo() ? new(file, info.LineNumber, info.LinePosition) : new(file, 0, 0);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or XmlException)

@@ -10,7 +10,7 @@ internal static class MetadataNames
 
     private static readonly string[] Known =
     [
-        ClassName, Namespace, CalibrationData, EvaluationData, .. QualityGates.Names,
+        ClassName, Namespace, CalibrationData, EvaluationData, MemoryLimit.Name, ModelUses.Name, "TargetBitsPerWeight", "TargetSize", "Override", .. QualityGates.Names,
         .. ((QuantizationMethod[])Enum.GetValues(typeof(QuantizationMethod)))
             .SelectMany(method => new QuantizationSpec { Method = method }.ToMetadata()).Select(entry => entry.Key).Distinct(),
     ];
@@ -19,11 +19,14 @@ internal static class MetadataNames
     /// The name that a name was probably meant to be, or <see langword="null"/>. An item may carry metadata of the user's own, so only
     /// a name one slip away from one of ours (two, if it is long) is taken for a mistake.
     /// </summary>
-    public static string? MeantBy(string name)
+    public static string? MeantBy(string name) => MeantBy(name, Known);
+
+    /// <summary>The same for an item that understands other names.</summary>
+    public static string? MeantBy(string name, IReadOnlyList<string> names)
     {
-        if (Known.Contains(name, StringComparer.OrdinalIgnoreCase)) return null;
+        if (names.Contains(name, StringComparer.OrdinalIgnoreCase)) return null;
         int allowed = name.Length >= 8 ? 2 : 1;
-        return Known.FirstOrDefault(known => EditDistance(name.ToUpperInvariant(), known.ToUpperInvariant()) <= allowed);
+        return names.FirstOrDefault(known => EditDistance(name.ToUpperInvariant(), known.ToUpperInvariant()) <= allowed);
     }
 
     // Levenshtein's: insertions, deletions and replacements.

@@ -17,8 +17,17 @@ internal sealed record ModelDeclaration
     /// <summary>How to quantize it.</summary>
     public required QuantizationSpec Spec { get; init; }
 
+    /// <summary>What it is for, where the item says so.</summary>
+    public ModelUse? Use { get; init; }
+
+    /// <summary>What <c>Method="Auto"</c> chose, and why.</summary>
+    public string? AutoReason { get; init; }
+
     /// <summary>How much quality may be lost.</summary>
     public required QualityGates Gates { get; init; }
+
+    /// <summary>Bytes of memory that the worker may use, where a limit is declared.</summary>
+    public long? MaxMemory { get; init; }
 
     /// <summary>Full path of the calibration text, where one is declared.</summary>
     public string? CalibrationFile { get; init; }
@@ -32,20 +41,29 @@ internal sealed record ModelDeclaration
     /// <summary>Name of the artifact beside the program.</summary>
     public string ArtifactFileName => ClassName + ".safetensors";
 
+    /// <summary>Bits per weight: of a size, the width next to what it leaves for each weight.</summary>
+    public int NominalBits => Spec.TargetSize is null ? Spec.Bits : WidthBudget.NominalBits(
+        new QuantizationPlan(Folder.Config, Spec), Folder.WeightFiles.Sum(file => new FileInfo(file).Length), new FileInfo(Folder.TokenizerFile).Length);
+
     /// <summary>Reads an item.</summary>
     /// <param name="item">The item.</param>
+    /// <param name="overrides">The project's overrides.</param>
     /// <param name="projectFolder">What its paths are relative to.</param>
     /// <param name="rootNamespace">The project's root namespace.</param>
     /// <exception cref="QuantBuildException">What is wrong with it: QB0xxx, QB2xxx or QB3xxx.</exception>
-    public static ModelDeclaration Read(ITaskItem item, string projectFolder, string rootNamespace)
+    public static ModelDeclaration Read(ITaskItem item, OverrideItems overrides, string projectFolder, string rootNamespace)
     {
         string? Metadata(string name) => item.GetMetadata(name) is { Length: > 0 } value ? value : null;
         string FullPath(string path) => Path.GetFullPath(Path.Combine(projectFolder, path));
 
-        QuantizationSpec spec = QuantizationSpec.FromMetadata(Metadata);
+        AutoMethod? auto = AutoMethod.Choose(Metadata, isCalibrated: Metadata(MetadataNames.CalibrationData) is not null);
+        QuantizationSpec spec = QuantizationSpec.FromMetadata(auto is null ? Metadata : auto.Metadata);
         QualityGates gates = QualityGates.FromMetadata(Metadata);
+        long? maxMemory = MemoryLimit.Read(Metadata(MemoryLimit.Name));
         string path = FullPath(item.ItemSpec);
-        string className = Metadata(MetadataNames.ClassName) ?? ClassNames.Create(ClassNames.ModelName(path), spec);
+        string className = Metadata(MetadataNames.ClassName) ?? ClassNames.Create(
+            ClassNames.ModelName(path), auto is null ? spec.Method.ToString() : AutoMethod.Name, auto is null || auto.IsWidthGiven ? spec.WidthName : "");
+        spec = spec with { Override = QuantizationOverride.Canonical($"{spec.Override}; {overrides.For(item.ItemSpec, className)}") };
         if (!ClassNames.IsClassName(className))
         {
             string why = ClassNames.IsIdentifier(className) ? "is the name of one of the class's own members" : "is not a C# identifier";
@@ -63,7 +81,7 @@ internal sealed record ModelDeclaration
         }
 
         ModelFolder folder = ModelFolder.Open(path);
-        folder.Config.CheckGroups(spec);
+        new QuantizationPlan(folder.Config, spec).Check();
         string? calibration = Metadata(MetadataNames.CalibrationData) is { } c ? FullPath(c) : null;
         string? evaluation = Metadata(MetadataNames.EvaluationData) is { } e ? FullPath(e) : null;
         CheckCalibration(item.ItemSpec, spec, calibration, isEvaluated: evaluation is null);
@@ -75,7 +93,10 @@ internal sealed record ModelDeclaration
             Namespace = @namespace,
             Folder = folder,
             Spec = spec,
+            Use = ModelUses.Read(Metadata(ModelUses.Name)),
+            AutoReason = auto?.Reason(spec),
             Gates = gates,
+            MaxMemory = maxMemory,
             CalibrationFile = calibration,
             EvaluationFile = evaluation,
         };
@@ -90,8 +111,8 @@ internal sealed record ModelDeclaration
         {
             throw new QuantBuildException(
                 DiagnosticIds.CalibrationRequired,
-                $"Method=\"{spec.Method}\" of {include} reads calibration text, and no CalibrationData is declared. Set CalibrationData to a " +
-                "text file with some pages of what the model will see, or Method to Rtn, which needs none.");
+                $"{spec.CalibratedBy} of {include} reads calibration text, and no CalibrationData is declared. Set CalibrationData to a " +
+                $"text file with some pages of what the model will see, or {spec.WithoutCalibration}, which needs none.");
         }
 
         if (!File.Exists(calibration))

@@ -94,7 +94,7 @@ internal sealed class WorkerProcess
         if (errors.Count > ErrorLinesKept) errors.Dequeue();
     }
 
-    // The worker takes the end of its input as the word to stop, and keeps the layers that are done. It starts no processes of its own.
+    // The worker takes the end of its input as the word to stop, and keeps the layers that are done. Processes that it starts itself end with it.
     private static void End(Process process)
     {
         try

@@ -32,7 +32,7 @@ internal sealed class Cancellation : IDisposable
     /// <summary>Cancelled once the run should end.</summary>
     public CancellationToken Token => source.Token;
 
-    /// <summary>The files to delete where the run is ended by force.</summary>
+    /// <summary>The files and folders to delete where the run is ended by force.</summary>
     public Func<IEnumerable<string>>? Leftovers { get; set; }
 
     /// <inheritdoc/>
@@ -77,11 +77,12 @@ internal sealed class Cancellation : IDisposable
         lock (gate)
         {
             if (ended) return;
-            foreach (string file in Leftovers?.Invoke() ?? [])
+            foreach (string path in Leftovers?.Invoke() ?? [])
             {
                 try
                 {
-                    File.Delete(file);
+                    if (Directory.Exists(path)) Directory.Delete(path, recursive: true);
+                    else File.Delete(path);
                 }
                 catch (Exception e) when (e is IOException or UnauthorizedAccessException)
                 {

@@ -7,7 +7,13 @@ internal static class Program
 {
     private static int Main(string[] args)
     {
-        RootCommand root = new("Compiles model weights: quantizes a model into an artifact that QuantBuild.Runtime runs.") { QuantizeCommand.Create() };
+        RootCommand root = new("Compiles model weights: quantizes a model into an artifact that QuantBuild.Runtime runs.")
+        {
+            QuantizeCommand.Create(),
+            CompareCommand.Create(),
+            MeasureCommand.Create(),
+            SynthesizeCommand.Create(),
+        };
         return root.Parse(args).Invoke();
     }
 }

@@ -8,6 +8,37 @@ namespace QuantBuild.Worker;
 /// </summary>
 internal static class QuantizeCommand
 {
+    /// <summary>An option for each piece of metadata that decides what is made, by the metadata's name.</summary>
+    public static Dictionary<string, Option<string?>> SpecificationOptions()
+    {
+        return new()
+        {
+            ["Method"] = new("--method") { Description = $"How the values are chosen: {string.Join(", ", Enum.GetNames<QuantizationMethod>())}, or {AutoMethod.Name}." },
+            [ModelUses.Name] = new("--use") { Description = $"What Auto chooses for: {string.Join(", ", Enum.GetNames<ModelUse>())}." },
+            ["Bits"] = new("--bits") { Description = $"Bits per weight: {string.Join(", ", QuantizationSpec.SupportedBits)}." },
+            ["TargetBitsPerWeight"] = new("--target-bits-per-weight") { Description = "In place of --bits: a budget, scales and all, such as 3.5; each layer gets a width of its own." },
+            ["TargetSize"] = new("--target-size") { Description = "In place of --bits: the largest size of the artifact, such as 4GB." },
+            ["GroupSize"] = new("--group-size") { Description = "Inputs that share a scale: a multiple of 16, or PerChannel." },
+            ["Symmetric"] = new("--symmetric") { Description = "No zero points: true or false." },
+            ["BlockSize"] = new("--block-size") { Description = "Nf4, Fp4: weights that share a scale: a power of two from 32 to 4096." },
+            ["DoubleQuantization"] = new("--double-quantization") { Description = "Nf4, Fp4: quantize the scales too: true or false." },
+            ["OutlierThreshold"] = new("--outlier-threshold") { Description = "Int8: activations of this magnitude and more stay in floating point; 0 keeps all." },
+            ["ActOrder"] = new("--act-order") { Description = "Columns with the largest activations first: true or false." },
+            ["TrueSequential"] = new("--true-sequential") { Description = "Gptq, Awq: calibrate within a layer on what is quantized already: true or false." },
+            ["ErrorCorrection"] = new("--error-correction") { Description = "Let each linear make good what was lost before it: true or false." },
+            ["StaticGroups"] = new("--static-groups") { Description = "Choose all groups before the first column: true or false." },
+            ["Iterations"] = new("--iterations") { Description = "AutoRound: steps of gradient descent for each layer." },
+            ["Override"] = new("--override") { Description = "What is quantized otherwise: pattern: settings; several with a semicolon, such as \"down_proj: Bits=8; lm_head: Method=Rtn\"." },
+            ["Damping"] = new("--damping") { Description = "Added to the Hessian's diagonal, as a fraction of its mean." },
+            ["CalibrationSamples"] = new("--calibration-samples") { Description = "The largest number of calibration windows." },
+            ["CalibrationContext"] = new("--calibration-context") { Description = "Tokens of a calibration window; 0 is the model's context, at most 2048." },
+            ["EvaluationContext"] = new("--evaluation-context") { Description = "Tokens of an evaluation window; 0 is the model's context, at most 2048." },
+            [nameof(QualityGates.MaxPerplexityIncrease)] = new("--max-perplexity-increase") { Description = "Fail where perplexity rises more: 2% or 0.02." },
+            [nameof(QualityGates.MaxKlDivergence)] = new("--max-kl-divergence") { Description = "Fail where the mean KL divergence is larger, in nats." },
+            [MemoryLimit.Name] = new("--max-memory") { Description = "How much memory to use: 8GB, 700MB. Activations beyond it go to disk; without it, what the machine has free." },
+        };
+    }
+
     /// <summary>The command with its options. Their values are read as item metadata is, so that both give the same errors.</summary>
     public static Command Create()
     {
@@ -17,24 +48,7 @@ internal static class QuantizeCommand
             Arity = ArgumentArity.ZeroOrOne,
         };
         Option<string?> request = new("--request") { Description = "A build's request file; messages go to standard output, and the end of standard input cancels." };
-        Dictionary<string, Option<string?>> metadata = new()
-        {
-            ["Method"] = new("--method") { Description = $"How the values are chosen: {string.Join(", ", Enum.GetNames<QuantizationMethod>())}." },
-            ["Bits"] = new("--bits") { Description = $"Bits per weight: {string.Join(", ", QuantizationSpec.SupportedBits)}." },
-            ["GroupSize"] = new("--group-size") { Description = "Inputs that share a scale: a multiple of 16, or PerChannel." },
-            ["Symmetric"] = new("--symmetric") { Description = "No zero points: true or false." },
-            ["BlockSize"] = new("--block-size") { Description = "Nf4, Fp4: weights that share a scale: a power of two from 32 to 4096." },
-            ["DoubleQuantization"] = new("--double-quantization") { Description = "Nf4, Fp4: quantize the scales too: true or false." },
-            ["OutlierThreshold"] = new("--outlier-threshold") { Description = "Int8: activations of this magnitude and more stay in floating point; 0 keeps all." },
-            ["ActOrder"] = new("--act-order") { Description = "Columns with the largest activations first: true or false." },
-            ["TrueSequential"] = new("--true-sequential") { Description = "Calibrate within a layer on what is quantized already: true or false." },
-            ["Damping"] = new("--damping") { Description = "Added to the Hessian's diagonal, as a fraction of its mean." },
-            ["CalibrationSamples"] = new("--calibration-samples") { Description = "The largest number of calibration windows." },
-            ["CalibrationContext"] = new("--calibration-context") { Description = "Tokens of a calibration window; 0 is the model's context, at most 2048." },
-            ["EvaluationContext"] = new("--evaluation-context") { Description = "Tokens of an evaluation window; 0 is the model's context, at most 2048." },
-            [nameof(QualityGates.MaxPerplexityIncrease)] = new("--max-perplexity-increase") { Description = "Fail where perplexity rises more: 2% or 0.02." },
-            [nameof(QualityGates.MaxKlDivergence)] = new("--max-kl-divergence") { Description = "Fail where the mean KL divergence is larger, in nats." },
-        };
+        Dictionary<string, Option<string?>> metadata = SpecificationOptions();
         Option<string?> calibration = new("--calibration-data") { Description = "A text file to calibrate on." };
         Option<string?> evaluation = new("--evaluation-data") { Description = "A text file to measure quality on; without it, a tenth of the calibration text is held out." };
         Option<string> device = new("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
@@ -53,7 +67,7 @@ internal static class QuantizeCommand
             if (result.GetValue(request) is { } file)
             {
                 using LineReport lines = new();
-                return QuantizeRun.Execute(() => WorkerRequest.Load(file), lines, cancelAtEndOfInput: true);
+                return QuantizeRun.Execute(() => WorkerRequest.Load(file), lines, isBuild: true);
             }
 
             using PersonReport person = new();
@@ -61,20 +75,35 @@ internal static class QuantizeCommand
             return QuantizeRun.Execute(
                 () => Request(
                     result.GetValue(model)!,
-                    QuantizationSpec.FromMetadata(Metadata),
-                    QualityGates.FromMetadata(Metadata),
+                    Spec(Metadata, result.GetValue(calibration) is not null, person),
                     result.GetValue(calibration),
                     result.GetValue(evaluation),
-                    result.GetValue(device)!,
-                    result.GetValue(output)!),
+                    result.GetValue(output)!) with
+                {
+                    Gates = QualityGates.FromMetadata(Metadata),
+                    MaxMemory = MemoryLimit.Read(Metadata(MemoryLimit.Name)),
+                    Device = result.GetValue(device)!,
+                },
                 person,
-                cancelAtEndOfInput: false);
+                isBuild: false);
         });
         return command;
     }
 
-    private static WorkerRequest Request(
-        string model, QuantizationSpec spec, QualityGates gates, string? calibration, string? evaluation, string device, string output)
+    private static QuantizationSpec Spec(Func<string, string?> metadata, bool isCalibrated, PersonReport person)
+    {
+        AutoMethod? auto = AutoMethod.Choose(metadata, isCalibrated);
+        QuantizationSpec spec = QuantizationSpec.FromMetadata(auto is null ? metadata : auto.Metadata);
+        if (auto is not null) person.Send(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = auto.Reason(spec) });
+        foreach (BuildWarning warning in UseChecks.Of(ModelUses.Read(metadata(ModelUses.Name)), spec))
+        {
+            person.Send(new WorkerMessage { Kind = WorkerMessageKind.Warning, Code = warning.Id, Text = warning.Text });
+        }
+
+        return spec;
+    }
+
+    private static WorkerRequest Request(string model, QuantizationSpec spec, string? calibration, string? evaluation, string output)
     {
         ModelFolder folder = ModelFolder.Open(model);
         FileHash hash = new(ModelCache.Default().HashFolder);
@@ -84,14 +113,13 @@ internal static class QuantizeCommand
         {
             ModelPath = folder.Path,
             Spec = spec,
-            Gates = gates,
             CalibrationFile = calibration is null ? null : Path.GetFullPath(calibration),
             EvaluationFile = evaluation is null ? null : Path.GetFullPath(evaluation),
-            Device = device,
             // A text that is not there is an error of the run, which knows what to say.
             Fingerprint = Fingerprint.Compute(spec, folder, calibration, evaluation, quantizerFiles, file => File.Exists(file) ? hash.Compute(file) : ""),
             ArtifactPath = artifact,
             BuildRecordPath = BuildRecord.PathOf(artifact),
+            ReportPath = Path.ChangeExtension(artifact, ".html"),
         };
     }
 }

@@ -1,60 +1,39 @@
 using System.Globalization;
 using QuantBuild.Quantization;
+using QuantBuild.Worker.Reporting;
 
 namespace QuantBuild.Worker;
 
-/// <summary>One run of <c>quantize</c>: whatever happens, it ends with one last message and the exit code that belongs to it.</summary>
+/// <summary>One run of <c>quantize</c>.</summary>
 internal static class QuantizeRun
 {
-    /// <summary>The exit code of success: the message <see cref="WorkerMessageKind.Done"/> was sent.</summary>
-    public const int Succeeded = 0;
-
-    /// <summary>The exit code of failure: a message <see cref="WorkerMessageKind.Error"/> was sent.</summary>
-    public const int Failed = 1;
-
     /// <summary>Quantizes.</summary>
     /// <param name="read">Gives the request.</param>
     /// <param name="report">Where messages go.</param>
-    /// <param name="cancelAtEndOfInput">Whether the end of standard input cancels: a build that is gone must not leave a worker behind.</param>
+    /// <param name="isBuild">Whether a build asks: the end of standard input cancels, and the build holds the artifact's lock.</param>
     /// <returns>The exit code.</returns>
-    public static int Execute(Func<WorkerRequest> read, IReport report, bool cancelAtEndOfInput)
+    public static int Execute(Func<WorkerRequest> read, IReport report, bool isBuild) => Verb.Run(report, isBuild, cancellation =>
     {
-        using Cancellation cancellation = new(cancelAtEndOfInput);
-        try
-        {
-            WorkerRequest request = read();
-            cancellation.Leftovers = () => Leftovers(request);
-            // A build holds the artifact's lock itself, so that it can look into the cache again once it has it.
-            using IDisposable? held = cancelAtEndOfInput
-                ? null
-                : ModelCache.Default().Lock(
-                    request.Fingerprint,
-                    () => report.Send(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = "waiting for another run that makes the same artifact" }),
-                    cancellation.Token);
-            ArtifactManifest manifest = ModelQuantizer.Run(request, report.Send, cancellation.Token);
-            report.Send(new WorkerMessage { Kind = WorkerMessageKind.Done, Text = Summary(request, manifest) });
-            return Succeeded;
-        }
-        catch (OperationCanceledException) when (cancellation.Token.IsCancellationRequested)
-        {
-            return Cancellation.ExitCode;
-        }
-        catch (QuantBuildException e)
-        {
-            report.Send(new WorkerMessage { Kind = WorkerMessageKind.Error, Code = e.Id, Text = e.Message });
-            return Failed;
-        }
-        catch (Exception e)
-        {
-            Console.Error.WriteLine(e);
-            report.Send(new WorkerMessage
-            {
-                Kind = WorkerMessageKind.Error,
-                Code = DiagnosticIds.WorkerFailed,
-                Text = $"The worker failed with an error that it does not know: {e.GetType().Name}: {e.Message}",
-            });
-            return Failed;
-        }
+        WorkerRequest request = read();
+        cancellation.Leftovers = () => HalfWrittenFiles.Of(request);
+        // A build holds the artifact's lock itself, so that it can look into the cache again once it has it.
+        using IDisposable? held = isBuild
+            ? null
+            : ModelCache.Default().Lock(
+                request.Fingerprint,
+                () => report.Send(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = "waiting for another run that makes the same artifact" }),
+                cancellation.Token);
+        ArtifactManifest manifest = ModelQuantizer.Run(
+            request, report.Send, cancellation.Token, (artifact, record) => WriteReport(request.ReportPath, artifact, record, cancellation.Token));
+        return Summary(request, manifest);
+    });
+
+    private static void WriteReport(string? path, string artifactPath, BuildRecord record, CancellationToken cancellationToken)
+    {
+        if (path is null) return;
+        (RuntimeMeasurement? measured, string? whyNot) = MeasureRun.InOwnProcess(artifactPath, MeasureRun.ForReport, cancellationToken);
+        using Artifact artifact = Artifact.Open(artifactPath);
+        WholeFile.Write(path, ModelReport.Create(artifact, record, measured, whyNot));
     }
 
     private static string Summary(WorkerRequest request, ArtifactManifest manifest)
@@ -62,17 +41,5 @@ internal static class QuantizeRun
         FormattableString sizes = $"{manifest.ModelName}: {manifest.OriginalBytes / 1e6:F1} MB -> {new FileInfo(request.ArtifactPath).Length / 1e6:F1} MB";
         string text = sizes.ToString(CultureInfo.InvariantCulture);
         return manifest.Quality is { } quality ? $"{text}, {QualityText.Of(quality)}" : text;
-    }
-
-    /// <summary>The files that a run which is stopped at once leaves half-written.</summary>
-    private static IEnumerable<string> Leftovers(WorkerRequest request)
-    {
-        (string Folder, string Pattern)[] places =
-        [
-            (Path.GetDirectoryName(request.ArtifactPath)!, Path.GetFileName(request.ArtifactPath) + ".*.tmp"),
-            (Path.GetDirectoryName(request.BuildRecordPath)!, Path.GetFileName(request.BuildRecordPath) + ".*.tmp"),
-            (ModelCache.OfArtifact(request.ArtifactPath, request.Fingerprint).WorkFolder(request.Fingerprint), "*.tmp"),
-        ];
-        return places.Where(place => Directory.Exists(place.Folder)).SelectMany(place => Directory.GetFiles(place.Folder, place.Pattern));
     }
 }

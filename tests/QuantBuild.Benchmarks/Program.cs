@@ -1,6 +1,8 @@
 // Makes the tables of docs/quality.md and docs/performance.md.
 //
-//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | quantize | decode | build
+//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | budget | quantize | decode | formats | build
+//                                                                  | synthetic [--samples 16] [--context 2048]
+//                                                                  | gptq-peer --reference <folder> [--python python3]
 
 using QuantBuild.Benchmarks;
 
@@ -12,16 +14,31 @@ switch (args is [string verb, ..] ? verb : "")
     case "options":
         QualityTable.RunOptions();
         return 0;
+    case "budget":
+        QualityTable.RunBudgets();
+        return 0;
     case "quantize":
         QuantizeBenchmark.Run();
         return 0;
     case "decode":
         DecodeBenchmark.Run();
         return 0;
+    case "formats":
+        DecodeBenchmark.RunFormats();
+        return 0;
     case "build":
         BuildOverheadBenchmark.Run();
         return 0;
+    case "synthetic":
+        SyntheticBenchmark.Run(Options.Number(args, "--samples", 16), Options.Number(args, "--context", 2048));
+        return 0;
+    case "gptq-peer" when Options.Value(args, "--reference") is { } reference:
+        GptqPeerBenchmark.Run(reference, Options.Value(args, "--python") ?? "python3");
+        return 0;
+    case "gptq-peer":
+        Console.Error.WriteLine("gptq-peer needs --reference with the folder that has the gptq.py and quant.py to compare with.");
+        return 1;
     default:
-        Console.Error.WriteLine("Which benchmark? One of: quality, options, quantize, decode, build.");
+        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, quantize, decode, formats, build, synthetic, gptq-peer.");
         return 1;
 }

@@ -7,15 +7,16 @@ static class QualityTable
 {
     public static void Run()
     {
-        List<QuantizationSpec> specs = [new() { Method = QuantizationMethod.Int8 }];
+        QuantizationMethod[] methods = [QuantizationMethod.Rtn, QuantizationMethod.Awq, QuantizationMethod.Gptq, QuantizationMethod.AutoRound];
+        List<QuantizationSpec> specs =
+        [
+            new() { Method = QuantizationMethod.Int8 },
+            new() { Method = QuantizationMethod.Rtn, Bits = 8 },
+            new() { Method = QuantizationMethod.Gptq, Bits = 8 },
+        ];
         foreach (int bits in new[] { 4, 3, 2 })
         {
-            foreach (int groupSize in new[] { 128, 32 })
-            {
-                specs.Add(new() { Method = QuantizationMethod.Rtn, Bits = bits, GroupSize = groupSize });
-                specs.Add(new() { Method = QuantizationMethod.Gptq, Bits = bits, GroupSize = groupSize });
-            }
-
+            foreach (int groupSize in new[] { 128, 32 }) specs.AddRange(methods.Select(method => new QuantizationSpec { Method = method, Bits = bits, GroupSize = groupSize }));
             if (bits == 4) specs.AddRange(new[] { QuantizationMethod.Nf4, QuantizationMethod.Fp4 }.Select(method => new QuantizationSpec { Method = method }));
         }
 
@@ -64,6 +65,33 @@ static class QualityTable
             string artifact = folder.File(name + ".safetensors");
             QualityFigures quality = WorkerRun.Quantize(spec, artifact, evaluate: true).Manifest.Quality!;
             Console.WriteLine($"| {name} | {BitsPerWeight(artifact)} | {quality.Perplexity:F2} | {Over(quality)} |");
+        }
+    }
+
+    /// <summary>Widths by a budget, against one width for all and against mixes that anybody would guess.</summary>
+    public static void RunBudgets()
+    {
+        (string Name, QuantizationSpec Spec)[] variants =
+        [
+            ("4 bits", new() { Bits = 4 }),
+            ("3 bits", new() { Bits = 3 }),
+            ("TargetBitsPerWeight=3.5", new() { TargetBitsPerWeight = 3.5m }),
+            ("3 bits, groups of 64", new() { Bits = 3, GroupSize = 64 }),
+            ("3 bits, layer 0 at 4", new() { Bits = 3, Override = "layers.0: Bits=4" }),
+            ("3 bits, layer 5 at 4", new() { Bits = 3, Override = "layers.5: Bits=4" }),
+            ("3 bits, down_proj at 4", new() { Bits = 3, Override = "down_proj: Bits=4" }),
+            ("3 bits, v_proj and o_proj at 4", new() { Bits = 3, Override = "v_proj: Bits=4; o_proj: Bits=4" }),
+            ("TargetBitsPerWeight=3.28", new() { TargetBitsPerWeight = 3.285m }),
+            ("TargetBitsPerWeight=4.28", new() { TargetBitsPerWeight = 4.285m }),
+        ];
+        using TemporaryFolder folder = new();
+        Console.WriteLine("| GPTQ, group size 128 | bits per weight | perplexity | over float | KL divergence | top-1 agreement |");
+        Console.WriteLine("|---|---|---|---|---|---|");
+        foreach ((string name, QuantizationSpec spec) in variants)
+        {
+            string artifact = folder.File(name.Replace(' ', '-') + ".safetensors");
+            QualityFigures quality = WorkerRun.Quantize(spec, artifact, evaluate: true).Manifest.Quality!;
+            Console.WriteLine($"| {name} | {BitsPerWeight(artifact)} | {quality.Perplexity:F2} | {Over(quality)} | {quality.KlDivergence:F4} | {100 * quality.Top1Agreement:F1}% |");
         }
     }
 

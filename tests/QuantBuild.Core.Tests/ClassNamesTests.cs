@@ -34,7 +34,7 @@ public class ClassNamesTests
     [InlineData("😀smile", "SmileGptq4")]
     public void A_class_is_named_after_model_method_and_bits(string model, string expected)
     {
-        string name = ClassNames.Create(model, new QuantizationSpec());
+        string name = ClassNames.Create(model, "Gptq", "4");
         Assert.Equal(expected, name);
         Assert.True(ClassNames.IsClassName(name));
     }
@@ -43,12 +43,14 @@ public class ClassNamesTests
     [InlineData(QuantizationMethod.Rtn, 8, "LlamaRtn8")]
     [InlineData(QuantizationMethod.Rtn, 2, "LlamaRtn2")]
     [InlineData(QuantizationMethod.Gptq, 3, "LlamaGptq3")]
+    [InlineData(QuantizationMethod.Awq, 4, "LlamaAwq4")]
+    [InlineData(QuantizationMethod.AutoRound, 2, "LlamaAutoRound2")]
     // Not LlamaNf44.
     [InlineData(QuantizationMethod.Nf4, 4, "LlamaNf4")]
     [InlineData(QuantizationMethod.Fp4, 4, "LlamaFp4")]
     [InlineData(QuantizationMethod.Int8, 8, "LlamaInt8")]
     public void Method_and_bits_come_last(QuantizationMethod method, int bits, string expected) =>
-        Assert.Equal(expected, ClassNames.Create("llama", new QuantizationSpec { Method = method, Bits = bits }));
+        Assert.Equal(expected, ClassNames.Create("llama", method.ToString(), bits.ToString(System.Globalization.CultureInfo.InvariantCulture)));
 
     [Theory]
     [InlineData("Llama7b", true)]

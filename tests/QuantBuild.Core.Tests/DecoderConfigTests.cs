@@ -178,7 +178,7 @@ public class DecoderConfigTests
     [InlineData(64)]
     [InlineData(128)]
     [InlineData(256)]
-    public void A_group_size_that_divides_every_layer_is_accepted(int groupSize) => Parse(Sample).CheckGroupSize(groupSize);
+    public void A_group_size_that_divides_every_layer_is_accepted(int groupSize) => new QuantizationPlan(Parse(Sample), new QuantizationSpec { GroupSize = groupSize }).Check();
 
     [Theory]
     [InlineData(48, "model.layers.0.self_attn.q_proj")]
@@ -186,12 +186,12 @@ public class DecoderConfigTests
     public void A_group_size_that_does_not_divide_a_layer_names_it_and_the_sizes_that_do(int groupSize, string layer) =>
         ErrorAssert.Throws(
             "QB0007",
-            () => Parse(Sample).CheckGroupSize(groupSize),
+            () => new QuantizationPlan(Parse(Sample), new QuantizationSpec { GroupSize = groupSize }).Check(),
             groupSize.ToString(CultureInfo.InvariantCulture), layer, ": 16, 32, 64, 128, 256, PerChannel.");
 
     [Fact]
     public void A_layer_that_only_the_down_projection_misfits_is_named() =>
-        ErrorAssert.Throws("QB0007", () => Parse(With(("intermediate_size", "784"))).CheckGroupSize(128), "mlp.down_proj", "784 = 6 x 128 + 16", ": 16, PerChannel.");
+        ErrorAssert.Throws("QB0007", () => new QuantizationPlan(Parse(With(("intermediate_size", "784"))), new QuantizationSpec { GroupSize = 128 }).Check(), "mlp.down_proj", "784 = 6 x 128 + 16", ": 16, PerChannel.");
 
     private static DecoderConfig Parse(string json) => DecoderConfig.Parse(json, "models/m/config.json");
 

@@ -51,7 +51,7 @@ public partial class DocumentationTests
     }
 
     [Theory]
-    [InlineData("Method", "Awq", "QB0001")]
+    [InlineData("Method", "Gguf", "QB0001")]
     [InlineData("Bits", "5", "QB0002")]
     [InlineData("GroupSize", "100", "QB0003")]
     [InlineData("Damping", "0", "QB0006")]
@@ -77,11 +77,23 @@ public partial class DocumentationTests
     public void Examples_of_the_models_files_are_the_messages_that_the_code_gives()
     {
         string config = File.ReadAllText(Path.Combine(TestFiles.SampleModel, "config.json"));
-        AssertShown("QB0007", () => DecoderConfig.Parse(config, "config.json").CheckGroupSize(512));
+        AssertShown("QB0007", () => new QuantizationPlan(DecoderConfig.Parse(config, "config.json"), new QuantizationSpec { GroupSize = 512 }).Check());
         AssertShown("QB2004", () => DecoderConfig.Parse("""{"architectures": ["GPT2LMHeadModel"]}""", "/home/ann/hello/models/gpt2/config.json"));
         AssertShown("QB2003", () => DecoderConfig.Parse("{\n\n\n\n\n  \"a\": 1\n  \"b\": 2\n}", "/home/ann/hello/models/llama-7b/config.json"));
         AssertShown("QB2011", () => DecoderConfig.Parse(
             """{"architectures": ["LlamaForCausalLM"], "rope_scaling": {"rope_type": "llama3"}}""", "/home/ann/hello/models/llama-3.1/config.json"));
+    }
+
+    [Fact]
+    public void Examples_of_budgets_and_uses_are_the_messages_that_the_code_gives()
+    {
+        string config = File.ReadAllText(Path.Combine(TestFiles.SampleModel, "config.json"));
+        AssertShown("QB0009", () => new QuantizationPlan(DecoderConfig.Parse(config, "config.json"), new QuantizationSpec { TargetBitsPerWeight = 2.2m }).Check());
+        foreach (BuildWarning warning in UseChecks.Of(ModelUse.FineTuning, new QuantizationSpec())
+            .Concat(UseChecks.Of(ModelUse.Production, new QuantizationSpec { Bits = 8 })))
+        {
+            Assert.Contains($": {warning.Text}\n", File.ReadAllText(Path.Combine(Pages, warning.Id + ".md")), StringComparison.Ordinal);
+        }
     }
 
     [Fact]
@@ -96,7 +108,7 @@ public partial class DocumentationTests
             Assert.Equal(value, row.Groups[1].Value);
         }
 
-        foreach (string name in (string[])["Include", "CalibrationData", "EvaluationData", .. QualityGates.Names, "ClassName", "Namespace", "QuantBuildDevice", ModelCache.RootVariable])
+        foreach (string name in (string[])["Include", "CalibrationData", "EvaluationData", .. QualityGates.Names, MemoryLimit.Name, "TargetBitsPerWeight", "TargetSize", "Override", "Use", "ClassName", "Namespace", "QuantBuildDevice", ModelCache.RootVariable])
         {
             Assert.Matches($@"(?m)^\| `{name}` \|", DeclaringModels);
         }
@@ -110,7 +122,7 @@ public partial class DocumentationTests
         Assert.All(rows, row =>
         {
             QuantizationSpec spec = QuantizationSpec.FromMetadata(name => name switch { "Method" => row.Groups[2].Value, "Bits" => row.Groups[3].Value, _ => null });
-            Assert.Equal(row.Groups[4].Value, ClassNames.Create(ClassNames.ModelName(row.Groups[1].Value), spec));
+            Assert.Equal(row.Groups[4].Value, ClassNames.Create(ClassNames.ModelName(row.Groups[1].Value), spec.Method.ToString(), row.Groups[3].Value));
         });
     }
 

@@ -60,13 +60,26 @@ public sealed class FingerprintTests : IDisposable
         [
             spec, spec with { Method = QuantizationMethod.Rtn }, spec with { Bits = 3 }, spec with { GroupSize = 32 }, spec with { Symmetric = true },
             spec with { ActOrder = false }, spec with { TrueSequential = false }, spec with { Damping = 0.02 }, spec with { CalibrationSamples = 1 },
-            spec with { CalibrationContext = 64 }, spec with { EvaluationContext = 64 },
+            spec with { CalibrationContext = 64 }, spec with { EvaluationContext = 64 }, spec with { ErrorCorrection = false }, spec with { StaticGroups = true },
         ];
         string model = Model("a");
         string text = Text("a.txt", "one");
         Assert.Equal(specs.Length, specs.Select(s => Of(model, text, text, s)).Distinct().Count());
         // One more for each property: none may be forgotten here.
         Assert.Equal(specs.Length - 1, spec.ToMetadata().Count());
+    }
+
+    [Fact]
+    public void Budgets_and_overrides_change_it()
+    {
+        QuantizationSpec[] specs =
+        [
+            spec, spec with { TargetBitsPerWeight = 3.5m }, spec with { TargetBitsPerWeight = 3.6m }, spec with { TargetSize = 1000 }, spec with { TargetSize = 1001 },
+            spec with { Override = "q_proj: Bits=8" }, spec with { Override = "q_proj: Float" },
+        ];
+        string model = Model("a");
+        string text = Text("a.txt", "one");
+        Assert.Equal(specs.Length, specs.Select(s => Of(model, text, text, s)).Distinct().Count());
     }
 
     [Fact]

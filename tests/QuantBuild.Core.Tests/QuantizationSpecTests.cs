@@ -63,7 +63,7 @@ public class QuantizationSpecTests
         Assert.Equal(expected, Read(("GroupSize", text)).GroupSize);
 
     [Theory]
-    [InlineData("Method", "Awq", "QB0001")]
+    [InlineData("Method", "Gguf", "QB0001")]
     [InlineData("Method", "1", "QB0001")]
     [InlineData("Method", "Rtn, Gptq", "QB0001")]
     [InlineData("Bits", "5", "QB0002")]
@@ -102,7 +102,7 @@ public class QuantizationSpecTests
     [Fact]
     public void An_error_lists_what_exists()
     {
-        ErrorAssert.Throws("QB0001", () => Read(("Method", "Awq")), "Rtn, Gptq, Nf4, Fp4, Int8");
+        ErrorAssert.Throws("QB0001", () => Read(("Method", "Gguf")), "Rtn, Gptq, Awq, AutoRound, Nf4, Fp4, Int8");
         ErrorAssert.Throws("QB0002", () => Read(("Bits", "5")), "2, 3, 4, 8");
         ErrorAssert.Throws("QB0003", () => Read(("GroupSize", "8")), "multiple of 16", "PerChannel");
     }

@@ -65,10 +65,33 @@ public sealed class RoundTripTests : IDisposable
             Fingerprint = "ff",
             ArtifactPath = text,
             BuildRecordPath = text,
+            ReportPath = text,
         };
         AssertRoundTrips(request);
         AssertRoundTrips(request with { Gates = new QualityGates { MaxPerplexityIncrease = 1.5m, MaxKlDivergence = 0.0000001m } });
-        AssertRoundTrips(request with { CalibrationFile = null, EvaluationFile = null, Spec = new QuantizationSpec { Method = QuantizationMethod.Rtn } });
+        AssertRoundTrips(request with { MaxMemory = 1L << 40 });
+        AssertRoundTrips(request with { CalibrationFile = null, EvaluationFile = null, ReportPath = null, Spec = new QuantizationSpec { Method = QuantizationMethod.Rtn } });
+    }
+
+    [Theory]
+    [MemberData(nameof(Texts))]
+    public void A_request_to_compare_round_trips(string text)
+    {
+        CompareRequest request = new()
+        {
+            ModelPath = text,
+            Spec = new QuantizationSpec { Bits = 3, GroupSize = 32 },
+            CalibrationFile = text,
+            EvaluationFile = text,
+            Device = "cuda:1",
+            OutputPath = text,
+        };
+        foreach (CompareRequest each in new[] { request, request with { CalibrationFile = null, EvaluationFile = null } })
+        {
+            string path = Path.Combine(folder.Path, "compare.xml");
+            each.Save(path);
+            Assert.Equal(each, CompareRequest.Load(path));
+        }
     }
 
     [Fact]

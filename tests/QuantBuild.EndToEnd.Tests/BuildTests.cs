@@ -42,6 +42,9 @@ public sealed class BuildTests(BuiltProject built) : IClassFixture<BuiltProject>
             Assert.True(File.Exists(Path.Combine(project.Output, file)), file);
         }
 
+        string report = Path.Combine(project.Intermediate, "quantbuild", "TinyGptq4.html");
+        Assert.True(File.Exists(report));
+        Assert.Contains("TinyGptq4: report: " + report, built.First.Output, StringComparison.Ordinal);
         Assert.Empty(project.Leftovers());
         (int exitCode, string output) = project.RunProgram();
         Assert.True(exitCode == 0, output);
@@ -135,6 +138,31 @@ public sealed class BuildTests(BuiltProject built) : IClassFixture<BuiltProject>
     }
 
     [Fact]
+    public void Overrides_as_items_a_budget_and_a_chosen_method_reach_the_artifacts()
+    {
+        project.Declare("""
+            <QuantizedModel Include="tiny" Method="Auto" Use="Development" GroupSize="16" />
+            <QuantizedModel Include="tiny" Method="Rtn" GroupSize="16" TargetBitsPerWeight="4.8" CalibrationData="calibration.txt" CalibrationSamples="4" Override="layers.0: Float" />
+            <QuantizationOverride Include="down_proj" Bits="8" Model="TinyAuto" />
+            <QuantizationOverride Include="layers.1.self_attn.q_proj" Method="Nf4" Model="TinyRtn4_8" />
+            """);
+        project.Write("Program.cs", UserProject.DoingNothing);
+        BuildResult result = project.Build();
+        Assert.Equal(2, result.Workers);
+        Assert.Contains("TinyAuto: Method=\"Auto\" chose Rtn, 4 bits, groups of 16", result.Output, StringComparison.Ordinal);
+        Assert.Contains("TinyRtn4_8: widths: ", result.Output, StringComparison.Ordinal);
+        JsonNode chosen = Layers("TinyAuto.safetensors"), budget = Layers("TinyRtn4_8.safetensors");
+        Assert.Equal(8, (int)chosen["model.layers.1.mlp.down_proj"]!["Bits"]!);
+        Assert.Equal(4, (int)chosen["model.layers.1.mlp.up_proj"]!["Bits"]!);
+        Assert.Equal("Codebook4", (string)budget["model.layers.1.self_attn.q_proj"]!["Format"]!);
+        Assert.Equal(7, budget.AsObject().Count);
+
+        project.Write("Program.cs", UserProject.Generating);
+        project.Declare(BuiltProject.Item + BuiltProject.GptqItem);
+        Assert.Equal(0, project.Build().Workers);
+    }
+
+    [Fact]
     public void A_csharp_error_costs_no_quantization()
     {
         project.Declare(BuiltProject.Item.Replace("Bits=\"4\"", "Bits=\"8\" ClassName=\"TinyRtn4\"", StringComparison.Ordinal));
@@ -194,5 +222,13 @@ public sealed class BuildTests(BuiltProject built) : IClassFixture<BuiltProject>
         Assert.True(result.ExitCode == 0, result.Output);
         JsonNode item = JsonNode.Parse(result.Output)!["Items"]!["ResolvedFileToPublish"]!.AsArray().Single(i => (string?)i!["RelativePath"] == Artifact)!;
         Assert.Equal("true", (string?)item["ExcludeFromSingleFile"]);
+    }
+
+    /// <summary>What an artifact's manifest says of its layers.</summary>
+    private JsonNode Layers(string artifact)
+    {
+        byte[] bytes = File.ReadAllBytes(Path.Combine(project.Output, artifact));
+        JsonNode header = JsonNode.Parse(bytes.AsSpan(8, (int)BitConverter.ToInt64(bytes)))!;
+        return JsonNode.Parse((string)header["__metadata__"]!["quantbuild"]!)!["Layers"]!;
     }
 }

@@ -91,8 +91,8 @@ internal sealed class UserProject
         return result;
     }
 
-    /// <summary>Runs a shell command with the project's environment.</summary>
-    public (int ExitCode, string Output) Shell(string command) => DotNet.Run("sh", ["-c", command], Folder, Environment());
+    /// <summary>Runs a shell command with the project's environment, and hears each line of its output as it comes.</summary>
+    public (int ExitCode, string Output) Shell(string command, Action<string>? line = null) => DotNet.Run("sh", ["-c", command], Folder, Environment(), line);
 
     /// <summary>Runs the built program.</summary>
     public (int ExitCode, string Output) RunProgram(string? folder = null) =>

@@ -24,7 +24,7 @@ internal static class Descriptors
         ClassName = "Gutenberg7mRtn8",
         Method = QuantizationMethod.Rtn,
         Bits = 8,
-        GroupSize = QuantizationSpec.PerChannel,
+        GroupSize = -1,
         ArtifactFileName = "Gutenberg7mRtn8.safetensors",
         Fingerprint = "",
     };

@@ -18,7 +18,7 @@ public class GeneratedCodeTests
     [Theory]
     [InlineData(QuantizationMethod.Nf4, 4, 64, "quantized by NF4 to 4 bits per weight, in blocks of 64:")]
     [InlineData(QuantizationMethod.Fp4, 4, 4096, "quantized by FP4 to 4 bits per weight, in blocks of 4,096:")]
-    [InlineData(QuantizationMethod.Int8, 8, QuantizationSpec.PerChannel, "quantized by LLM.int8() to 8 bits per weight, one group for each row:")]
+    [InlineData(QuantizationMethod.Int8, 8, -1, "quantized by LLM.int8() to 8 bits per weight, one group for each row:")]
     public void The_class_of_a_method_of_bitsandbytes_says_so_and_compiles(QuantizationMethod method, int bits, int groupSize, string said)
     {
         ModelDescriptor descriptor = Descriptors.Sample with { ClassName = "Llama" + method, Method = method, Bits = bits, GroupSize = groupSize };

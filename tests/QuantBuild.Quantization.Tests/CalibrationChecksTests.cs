@@ -10,17 +10,20 @@ public sealed class CalibrationChecksTests
     [InlineData(3, true)]
     [InlineData(4, false)]
     [InlineData(8, false)]
-    public void Two_and_three_bits_are_warned_of(int bits, bool expected) =>
+    public void Two_and_three_bits_are_warned_of_where_rounding_is_not_learned(int bits, bool expected)
+    {
         Assert.Equal(expected, CalibrationChecks.LowBits(new QuantizationSpec { Bits = bits })?.Id == DiagnosticIds.BitsLow);
+        Assert.Null(CalibrationChecks.LowBits(new QuantizationSpec { Method = QuantizationMethod.AutoRound, Bits = bits }));
+    }
 
     [Fact]
     public void What_helps_at_low_bits_is_what_is_not_done_yet()
     {
         string coarse = CalibrationChecks.LowBits(new QuantizationSpec { Method = QuantizationMethod.Rtn, Bits = 2, GroupSize = -1 })!.Text;
         Assert.Contains("Bits=\"2\" and GroupSize=\"PerChannel\"", coarse, StringComparison.Ordinal);
-        Assert.Contains("Bits=\"4\", or GroupSize=\"32\", or Method=\"Gptq\" with CalibrationData helps", coarse, StringComparison.Ordinal);
+        Assert.Contains("Method=\"AutoRound\" with CalibrationData, or Bits=\"4\", or GroupSize=\"32\" helps", coarse, StringComparison.Ordinal);
         string fine = CalibrationChecks.LowBits(new QuantizationSpec { Bits = 3, GroupSize = 32 })!.Text;
-        Assert.Contains("yet. Bits=\"4\" helps", fine, StringComparison.Ordinal);
+        Assert.Contains("learned. Method=\"AutoRound\", or Bits=\"4\" helps", fine, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -45,6 +45,26 @@ public sealed class GptqTests
     }
 
     [Theory]
+    [InlineData(2, false)]
+    [InlineData(3, false)]
+    [InlineData(4, true)]
+    public void Static_groups_are_of_neighbouring_inputs_and_chosen_before_the_first_column(int bits, bool symmetric)
+    {
+        Random random = new(14);
+        double[,] weight = RandomData.Weight(random, Outputs, Inputs);
+        double[,] hessian = RandomData.Hessian(random, Inputs, tokens: 400, dead: 17);
+        QuantizationSpec spec = new() { Bits = bits, Symmetric = symmetric, StaticGroups = true, GroupSize = 32, Damping = 0.01 };
+        ReferenceQuantizers.Result expected = new ReferenceQuantizers(bits, symmetric, 32).Gptq(weight, hessian, 0.01, actOrder: true, staticGroups: true);
+
+        using torch.Tensor matrix = RandomData.Tensor(hessian), tensor = RandomData.Tensor(weight);
+        using InverseFactor factor = InverseFactor.Create(matrix, spec, "test");
+        AffineLinear actual = Gptq.Quantize(tensor, factor, spec);
+
+        AssertSame(expected, actual);
+        Assert.Null(actual.Order);
+    }
+
+    [Theory]
     [InlineData(48)]
     [InlineData(192)]
     [InlineData(128)]

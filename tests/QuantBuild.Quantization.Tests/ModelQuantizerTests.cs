@@ -33,12 +33,20 @@ public sealed class ModelQuantizerTests(QuantizedSample sample) : IClassFixture<
         Assert.False(Directory.Exists(new ModelCache(Path.GetFullPath(Path.Combine(Path.GetDirectoryName(sample.Request.ArtifactPath)!, "..", ".."))).WorkFolder(QuantizedSample.Fingerprint)));
     }
 
-    [Fact]
-    public void A_run_that_was_cancelled_goes_on_and_gives_the_same_bytes_also_where_its_journal_was_damaged()
+    public static TheoryData<QuantizationSpec> Resumable { get; } =
+    [
+        Quick,
+        // Norms that changed, and linears beside them that are corrected against the float layer.
+        Quick with { Method = QuantizationMethod.Awq, Override = "down_proj: Method=Gptq" },
+    ];
+
+    [Theory]
+    [MemberData(nameof(Resumable))]
+    public void A_run_that_was_cancelled_goes_on_and_gives_the_same_bytes_also_where_its_journal_was_damaged(QuantizationSpec spec)
     {
         using TemporaryFolder whole = new(), interrupted = new();
-        WorkerRequest expected = QuantizedSample.RequestIn(whole.Path, Quick) with { EvaluationFile = sample.EvaluationFile };
-        WorkerRequest resumed = QuantizedSample.RequestIn(interrupted.Path, Quick) with { EvaluationFile = sample.EvaluationFile };
+        WorkerRequest expected = QuantizedSample.RequestIn(whole.Path, spec) with { EvaluationFile = sample.EvaluationFile };
+        WorkerRequest resumed = QuantizedSample.RequestIn(interrupted.Path, spec) with { EvaluationFile = sample.EvaluationFile };
         ModelQuantizer.Run(expected, _ => { }, CancellationToken.None);
 
         using CancellationTokenSource cancellation = new();
@@ -58,6 +66,22 @@ public sealed class ModelQuantizerTests(QuantizedSample sample) : IClassFixture<
         Assert.Equal(["layer 1 of 6 (made before)", "layer 3 of 6 (made before)"], texts.Where(text => text.EndsWith("(made before)", StringComparison.Ordinal)));
         Assert.Equal(File.ReadAllBytes(expected.ArtifactPath), File.ReadAllBytes(resumed.ArtifactPath));
         Assert.False(Directory.Exists(journal));
+    }
+
+    [Fact]
+    public void Learned_rounding_that_was_cancelled_goes_on_and_gives_the_same_bytes()
+    {
+        QuantizationSpec spec = new() { Method = QuantizationMethod.AutoRound, Bits = 2, Iterations = 4, CalibrationSamples = 8, CalibrationContext = 64 };
+        using TemporaryFolder whole = new(), interrupted = new();
+        WorkerRequest expected = QuantizedSample.RequestIn(whole.Path, spec), resumed = QuantizedSample.RequestIn(interrupted.Path, spec);
+        ModelQuantizer.Run(expected, _ => { }, CancellationToken.None);
+        using CancellationTokenSource cancellation = new();
+        Assert.ThrowsAny<OperationCanceledException>(() => ModelQuantizer.Run(
+            resumed, message => { if (message.Text.StartsWith("layer 2 of 6", StringComparison.Ordinal)) cancellation.Cancel(); }, cancellation.Token));
+        List<string> texts = [];
+        ModelQuantizer.Run(resumed, message => texts.Add(message.Text), CancellationToken.None);
+        Assert.Contains("layer 1 of 6 (made before)", texts);
+        Assert.Equal(File.ReadAllBytes(expected.ArtifactPath), File.ReadAllBytes(resumed.ArtifactPath));
     }
 
     [Fact]

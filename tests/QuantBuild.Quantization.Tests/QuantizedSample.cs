@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using TorchSharp;
 
 namespace QuantBuild.Quantization.Tests;
@@ -47,13 +48,15 @@ public sealed class QuantizedSample : IDisposable
     }
 
     /// <summary>Logits [tokens, vocabulary] of the float model, or of the dequantized weights of an artifact, by torch.</summary>
-    internal static float[] TorchLogits(int[] tokens, Artifact? artifact)
+    internal static float[] TorchLogits(int[] tokens, Artifact? artifact, string? modelPath = null)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        ModelFolder model = ModelFolder.Open(SampleFiles.Model);
+        ModelFolder model = ModelFolder.Open(modelPath ?? SampleFiles.Model);
         using ModelWeights weights = ModelWeights.Open(model);
         using DecoderForward forward = new(model.Config, tokens.Length, torch.CPU);
-        torch.Tensor embedding = weights.Load(DecoderConfig.EmbeddingName, torch.CPU);
+        torch.Tensor Table(LinearShape table) =>
+            artifact?.Manifest.Layers.ContainsKey(table.Name) == true ? Dequantize(artifact, table) : weights.Load(table.WeightName, torch.CPU);
+        torch.Tensor embedding = Table(model.Config.Embedding);
         torch.Tensor hidden = embedding.index_select(0, torch.tensor(tokens, torch.int64)).unsqueeze(0);
         for (int index = 0; index < model.Config.Layers; index++)
         {
@@ -63,18 +66,30 @@ public sealed class QuantizedSample : IDisposable
                 foreach (LinearRole role in Enum.GetValues<LinearRole>())
                 {
                     LinearShape shape = model.Config.Linears(index)[(int)role];
-                    layer.Replace(role, Dequantize(artifact, shape), Rounding(artifact.Manifest.Layers[shape.Name]));
+                    if (!artifact.Manifest.Layers.TryGetValue(shape.Name, out LayerFormat? format)) continue;
+                    layer.Replace(role, Dequantize(artifact, shape), Rounding(format));
                 }
+
+                // AWQ changes norms, and an artifact then holds its own.
+                if (Norm(artifact.File, DecoderConfig.AttentionNormName(index)) is { } attention) layer.ReplaceAttentionNorm(attention);
+                if (Norm(artifact.File, DecoderConfig.MlpNormName(index)) is { } mlp) layer.ReplaceMlpNorm(mlp);
             }
 
             hidden = forward.Layer(hidden, layer);
         }
 
-        torch.Tensor norm = weights.Load(DecoderConfig.FinalNormName, torch.CPU), head = weights.Load(DecoderConfig.HeadName, torch.CPU);
+        torch.Tensor norm = weights.Load(DecoderConfig.FinalNormName, torch.CPU), head = Table(model.Config.Head);
         return forward.Head(hidden, norm, head).contiguous().data<float>().ToArray();
     }
 
     public void Dispose() => folder.Dispose();
+
+    /// <summary>A norm that was changed: the model's own are BF16.</summary>
+    private static torch.Tensor? Norm(SafetensorsFile file, string name)
+    {
+        TensorEntry entry = file.Tensors[name];
+        return entry.Type == ElementType.F32 ? torch.tensor(MemoryMarshal.Cast<byte, float>(file.Bytes(entry)).ToArray()) : null;
+    }
 
     /// <summary>A linear of an artifact by its format's definition, element by element.</summary>
     private static torch.Tensor Dequantize(Artifact artifact, LinearShape shape)

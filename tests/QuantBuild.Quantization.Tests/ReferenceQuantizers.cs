@@ -11,7 +11,8 @@ internal sealed class ReferenceQuantizers(int bits, bool symmetric, int groupSiz
     /// <summary>The integers [N, K], each row's group grids, all in the order of quantization.</summary>
     public sealed record Result(int[,] Values, double[,] Scales, int[,] Zeros, int[] Order);
 
-    public Result Rtn(double[,] weight)
+    /// <summary>Round to nearest on the grids of least error: in the weights, or in the outputs where a Hessian is given.</summary>
+    public Result Rtn(double[,] weight, double[,]? hessian = null)
     {
         (int rows, int columns) = (weight.GetLength(0), weight.GetLength(1));
         Result result = Empty(rows, columns, [.. Enumerable.Range(0, columns)]);
@@ -19,7 +20,7 @@ internal sealed class ReferenceQuantizers(int bits, bool symmetric, int groupSiz
         {
             for (int k = 0; k < columns; k++)
             {
-                if (k % groupSize == 0) Fit(result, n, k, [.. Enumerable.Range(k, groupSize).Select(i => weight[n, i])]);
+                if (k % groupSize == 0) Fit(result, n, k, [.. Enumerable.Range(k, groupSize).Select(i => weight[n, i])], hessian);
                 Round(result, n, k, weight[n, k]);
             }
         }
@@ -27,7 +28,19 @@ internal sealed class ReferenceQuantizers(int bits, bool symmetric, int groupSiz
         return result;
     }
 
-    public Result Gptq(double[,] original, double[,] hessian, double damping, bool actOrder)
+    /// <summary>The weights that a result of <see cref="Rtn"/> stands for.</summary>
+    public double[,] Dequantize(Result result)
+    {
+        double[,] weight = new double[result.Values.GetLength(0), result.Values.GetLength(1)];
+        for (int n = 0; n < weight.GetLength(0); n++)
+        {
+            for (int k = 0; k < weight.GetLength(1); k++) weight[n, k] = result.Scales[n, k / groupSize] * (result.Values[n, k] - result.Zeros[n, k / groupSize]);
+        }
+
+        return weight;
+    }
+
+    public Result Gptq(double[,] original, double[,] hessian, double damping, bool actOrder, bool staticGroups = false)
     {
         (int rows, int columns) = (original.GetLength(0), original.GetLength(1));
         int[] order = [.. Enumerable.Range(0, columns)];
@@ -47,13 +60,22 @@ internal sealed class ReferenceQuantizers(int bits, bool symmetric, int groupSiz
         double[,] inverse = Invert(h);
 
         Result result = Empty(rows, columns, order);
+        // Static groups are of neighbouring inputs, chosen before anything is quantized; values then stand at their inputs.
+        for (int n = 0; n < (staticGroups ? rows : 0); n++)
+        {
+            for (int g = 0; g < columns; g += groupSize)
+            {
+                Fit(result, n, g, [.. Enumerable.Range(g, groupSize).Select(input => w[n, Array.IndexOf(order, input)])]);
+            }
+        }
+
         for (int q = 0; q < columns; q++)
         {
             for (int n = 0; n < rows; n++)
             {
-                if (q % groupSize == 0) Fit(result, n, q, [.. Enumerable.Range(q, groupSize).Select(i => w[n, i])]);
+                if (!staticGroups && q % groupSize == 0) Fit(result, n, q, [.. Enumerable.Range(q, groupSize).Select(i => w[n, i])]);
                 // Equation 2: delta = -(w_q - quant(w_q)) / [H^-1]_qq * (H^-1)_:,q over the columns that are left.
-                double error = (w[n, q] - Round(result, n, q, w[n, q])) / inverse[q, q];
+                double error = (w[n, q] - Round(result, n, staticGroups ? order[q] : q, w[n, q])) / inverse[q, q];
                 for (int k = q + 1; k < columns; k++) w[n, k] -= error * inverse[q, k];
             }
 
@@ -112,8 +134,13 @@ internal sealed class ReferenceQuantizers(int bits, bool symmetric, int groupSiz
     private int Quantize(double weight, double scale, int zero) => (int)Math.Clamp(Math.Round(weight / scale) + zero, 0, largest);
 
     /// <summary>The grid of least squared error among the candidates that <see cref="AffineGrid"/> documents.</summary>
-    private void Fit(Result result, int row, int column, double[] group)
+    private void Fit(Result result, int row, int column, double[] group, double[,]? hessian = null)
     {
+        // Errors of one group, in blocks of 128 columns.
+        double Cost(double[] errors) => hessian is null
+            ? errors.Sum(e => e * e)
+            : Enumerable.Range(0, errors.Length).Sum(i => Enumerable.Range(0, errors.Length).Where(j => i / 128 == j / 128)
+                .Sum(j => errors[i] * hessian[column + i, column + j] * errors[j]));
         double low = Math.Min(0, group.Min()), high = Math.Max(0, group.Max());
         double best = double.PositiveInfinity;
         for (int step = 0; step <= AffineGrid.ShrinkSteps; step++)
@@ -121,7 +148,7 @@ internal sealed class ReferenceQuantizers(int bits, bool symmetric, int groupSiz
             double shrink = 1 - (AffineGrid.LargestShrink * (double)step / AffineGrid.ShrinkSteps);
             foreach ((double scale, int zero) in symmetric ? SymmetricGrids(low, high, shrink) : [Grid(low, high, shrink)])
             {
-                double error = group.Sum(w => Math.Pow(w - (scale * (Quantize(w, scale, zero) - zero)), 2));
+                double error = Cost([.. group.Select(w => w - (scale * (Quantize(w, scale, zero) - zero)))]);
                 if (error >= best) continue;
                 best = error;
                 (result.Scales[row, column / groupSize], result.Zeros[row, column / groupSize]) = (scale, zero);

@@ -37,6 +37,39 @@ public sealed class TorchAndRuntimeTests(QuantizedSample sample) : IClassFixture
         AssertLogitsAgree(model, artifact);
     }
 
+    [Fact]
+    public void Logits_agree_where_rounding_was_learned_and_where_an_override_says_otherwise()
+    {
+        using TemporaryFolder folder = new();
+        WorkerRequest request = QuantizedSample.RequestIn(folder.Path, new QuantizationSpec
+        {
+            Method = QuantizationMethod.AutoRound, Bits = 3, Iterations = 8, CalibrationSamples = 8, CalibrationContext = 64, Override = "down_proj: Method=Gptq",
+        });
+        ModelQuantizer.Run(request, _ => { }, CancellationToken.None);
+        using LanguageModel model = LanguageModel.Load(request.ArtifactPath);
+        using Artifact artifact = Artifact.Open(request.ArtifactPath);
+        Assert.Equal(new IntAffineFormat(3, 128, false, false), artifact.Manifest.Layers["model.layers.5.mlp.up_proj"]);
+        Assert.Equal(new IntAffineFormat(3, 128, false, true), artifact.Manifest.Layers["model.layers.5.mlp.down_proj"]);
+        AssertLogitsAgree(model, artifact);
+    }
+
+    [Theory]
+    [InlineData(4, 128, false)]
+    [InlineData(2, QuantizationSpec.PerChannel, true)]
+    public void Logits_and_greedy_text_agree_where_scales_were_folded_into_norms(int bits, int groupSize, bool symmetric)
+    {
+        using TemporaryFolder folder = new();
+        WorkerRequest request = QuantizedSample.RequestIn(
+            folder.Path, new QuantizationSpec { Method = QuantizationMethod.Awq, Bits = bits, GroupSize = groupSize, Symmetric = symmetric, CalibrationSamples = 1 });
+        ModelQuantizer.Run(request, _ => { }, CancellationToken.None);
+        using LanguageModel model = LanguageModel.Load(request.ArtifactPath);
+        using Artifact artifact = Artifact.Open(request.ArtifactPath);
+        artifact.VerifyChecksums();
+        Assert.Contains(Enumerable.Range(0, model.Config.Layers), layer => artifact.File.Tensors[DecoderConfig.AttentionNormName(layer)].Type == ElementType.F32);
+        AssertLogitsAgree(model, artifact);
+        AssertGreedyTextAgrees(model, artifact);
+    }
+
     public static TheoryData<QuantizationSpec> WithoutCalibration { get; } =
     [
         new QuantizationSpec { Method = QuantizationMethod.Nf4 },

@@ -1,6 +1,6 @@
 // Does what the environment variable QUANTBUILD_STUB says, and writes its process id to the file QUANTBUILD_STUB_STARTS names each time it starts.
 //
-//   done      makes an artifact
+//   done      makes an artifact; or a comparison, asked for one
 //   measured  makes an artifact whose figures are a perplexity of 100 -> 103 and a KL divergence of 0.05, and that was warned of
 //   error     says why not, exit code 1
 //   crash     writes to standard error, exit code 42
@@ -13,7 +13,6 @@ using System.Globalization;
 using QuantBuild;
 
 File.AppendAllLines(Environment.GetEnvironmentVariable("QUANTBUILD_STUB_STARTS")!, [Environment.ProcessId.ToString(CultureInfo.InvariantCulture)]);
-WorkerRequest request = WorkerRequest.Load(args[^1]);
 switch (Environment.GetEnvironmentVariable("QUANTBUILD_STUB"))
 {
     case "done":
@@ -56,10 +55,22 @@ switch (Environment.GetEnvironmentVariable("QUANTBUILD_STUB"))
 
 int MakeArtifact(string record = "{}")
 {
+    if (args[0] == "compare") return MakeComparison(CompareRequest.Load(args[^1]));
+    WorkerRequest request = WorkerRequest.Load(args[^1]);
     Directory.CreateDirectory(Path.GetDirectoryName(request.ArtifactPath)!);
     File.WriteAllText(request.BuildRecordPath, record);
+    File.WriteAllText(request.ReportPath!, "report on " + request.Fingerprint);
     File.WriteAllText(request.ArtifactPath, request.Fingerprint);
     Send(new() { Kind = WorkerMessageKind.Done, Text = "done" });
+    return 0;
+}
+
+static int MakeComparison(CompareRequest request)
+{
+    File.WriteAllText(request.OutputPath + ".html", "page");
+    File.WriteAllText(request.OutputPath + ".json", "{}");
+    File.WriteAllText(request.OutputPath + ".md", $"| {request.Spec.Method} {request.Spec.Bits} {{0}} |\n");
+    Send(new() { Kind = WorkerMessageKind.Done, Text = "compared" });
     return 0;
 }
 

@@ -68,6 +68,7 @@ public sealed class DeclareModelsTests : IDisposable
     [InlineData("QB0006", "Damping", "-1")]
     [InlineData("QB0006", "MaxPerplexityIncrease", "2")]
     [InlineData("QB0006", "MaxKlDivergence", "2%")]
+    [InlineData("QB0006", "MaxMemory", "much")]
     [InlineData("QB3001", "CalibrationData", "nowhere.txt")]
     [InlineData("QB3002", "CalibrationData", "empty.txt")]
     [InlineData("QB3005", "EvaluationData", "nowhere.txt")]
@@ -132,6 +133,18 @@ public sealed class DeclareModelsTests : IDisposable
         project.Declare(TestProject.Sound());
         string fingerprint = project.Descriptor("TinyGptq4").Fingerprint;
         project.Declare(TestProject.Sound(("MaxKlDivergence", "0.1"), ("MaxPerplexityIncrease", "2%")));
+        Assert.Equal(fingerprint, project.Descriptor("TinyGptq4").Fingerprint);
+    }
+
+    [Fact]
+    public void A_limit_of_memory_goes_on_in_bytes_and_changes_no_fingerprint()
+    {
+        project.Declare(TestProject.Sound());
+        string fingerprint = project.Descriptor("TinyGptq4").Fingerprint;
+        (DeclareModels task, RecordingBuildEngine engine, bool succeeded) = project.Declare(TestProject.Sound(("MaxMemory", "1.5 GB")));
+        Assert.True(succeeded);
+        Assert.Empty(engine.Warnings);
+        Assert.Equal("1500000000", Assert.Single(task.Declared).GetMetadata("MaxMemory"));
         Assert.Equal(fingerprint, project.Descriptor("TinyGptq4").Fingerprint);
     }
 

@@ -34,6 +34,33 @@ public sealed class QuantizeModelsTests : IDisposable
     }
 
     [Fact]
+    public void The_report_comes_with_the_artifact_from_the_worker_and_from_the_cache_and_is_named_once()
+    {
+        string report = Path.Combine(project.OutputFolder, "TinyGptq4.html");
+        Assert.True(Run("done"));
+        string fingerprint = project.Descriptor("TinyGptq4").Fingerprint;
+        Assert.Equal("report on " + fingerprint, File.ReadAllText(report));
+
+        Directory.Delete(project.OutputFolder, recursive: true);
+        Assert.True(Run("crash"));
+        Assert.Equal("report on " + fingerprint, File.ReadAllText(report));
+        Assert.Single(engine.Messages, m => m.Message == "TinyGptq4: report: " + report && m.Importance == MessageImportance.High);
+    }
+
+    [Fact]
+    public void An_artifact_whose_report_is_gone_from_the_cache_does_not_keep_that_of_the_one_before()
+    {
+        Assert.True(Run("done"));
+        File.Delete(project.Cache.ReportPath(project.Descriptor("TinyGptq4").Fingerprint));
+        project.Write("tiny/model.safetensors", "other weights");
+        Assert.True(Run("done"));
+
+        project.WriteModel("tiny");
+        Assert.True(Run("crash"));
+        Assert.False(File.Exists(Path.Combine(project.OutputFolder, "TinyGptq4.html")));
+    }
+
+    [Fact]
     public void The_workers_messages_reach_the_log_on_the_tasks_own_thread()
     {
         Assert.True(Run("done"));
@@ -115,7 +142,7 @@ public sealed class QuantizeModelsTests : IDisposable
 
         int worker = int.Parse(Assert.Single(File.ReadAllLines(Starts)), CultureInfo.InvariantCulture);
         Assert.Throws<ArgumentException>(() => Process.GetProcessById(worker));
-        Assert.False(File.Exists(Artifact + ".request.xml"));
+        Assert.False(File.Exists(Artifact + ".quantize-request.xml"));
         engine.OnMessage = null;
         Assert.True(Run("done"));
     }
@@ -220,7 +247,7 @@ public sealed class QuantizeModelsTests : IDisposable
     public void A_request_that_can_be_neither_written_nor_deleted_is_one_error()
     {
         using QuantizeModels task = Prepare("done");
-        Directory.CreateDirectory(Artifact + ".request.xml");
+        Directory.CreateDirectory(Artifact + ".quantize-request.xml");
         Assert.False(task.Execute());
         Assert.Equal(["QB1004"], engine.ErrorCodes);
     }

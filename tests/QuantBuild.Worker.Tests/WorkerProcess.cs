@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 
 namespace QuantBuild.Worker.Tests;
 
@@ -8,6 +9,11 @@ internal sealed class WorkerProcess : IDisposable
     private readonly Process process;
 
     public WorkerProcess(string cache, params string[] arguments)
+        : this(cache, [], arguments)
+    {
+    }
+
+    public WorkerProcess(string cache, IEnumerable<(string Name, string Value)> environment, params string[] arguments)
     {
         ProcessStartInfo start = new("dotnet")
         {
@@ -18,6 +24,7 @@ internal sealed class WorkerProcess : IDisposable
         start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, "QuantBuild.Worker.dll"));
         foreach (string argument in arguments) start.ArgumentList.Add(argument);
         start.Environment[ModelCache.RootVariable] = cache;
+        foreach ((string name, string value) in environment) start.Environment[name] = value;
         process = Process.Start(start)!;
         Error = process.StandardError.ReadToEndAsync();
     }
@@ -33,6 +40,16 @@ internal sealed class WorkerProcess : IDisposable
 
     public void CloseInput() => process.StandardInput.Close();
 
+    /// <summary>What Ctrl+C in a terminal does.</summary>
+    public void Interrupt()
+    {
+        const int interrupt = 2;
+        Assert.Equal(0, SendSignal(process.Id, interrupt));
+    }
+
+    /// <summary>Ends it at once: SIGKILL.</summary>
+    public void Kill() => process.Kill();
+
     /// <summary>Waits for the end, and gives the exit code.</summary>
     public int Wait()
     {
@@ -45,4 +62,8 @@ internal sealed class WorkerProcess : IDisposable
         if (!process.HasExited) process.Kill();
         process.Dispose();
     }
+
+    [DllImport("libc", EntryPoint = "kill")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int SendSignal(int process, int signal);
 }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
+using System.Xml.Linq;
 
 namespace QuantBuild.Worker.Tests;
 
@@ -15,20 +16,6 @@ public sealed class WorkerTests : IDisposable
         Directory.CreateDirectory(folder);
         cache = new ModelCache(Path.Combine(folder, "cache"));
     }
-
-    private static string Root
-    {
-        get
-        {
-            DirectoryInfo? at = new(AppContext.BaseDirectory);
-            while (at is not null && !File.Exists(Path.Combine(at.FullName, "QuantBuild.sln"))) at = at.Parent;
-            return at!.FullName;
-        }
-    }
-
-    private static string Model => Path.Combine(Root, "samples", "models", "gutenberg-7m");
-
-    private static string Calibration => Path.Combine(Root, "samples", "data", "calibration.txt");
 
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
@@ -47,7 +34,12 @@ public sealed class WorkerTests : IDisposable
         Assert.Contains(messages, m => m.Kind == WorkerMessageKind.Information && m.Text.StartsWith("device: cpu", StringComparison.Ordinal));
         using Artifact artifact = Artifact.Open(cache.ArtifactPath(Fingerprint));
         artifact.VerifyChecksums();
-        Assert.NotNull(BuildRecord.TryRead(cache.BuildRecordPath(Fingerprint)));
+        BuildRecord record = BuildRecord.TryRead(cache.BuildRecordPath(Fingerprint))!;
+        Assert.Equal((1, 512), (record.Calibration!.Windows, record.Calibration.WindowLength));
+        Assert.Equal(["reading the texts", "layers", "evaluation", "writing the artifact"], record.Phases.Select(phase => phase.Name));
+        Assert.InRange(record.Phases.Sum(phase => phase.Seconds), 0, record.Seconds);
+        XElement page = ModelReportTests.Parse(File.ReadAllText(cache.ReportPath(Fingerprint)));
+        Assert.Matches(@"^[\d,.]+ tokens a second$", ModelReportTests.Row(page, "decoding, one text")[1]);
     }
 
     [Fact]
@@ -71,6 +63,31 @@ public sealed class WorkerTests : IDisposable
         IReadOnlyList<string> lines = second.ReadToEnd();
         Assert.Equal(0, second.Wait());
         Assert.Contains(lines, line => line.Contains("layer 1 of 6 (made before)", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void The_end_of_standard_input_ends_a_comparison_and_the_process_that_it_started()
+    {
+        string request = Path.Combine(folder, "compare.xml");
+        new CompareRequest
+        {
+            ModelPath = SampleFiles.Model,
+            Spec = new QuantizationSpec(),
+            CalibrationFile = SampleFiles.Calibration,
+            Device = "cpu",
+            OutputPath = Path.Combine(folder, "out"),
+        }.Save(request);
+        using WorkerProcess worker = new(cache.Root, "compare", "--request", request);
+        while (WorkerMessage.TryParse(worker.ReadLine()!) is not { Kind: WorkerMessageKind.Progress, Text: var text } || !text.Contains("layer", StringComparison.Ordinal))
+        {
+        }
+
+        worker.CloseInput();
+        Assert.Equal(130, worker.Wait());
+        Assert.False(File.Exists(Path.Combine(folder, "out.html")));
+        // The lock of the row is free once the process that made it, and the one that held the lock for it, are gone; it may take its grace period.
+        Assert.True(SpinWait.SpinUntil(() => Directory.GetFiles(folder, "*.tmp", SearchOption.AllDirectories).Length == 0, TimeSpan.FromSeconds(10)));
+        if (Directory.Exists("/proc")) Assert.True(SpinWait.SpinUntil(() => !RunsFrom(cache.Root), TimeSpan.FromSeconds(10)));
     }
 
     [Fact]
@@ -102,7 +119,7 @@ public sealed class WorkerTests : IDisposable
     public void A_gate_that_is_exceeded_is_an_error_and_publishes_nothing()
     {
         string text = Path.Combine(folder, "calibration.txt");
-        File.WriteAllText(text, File.ReadAllText(Calibration)[..30_000]);
+        File.WriteAllText(text, File.ReadAllText(SampleFiles.Calibration)[..30_000]);
         using WorkerProcess worker = Start(
             new QuantizationSpec { Method = QuantizationMethod.Rtn },
             request => request with { CalibrationFile = text, Gates = new QualityGates { MaxKlDivergence = 0.0001m } });
@@ -128,13 +145,14 @@ public sealed class WorkerTests : IDisposable
     public async Task A_person_gets_progress_on_standard_error_and_the_result_on_standard_output()
     {
         string output = Path.Combine(folder, "out.safetensors");
-        using WorkerProcess worker = new(cache.Root, "quantize", Model, "--method", "Rtn", "--bits", "8", "--device", "cpu", "-o", output);
+        using WorkerProcess worker = new(cache.Root, "quantize", SampleFiles.Model, "--method", "Rtn", "--bits", "8", "--device", "cpu", "-o", output);
         // People may run it with standard input closed.
         worker.CloseInput();
         string result = Assert.Single(worker.ReadToEnd());
         Assert.Equal(0, worker.Wait());
         Assert.StartsWith("gutenberg-7m: 13.6 MB -> ", result, StringComparison.Ordinal);
         Assert.Contains("[ 50%] layer 3 of 6", await worker.Error, StringComparison.Ordinal);
+        Assert.Equal("gutenberg-7m", ModelReportTests.Parse(File.ReadAllText(Path.ChangeExtension(output, ".html"))).Descendants("{http://www.w3.org/1999/xhtml}h1").Single().Value);
         using Artifact artifact = Artifact.Open(output);
         Assert.Equal(8, Assert.IsType<IntAffineFormat>(artifact.Manifest.Layers.Values.First()).Bits);
     }
@@ -146,7 +164,7 @@ public sealed class WorkerTests : IDisposable
     public void The_methods_of_bitsandbytes_need_no_text(string method)
     {
         string output = Path.Combine(folder, "out.safetensors");
-        using WorkerProcess worker = new(cache.Root, "quantize", Model, "--method", method, "--device", "cpu", "-o", output);
+        using WorkerProcess worker = new(cache.Root, "quantize", SampleFiles.Model, "--method", method, "--device", "cpu", "-o", output);
         Assert.StartsWith("gutenberg-7m: 13.6 MB -> ", Assert.Single(worker.ReadToEnd()), StringComparison.Ordinal);
         Assert.Equal(0, worker.Wait());
         using LanguageModel model = LanguageModel.Load(output);
@@ -156,7 +174,7 @@ public sealed class WorkerTests : IDisposable
     [Fact]
     public async Task A_person_gets_errors_with_their_id()
     {
-        using WorkerProcess worker = new(cache.Root, "quantize", Model, "--bits", "5", "-o", Path.Combine(folder, "out.safetensors"));
+        using WorkerProcess worker = new(cache.Root, "quantize", SampleFiles.Model, "--bits", "5", "-o", Path.Combine(folder, "out.safetensors"));
         Assert.Empty(worker.ReadToEnd());
         Assert.Equal(1, worker.Wait());
         Assert.StartsWith("error QB0002: ", await worker.Error, StringComparison.Ordinal);
@@ -170,18 +188,32 @@ public sealed class WorkerTests : IDisposable
     {
         WorkerRequest request = new()
         {
-            ModelPath = Model,
+            ModelPath = SampleFiles.Model,
             Spec = spec,
-            CalibrationFile = Calibration,
+            CalibrationFile = SampleFiles.Calibration,
             Device = "cpu",
             Fingerprint = Fingerprint,
             ArtifactPath = cache.ArtifactPath(Fingerprint),
             BuildRecordPath = cache.BuildRecordPath(Fingerprint),
+            ReportPath = cache.ReportPath(Fingerprint),
         };
         string file = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{Guid.NewGuid():N}.xml"));
         (change?.Invoke(request) ?? request).Save(file);
         return new WorkerProcess(cache.Root, "quantize", "--request", file);
     }
+
+    /// <summary>Whether a process has a folder among its arguments.</summary>
+    private static bool RunsFrom(string folder) => Directory.GetDirectories("/proc").Any(process =>
+    {
+        try
+        {
+            return File.ReadAllText(Path.Combine(process, "cmdline")).Contains(folder, StringComparison.Ordinal);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    });
 
     private void AssertNoHalfWrittenFile()
     {

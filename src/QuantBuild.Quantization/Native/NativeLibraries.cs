@@ -28,7 +28,8 @@ public static class NativeLibraries
         lock (Gate)
         {
             if (loadedFrom is not null) return;
-            WaitPassively();
+            ComputeOnOneThread();
+            FreedMemory.Limit();
             string folder = FindFolder();
             foreach (string name in new[] { "c10", "torch_cpu", "torch" }) LoadFile(Path.Combine(folder, FileName(name)));
             // Present only in a CUDA build of libtorch; loading it is what makes torch see the GPU.
@@ -137,19 +138,27 @@ public static class NativeLibraries
     }
 
     /// <summary>
-    /// OpenMP's threads spin while they wait, which under any other load costs far more than it saves. libgomp reads the C environment once,
-    /// when it is loaded, and .NET's own setter does not reach it.
+    /// Each step of torch computes on the thread that asks for it, and steps run side by side: see <see cref="OrderedSteps"/>. OpenMP's own threads would change
+    /// bits with their number, and spin while they wait. libgomp reads the C environment once, when it is loaded, and .NET's own setter does not reach it.
     /// </summary>
-    private static void WaitPassively()
+    private static void ComputeOnOneThread()
     {
-        if (OperatingSystem.IsWindows() || Environment.GetEnvironmentVariable("OMP_WAIT_POLICY") is not null) return;
-        try
+        foreach ((string name, string value) in new[] { ("OMP_NUM_THREADS", "1"), ("OMP_WAIT_POLICY", "PASSIVE") })
         {
-            _ = SetNativeVariable("OMP_WAIT_POLICY", "PASSIVE", 0);
-        }
-        catch (Exception e) when (e is DllNotFoundException or EntryPointNotFoundException)
-        {
-            // A C library of another name: torch works, only less considerately.
+            if (OperatingSystem.IsWindows())
+            {
+                Environment.SetEnvironmentVariable(name, value);
+                continue;
+            }
+
+            try
+            {
+                _ = SetNativeVariable(name, value, 1);
+            }
+            catch (Exception e) when (e is DllNotFoundException or EntryPointNotFoundException)
+            {
+                // A C library of another name: torch works, only less considerately.
+            }
         }
     }
 

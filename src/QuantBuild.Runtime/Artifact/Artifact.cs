@@ -151,7 +151,13 @@ public sealed class Artifact : IDisposable
             throw Malformed(file, $"its configuration has {config.Layers} layers, but it holds only {file.Tensors.Count} tensors");
         }
 
-        Dictionary<string, LinearShape> linears = Enumerable.Range(0, config.Layers).SelectMany(config.Linears).ToDictionary(l => l.WeightName);
+        Dictionary<string, LinearShape> linears = config.QuantizableLinears().ToDictionary(l => l.WeightName);
+        // Rows of the embedding are looked up, in the order of the model.
+        if (manifest.Layers.GetValueOrDefault(DecoderConfig.EmbeddingLinearName) is IntAffineFormat { Ordered: true })
+        {
+            throw Malformed(file, $"the columns of {DecoderConfig.EmbeddingLinearName} are permuted, and an embedding's must not be");
+        }
+
         foreach ((string name, IReadOnlyList<int> shape) in config.Tensors())
         {
             if (linears.TryGetValue(name, out LinearShape? linear) && manifest.Layers.GetValueOrDefault(linear.Name) is { } format)

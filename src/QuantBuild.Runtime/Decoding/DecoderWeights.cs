@@ -11,8 +11,8 @@ internal sealed class DecoderWeights
     {
         this.artifact = artifact;
         DecoderConfig config = artifact.Config;
-        Embedding = Float(DecoderConfig.EmbeddingName, config.VocabularySize, config.HiddenSize);
-        Head = config.TieWordEmbeddings ? Embedding : Float(DecoderConfig.HeadName, config.VocabularySize, config.HiddenSize);
+        Embedding = Linear(config.Embedding);
+        Head = config.TieWordEmbeddings ? Embedding : Linear(config.Head);
         FinalNorm = Vector(DecoderConfig.FinalNormName, config.HiddenSize);
         Layers = [.. Enumerable.Range(0, config.Layers).Select(Layer)];
     }

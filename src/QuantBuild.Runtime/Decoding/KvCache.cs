@@ -21,6 +21,9 @@ internal sealed class KvCache
         values = [.. Enumerable.Range(0, config.Layers).Select(_ => new float[Size(Capacity)])];
     }
 
+    /// <summary>Bytes that a token takes in the cache: a key and a value of each layer and head.</summary>
+    public static long BytesPerToken(DecoderConfig config) => 2L * config.Layers * config.KvHeads * config.HeadDim * sizeof(float);
+
     /// <summary>Tokens that are in the cache.</summary>
     public int Length { get; set; }
 

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using QuantBuild.Decoding;
 using QuantBuild.Generation;
@@ -138,6 +140,33 @@ public sealed class LanguageModel : IDisposable
             float[] logits = new float[checked(tokens.Length * Config.VocabularySize)];
             decoder.Forward(new DecoderState(Config, tokens.Length, tokens.Length), tokens, logits, CancellationToken.None);
             return logits;
+        }
+        finally
+        {
+            Leave();
+        }
+    }
+
+    /// <summary>Decodes one token after another, the likeliest each time, for the sake of the time that it takes: no token ends the text.</summary>
+    /// <param name="prompt">Token ids; at least one.</param>
+    /// <returns>
+    /// Seconds of each step as it is done: first the prompt, then single tokens until the context is full. Ended by whoever reads no further.
+    /// </returns>
+    internal IEnumerable<double> StepSeconds(int[] prompt)
+    {
+        Enter();
+        try
+        {
+            int[] tokens = prompt;
+            DecoderState state = new(Config, tokens.Length + FirstReserve, tokens.Length);
+            float[] logits = new float[Config.VocabularySize];
+            for (int length = tokens.Length; length <= Config.ContextLength; length++)
+            {
+                long start = Stopwatch.GetTimestamp();
+                decoder.Forward(state, tokens, logits, CancellationToken.None);
+                tokens = [TensorPrimitives.IndexOfMax<float>(logits)];
+                yield return Stopwatch.GetElapsedTime(start).TotalSeconds;
+            }
         }
         finally
         {

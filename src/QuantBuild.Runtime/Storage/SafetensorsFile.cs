@@ -1,4 +1,5 @@
 using System.IO.MemoryMappedFiles;
+using Microsoft.Win32.SafeHandles;
 
 namespace QuantBuild;
 
@@ -8,17 +9,19 @@ namespace QuantBuild;
 /// </summary>
 public sealed unsafe class SafetensorsFile : IDisposable
 {
+    private readonly SafeFileHandle handle;
     private readonly MemoryMappedFile map;
     private readonly MemoryMappedViewAccessor view;
     private readonly byte* start;
     private int disposed;
 
-    private SafetensorsFile(string path, MemoryMappedFile map, MemoryMappedViewAccessor view, byte* start, long length, SafetensorsHeader header)
+    private SafetensorsFile(string path, SafeFileHandle handle, MemoryMappedFile map, MemoryMappedViewAccessor view, byte* start, long length, SafetensorsHeader header)
     {
         Path = path;
         Length = length;
         Metadata = header.Metadata;
         Tensors = header.Tensors;
+        this.handle = handle;
         this.map = map;
         this.view = view;
         this.start = start;
@@ -42,33 +45,31 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <exception cref="QuantBuildException">The file is not a valid safetensors file, with <paramref name="diagnosticId"/>.</exception>
     public static SafetensorsFile Open(string path, string diagnosticId)
     {
+        SafeFileHandle? handle = null;
         MemoryMappedFile? map = null;
         MemoryMappedViewAccessor? view = null;
         byte* start = null;
         try
         {
-            long length;
             // A build may replace the file while a program runs from it: Delete allows that where the system asks.
-            using (FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0))
-            {
-                length = stream.Length;
-                // An empty file cannot be mapped.
-                if (length < SafetensorsHeader.PrefixBytes) throw SafetensorsHeader.TooShort(path, diagnosticId, length);
-                map = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false);
-                view = map.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
-            }
-
+            handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
+            long length = RandomAccess.GetLength(handle);
+            // An empty file cannot be mapped.
+            if (length < SafetensorsHeader.PrefixBytes) throw SafetensorsHeader.TooShort(path, diagnosticId, length);
+            map = MemoryMappedFile.CreateFromFile(handle, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+            view = map.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
             view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
             // A view may begin before the offset that was asked for, at the boundary of a page.
             byte* data = start + view.PointerOffset;
             SafetensorsHeader header = SafetensorsHeader.Read(path, diagnosticId, data, length);
-            return new SafetensorsFile(path, map, view, data, length, header);
+            return new SafetensorsFile(path, handle, map, view, data, length, header);
         }
         catch (Exception e)
         {
             if (start is not null) view!.SafeMemoryMappedViewHandle.ReleasePointer();
             view?.Dispose();
             map?.Dispose();
+            handle?.Dispose();
             if (e is IOException or UnauthorizedAccessException)
             {
                 throw new QuantBuildException(
@@ -97,6 +98,27 @@ public sealed unsafe class SafetensorsFile : IDisposable
         return new ReadOnlySpan<byte>(Pointer(entry), checked((int)entry.ByteLength));
     }
 
+    /// <summary>
+    /// Copies bytes of a tensor, past the map: pages of a map that were read count as the process's memory, and what is read once, to be copied or converted, should
+    /// not.
+    /// </summary>
+    /// <param name="entry">The tensor.</param>
+    /// <param name="offset">The first byte, from the tensor's first.</param>
+    /// <param name="target">Receives the bytes; as many as it is long.</param>
+    /// <exception cref="EndOfStreamException">The file became shorter since it was opened.</exception>
+    public void Read(TensorEntry entry, long offset, Span<byte> target)
+    {
+        ArgumentNullException.ThrowIfNull(entry);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset + target.Length, entry.ByteLength, nameof(offset));
+        while (target.Length > 0)
+        {
+            int read = RandomAccess.Read(handle, target, entry.Offset + offset);
+            if (read == 0) throw new EndOfStreamException($"{Path} ends inside of {entry.Name}: it became shorter since it was opened.");
+            offset += read;
+            target = target[read..];
+        }
+    }
+
     /// <summary>Unmaps the file.</summary>
     public void Dispose()
     {
@@ -104,5 +126,6 @@ public sealed unsafe class SafetensorsFile : IDisposable
         view.SafeMemoryMappedViewHandle.ReleasePointer();
         view.Dispose();
         map.Dispose();
+        handle.Dispose();
     }
 }

@@ -1,8 +1,12 @@
+using System.Buffers;
+
 namespace QuantBuild;
 
 /// <summary>A named tensor that is about to be written.</summary>
 public sealed class TensorSource
 {
+    private const int PieceBytes = 1 << 20;
+
     private readonly Action<Stream> copy;
 
     internal TensorSource(string name, ElementType type, IReadOnlyList<long> shape, long byteLength, Action<Stream> copy)
@@ -56,13 +60,16 @@ public sealed class TensorSource
     /// <summary>Writes the tensor's bytes.</summary>
     public void CopyTo(Stream stream) => copy(stream);
 
-    private static unsafe void Copy(SafetensorsFile file, TensorEntry entry, Stream stream)
+    private static void Copy(SafetensorsFile file, TensorEntry entry, Stream stream)
     {
-        const int piece = 1 << 24;
-        byte* bytes = file.Pointer(entry);
-        for (long offset = 0; offset < entry.ByteLength; offset += piece)
+        byte[] piece = ArrayPool<byte>.Shared.Rent(PieceBytes);
+        for (long offset = 0; offset < entry.ByteLength; offset += PieceBytes)
         {
-            stream.Write(new ReadOnlySpan<byte>(bytes + offset, (int)Math.Min(piece, entry.ByteLength - offset)));
+            Span<byte> bytes = piece.AsSpan(0, (int)Math.Min(PieceBytes, entry.ByteLength - offset));
+            file.Read(entry, offset, bytes);
+            stream.Write(bytes);
         }
+
+        ArrayPool<byte>.Shared.Return(piece);
     }
 }

@@ -11,6 +11,9 @@ internal static class ByteAlphabet
     private static readonly char[] Letters = MakeLetters();
     private static readonly Dictionary<char, byte> Bytes = Letters.Select((letter, value) => (letter, value)).ToDictionary(p => p.letter, p => (byte)p.value);
 
+    /// <summary>The character that stands for a byte.</summary>
+    public static char Letter(byte value) => Letters[value];
+
     /// <summary>Writes a text's UTF-8 bytes in the alphabet.</summary>
     public static string Encode(string text)
     {

@@ -26,6 +26,16 @@ public sealed class LanguageModelTests : IClassFixture<LanguageModelTests.Quanti
     }
 
     [Fact]
+    public void Steps_are_timed_from_the_prompt_to_the_end_of_the_context_and_no_further()
+    {
+        int[] prompt = [.. Model.Tokenizer.Encode(Prompt)];
+        // One for the prompt, and one for each token of the context that is left.
+        double[] seconds = [.. Model.StepSeconds(prompt)];
+        Assert.Equal(1 + Model.Config.ContextLength - prompt.Length, seconds.Length);
+        Assert.All(seconds, step => Assert.True(step > 0));
+    }
+
+    [Fact]
     public async Task A_stream_gives_the_text_of_generate_in_pieces()
     {
         GenerationOptions options = new() { MaxTokens = 60, Seed = 11, StopStrings = ["zzzz"] };

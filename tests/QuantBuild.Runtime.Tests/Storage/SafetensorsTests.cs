@@ -84,6 +84,23 @@ public sealed class SafetensorsTests : IDisposable
         Assert.Equal([1, 2, 3, 4], copy.Bytes(copy.Tensors["y"]).ToArray());
     }
 
+    [Fact]
+    public void A_part_of_a_tensor_is_read_past_the_map_and_a_file_that_was_cut_short_says_so()
+    {
+        byte[] values = [.. Enumerable.Range(0, 200).Select(i => (byte)i)];
+        SafetensorsWriter.Write(folder.File("a"), NoMetadata, [TensorSource.FromBytes("w", ElementType.U8, [64], new byte[64]), TensorSource.FromBytes("x", ElementType.U8, [200], values)]);
+        using SafetensorsFile file = SafetensorsFile.Open(folder.File("a"), "QB2005");
+        byte[] part = new byte[50];
+        file.Read(file.Tensors["x"], 100, part);
+        Assert.Equal(values[100..150], part);
+        Assert.Throws<ArgumentOutOfRangeException>(() => file.Read(file.Tensors["x"], 151, part));
+
+        // Windows lets nobody cut a file that is mapped.
+        if (OperatingSystem.IsWindows()) return;
+        using (FileStream stream = new(folder.File("a"), FileMode.Open, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete)) stream.SetLength(stream.Length - 60);
+        Assert.Throws<EndOfStreamException>(() => file.Read(file.Tensors["x"], 100, part));
+    }
+
     public static TheoryData<string, string> MalformedHeaders { get; } = new()
     {
         // Data of 16 bytes follows each.

@@ -1,0 +1,31 @@
+namespace QuantBuild;
+
+/// <summary>How many bytes a quantized linear takes in an artifact, known before anything is quantized.</summary>
+public static class PackedSize
+{
+    // The formats pad rows to whole blocks of so many inputs.
+    private const int BlockInputs = 32;
+
+    // Scales of NF4 and FP4 that share one of their own.
+    private const int NestedBlock = 256;
+
+    /// <summary>Bytes of all tensors of a linear: values, scales, zero points, order.</summary>
+    /// <param name="spec">How it is quantized.</param>
+    /// <param name="linear">Which one: N outputs, K inputs.</param>
+    public static long Of(QuantizationSpec spec, LinearShape linear)
+    {
+        long outputs = linear.Outputs, inputs = linear.Inputs;
+        long padded = (inputs + BlockInputs - 1) / BlockInputs * BlockInputs;
+        if (spec.UsesBlocks)
+        {
+            long blocks = ((outputs * inputs) + spec.BlockSize - 1) / spec.BlockSize;
+            long scales = spec.DoubleQuantization ? blocks + (((blocks + NestedBlock - 1) / NestedBlock) + 1) * sizeof(float) : blocks * sizeof(float);
+            return (outputs * padded / 2) + scales;
+        }
+
+        if (spec.Method == QuantizationMethod.Int8) return outputs * (padded + sizeof(float));
+        long groups = outputs * (spec.GroupSize == QuantizationSpec.PerChannel ? 1 : inputs / spec.GroupSize);
+        long order = spec is { Method: QuantizationMethod.Gptq, ActOrder: true, StaticGroups: false } ? inputs * sizeof(int) : 0;
+        return (outputs * padded * spec.Bits / 8) + (groups * (spec.Symmetric ? 2 : 3)) + order;
+    }
+}

@@ -1,0 +1,127 @@
+using System.Globalization;
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>
+/// Keeps activations between layers: in memory up to a budget, beyond it in files that live as long as the activations do. A calibration text's activations can
+/// be many times larger than the layer that they go through.
+/// </summary>
+/// <param name="folder">Where files go; made when the first is needed.</param>
+/// <param name="memoryBudget">Bytes that may be in memory.</param>
+internal sealed class ActivationStore(string folder, long memoryBudget) : IDisposable
+{
+    private readonly Lock gate = new();
+    private readonly HashSet<string> files = [];
+    private long inMemory;
+    private int filesMade;
+
+    /// <summary>A store that never needs a file.</summary>
+    public static ActivationStore InMemory { get; } = new("", long.MaxValue);
+
+    /// <summary>The most bytes that were on disk at the same time.</summary>
+    public long PeakFileBytes { get; private set; }
+
+    private long FileBytes { get; set; }
+
+    /// <summary>Keeps a tensor.</summary>
+    /// <param name="tensor">float32, on the host, contiguous.</param>
+    /// <exception cref="QuantBuildException">QB1003, QB1004: a file cannot be written.</exception>
+    public StoredActivation Keep(torch.Tensor tensor)
+    {
+        long bytes = tensor.numel() * sizeof(float);
+        string? path = null;
+        lock (gate)
+        {
+            if (bytes <= memoryBudget - inMemory)
+            {
+                inMemory += bytes;
+            }
+            else
+            {
+                path = Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"activations-{filesMade++}.tmp"));
+                files.Add(path);
+                FileBytes += bytes;
+                PeakFileBytes = Math.Max(PeakFileBytes, FileBytes);
+            }
+        }
+
+        if (path is null) return new StoredActivation(this, tensor.DetachFromDisposeScope(), null, [.. tensor.shape]);
+        try
+        {
+            Directory.CreateDirectory(folder);
+            using FileStream file = new(path, FileMode.Create, FileAccess.Write, FileShare.Read, bufferSize: 0);
+            file.Write(tensor.bytes);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw WriteFailure.Of(path, e);
+        }
+
+        return new StoredActivation(this, null, path, [.. tensor.shape]);
+    }
+
+    /// <summary>Deletes the files that are left: those of a run that failed.</summary>
+    public void Dispose()
+    {
+        foreach (string file in files) Delete(file);
+    }
+
+    /// <summary>Forgets what is kept no longer.</summary>
+    internal void Release(StoredActivation stored, long bytes)
+    {
+        lock (gate)
+        {
+            if (stored.Path is null)
+            {
+                inMemory -= bytes;
+                return;
+            }
+
+            FileBytes -= bytes;
+            files.Remove(stored.Path);
+        }
+
+        Delete(stored.Path);
+    }
+
+    private static void Delete(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The next run removes it.
+        }
+    }
+}
+
+/// <summary>A tensor that an <see cref="ActivationStore"/> keeps.</summary>
+internal sealed class StoredActivation(ActivationStore store, torch.Tensor? tensor, string? path, long[] shape) : IDisposable
+{
+    private bool disposed;
+
+    /// <summary>The file, where it is in one.</summary>
+    public string? Path => path;
+
+    /// <summary>The tensor, for the current dispose scope: not to be changed.</summary>
+    public torch.Tensor Load()
+    {
+        if (tensor is not null) return tensor.alias();
+        torch.Tensor read = torch.empty(shape, torch.float32);
+        using FileStream file = new(path!, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+        file.ReadExactly(read.bytes);
+        return read;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (disposed) return;
+        disposed = true;
+        tensor?.Dispose();
+        store.Release(this, shape.Aggregate(1L, (product, size) => product * size) * sizeof(float));
+    }
+}

@@ -1,0 +1,284 @@
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>
+/// AWQ (Lin et al., 2023, arXiv:2306.00978) for one decoder layer: inputs that activations make important are scaled up before their weights are rounded, and what
+/// comes before them, a norm or a linear, is scaled down as much. The layer's function stays; its rounding errors go where they matter less.
+/// </summary>
+/// <remarks>
+/// Four scales of a layer: attention norm to q, k, v; v to o; MLP norm to gate, up; up to down. Each is the best of <see cref="AwqScales"/> and of no scale at
+/// all, by the error that rounding makes in the outputs of a part of the layer. A scale is looked for only where AWQ quantizes the linears on both of its sides: a linear
+/// in floating point keeps the model's own weight, and other methods look at inputs as the model has them. Under grouped-query attention the query heads that
+/// share a value head share its scale.
+/// </remarks>
+/// <param name="plan">How each linear is quantized.</param>
+/// <param name="forward">The decoder.</param>
+/// <param name="index">The layer, from 0.</param>
+/// <param name="layer">The float weights; become the scaled ones.</param>
+/// <param name="device">Where to compute.</param>
+/// <param name="cancellationToken">Looked at between batches and candidates.</param>
+internal sealed class Awq(
+    QuantizationPlan plan, DecoderForward forward, int index, LayerWeights layer, torch.Device device, CancellationToken cancellationToken)
+{
+    // How much of the calibration text candidates are compared on where each takes a forward pass: twenty of them over all of it would take longer than everything
+    // else, and the choice hardly depends on it.
+    private const int SearchTokens = 2048;
+
+    // Rows of a weight whose error one product computes: see OrderedSteps.
+    private const int TileRows = 256;
+
+    private static readonly LinearRole[] Attention = [LinearRole.Query, LinearRole.Key, LinearRole.Value];
+    private static readonly LinearRole[] Mlp = [LinearRole.Gate, LinearRole.Up];
+
+    private readonly DecoderConfig config = plan.Config;
+    private readonly IReadOnlyList<LinearShape> shapes = plan.Config.Linears(index);
+
+    private int AttentionWidth => config.Heads * config.HeadDim;
+
+    private int AtOnce => device.type == DeviceType.CPU ? Environment.ProcessorCount : 1;
+
+    /// <summary>Whether there is anything to scale in the layer.</summary>
+    public bool Scales => ScalesAttention || ScalesOutput || ScalesMlp || ScalesDown;
+
+    private bool ScalesAttention => Attention.All(IsQuantized);
+
+    private bool ScalesOutput => IsQuantized(LinearRole.Value) && IsQuantized(LinearRole.Output);
+
+    private bool ScalesMlp => Mlp.All(IsQuantized);
+
+    private bool ScalesDown => IsQuantized(LinearRole.Up) && IsQuantized(LinearRole.Down);
+
+    /// <summary>Finds the scales and applies them to the layer.</summary>
+    /// <param name="states">The calibration text's residual stream before the layer.</param>
+    /// <returns>The norms that changed, by tensor name.</returns>
+    public IReadOnlyDictionary<string, float[]> Scale(HiddenStates states)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        using Hessian output = new(AttentionWidth, device), down = new(config.IntermediateSize, device);
+        ActivationMagnitudes[] inputs = Measure(states, output, down);
+        torch.Tensor[] windows = Sample(states);
+
+        // All against the float layer: what one scale changes in the rounding of a linear, another leaves as it is.
+        float[]? attention = ScalesAttention ? OfNorm(Attention, inputs[0], windows, hidden => forward.AttentionInput(hidden, layer), forward.Attend) : null;
+        float[]? values = ScalesOutput ? OfLinear(LinearRole.Output, inputs[1], output, SharedByHeads, PerHead) : null;
+        float[]? mlp = ScalesMlp ? OfNorm(Mlp, inputs[2], windows, MlpInput, DecoderForward.Gate) : null;
+        float[]? gated = ScalesDown ? OfLinear(LinearRole.Down, inputs[3], down, means => means, scales => scales) : null;
+
+        Dictionary<string, float[]> norms = [];
+        if (attention is not null)
+        {
+            foreach (LinearRole role in Attention) ScaleInputs(role, attention);
+            layer.ReplaceAttentionNorm(layer.AttentionNorm / Vector(attention));
+            norms.Add(DecoderConfig.AttentionNormName(index), Values(layer.AttentionNorm));
+        }
+
+        if (values is not null)
+        {
+            ScaleInputs(LinearRole.Output, PerHead(values));
+            DivideOutputs(LinearRole.Value, values);
+        }
+
+        if (mlp is not null)
+        {
+            foreach (LinearRole role in Mlp) ScaleInputs(role, mlp);
+            layer.ReplaceMlpNorm(layer.MlpNorm / Vector(mlp));
+            norms.Add(DecoderConfig.MlpNormName(index), Values(layer.MlpNorm));
+        }
+
+        if (gated is not null)
+        {
+            ScaleInputs(LinearRole.Down, gated);
+            DivideOutputs(LinearRole.Up, gated);
+        }
+
+        return norms;
+    }
+
+    private bool IsQuantized(LinearRole role) => plan[shapes[(int)role]] is { Method: QuantizationMethod.Awq };
+
+    /// <summary>Mean magnitudes of the inputs of q, k, v; o; gate, up; down, and the Hessians of o and down.</summary>
+    private ActivationMagnitudes[] Measure(HiddenStates states, Hessian output, Hessian down)
+    {
+        ActivationMagnitudes[] magnitudes = [new(config.HiddenSize), new(AttentionWidth), new(config.HiddenSize), new(config.IntermediateSize)];
+        states.Visit(
+            (_, hidden) =>
+            {
+                torch.Tensor input = forward.AttentionInput(hidden, layer);
+                torch.Tensor context = forward.Attend(input, layer);
+                torch.Tensor mlpInput = forward.MlpInput(DecoderForward.AfterAttention(hidden, context, layer), layer);
+                torch.Tensor gated = DecoderForward.Gate(mlpInput, layer);
+                float[][] sums = [.. new[] { input, context, mlpInput, gated }.Select(ActivationMagnitudes.Sum)];
+                return (Sums: sums, Tokens: hidden.shape[0] * hidden.shape[1], Context: context.DetachFromDisposeScope(), Gated: gated.DetachFromDisposeScope());
+            },
+            made =>
+            {
+                for (int i = 0; i < magnitudes.Length; i++) magnitudes[i].Add(made.Sums[i], made.Tokens);
+                if (ScalesOutput) output.Add(made.Context);
+                if (ScalesDown) down.Add(made.Gated);
+                made.Context.Dispose();
+                made.Gated.Dispose();
+            },
+            cancellationToken);
+        return magnitudes;
+    }
+
+    /// <summary>The windows of batches evenly spaced over the text, [1, T, D] each.</summary>
+    private static torch.Tensor[] Sample(HiddenStates states)
+    {
+        torch.Tensor first = states.Batch(0);
+        int batches = (int)Math.Clamp(SearchTokens / (first.shape[0] * first.shape[1]), 1, states.Count);
+        return [.. Enumerable.Range(0, batches).SelectMany(i => states.Batch((int)((long)i * states.Count / batches)).split(1, 0))];
+    }
+
+    /// <summary>The best scale of the outputs of a norm.</summary>
+    /// <param name="roles">The linears that read it.</param>
+    /// <param name="activations">Its outputs.</param>
+    /// <param name="windows">The residual stream before the layer.</param>
+    /// <param name="input">Computes the norm's outputs.</param>
+    /// <param name="part">Computes of them what rounding should change least.</param>
+    private float[]? OfNorm(
+        LinearRole[] roles, ActivationMagnitudes activations, torch.Tensor[] windows, Func<torch.Tensor, torch.Tensor> input, Func<torch.Tensor, LayerWeights, torch.Tensor> part)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor[] inputs = new torch.Tensor[windows.Length], targets = new torch.Tensor[windows.Length];
+        OrderedSteps.Run(
+            windows.Length,
+            i =>
+            {
+                inputs[i] = input(windows[i]);
+                targets[i] = part(inputs[i], layer).DetachFromDisposeScope();
+                inputs[i].DetachFromDisposeScope();
+            },
+            cancellationToken);
+        double[] magnitudes = AwqScales.WeightMagnitudes([.. roles.Select(role => (layer[role], GroupSize(role)))]);
+        float[]? best = Best(activations.Means, magnitudes, scales =>
+        {
+            using LayerWeights rounded = layer.Share();
+            foreach (LinearRole role in roles) rounded.Replace(role, Rounded(role, scales));
+            double loss = 0;
+            OrderedSteps.Run(
+                windows.Length,
+                AtOnce,
+                i =>
+                {
+                    torch.Tensor error = part(inputs[i], rounded).Minus(targets[i]);
+                    return (error * error).sum().cpu().item<float>();
+                },
+                (_, sum) => loss += sum,
+                cancellationToken);
+            return loss;
+        });
+        foreach (torch.Tensor made in inputs.Concat(targets)) made.Dispose();
+        return best;
+    }
+
+    /// <summary>The best scale of the outputs of a linear, which another reads: by <c>tr(E H E^T)</c> of the error E in that one's weight.</summary>
+    /// <param name="role">The linear that reads them.</param>
+    /// <param name="activations">Its inputs.</param>
+    /// <param name="hessian">The same.</param>
+    /// <param name="shared">Takes means for each input to means for each output of the linear before.</param>
+    /// <param name="perInput">Takes scales for each output of the linear before to scales for each input.</param>
+    private float[]? OfLinear(
+        LinearRole role, ActivationMagnitudes activations, Hessian hessian, Func<double[], double[]> shared, Func<float[], float[]> perInput)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor matrix = hessian.Matrix;
+        double[] magnitudes = shared(AwqScales.WeightMagnitudes([(layer[role], GroupSize(role))]));
+        return Best(shared(activations.Means), magnitudes, scales =>
+        {
+            torch.Tensor error = Rounded(role, scales is null ? null : perInput(scales)).Minus(layer[role]);
+            int rows = (int)error.shape[0];
+            double loss = 0;
+            OrderedSteps.Run(
+                (rows + TileRows - 1) / TileRows,
+                AtOnce,
+                i =>
+                {
+                    torch.Tensor tile = error.narrow(0, i * TileRows, Math.Min(TileRows, rows - (i * TileRows)));
+                    return (tile.matmul(matrix) * tile).sum().cpu().item<float>();
+                },
+                (_, sum) => loss += sum,
+                cancellationToken);
+            return loss;
+        });
+    }
+
+    /// <summary>The scales of least loss; <see langword="null"/> where none are better than none.</summary>
+    private float[]? Best(double[] activations, double[] weights, Func<float[]?, double> loss)
+    {
+        float[]? best = null;
+        double least = Loss(null);
+        for (int step = 0; step < AwqScales.Ratios; step++)
+        {
+            float[] scales = AwqScales.Of(activations, weights, step);
+            double own = Loss(scales);
+            if (own < least) (least, best) = (own, scales);
+        }
+
+        return best;
+
+        double Loss(float[]? scales)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            using DisposeScope scope = torch.NewDisposeScope();
+            return loss(scales);
+        }
+    }
+
+    /// <summary>What a linear's weight would be, of inputs as they are, if it were rounded with its inputs scaled.</summary>
+    private torch.Tensor Rounded(LinearRole role, float[]? scales)
+    {
+        QuantizationSpec spec = plan[shapes[(int)role]]!;
+        if (scales is null) return Rtn.Quantize(layer[role], spec).Dequantize(device);
+        torch.Tensor scale = Vector(scales);
+        return Rtn.Quantize(layer[role] * scale, spec).Dequantize(device) / scale;
+    }
+
+    private int GroupSize(LinearRole role) =>
+        plan[shapes[(int)role]]!.GroupSize is var size && size == QuantizationSpec.PerChannel ? shapes[(int)role].Inputs : size;
+
+    private torch.Tensor MlpInput(torch.Tensor hidden) =>
+        forward.MlpInput(DecoderForward.AfterAttention(hidden, forward.Attend(forward.AttentionInput(hidden, layer), layer), layer), layer);
+
+    /// <summary>Means over the query heads that share a value head: [heads * headDim] to [kvHeads * headDim].</summary>
+    private double[] SharedByHeads(double[] means)
+    {
+        int shared = config.Heads / config.KvHeads;
+        return
+        [
+            .. Enumerable.Range(0, config.KvHeads * config.HeadDim).Select(
+                i => Enumerable.Range(0, shared).Average(head => means[((((i / config.HeadDim) * shared) + head) * config.HeadDim) + (i % config.HeadDim)])),
+        ];
+    }
+
+    /// <summary>A value head's scales for each query head that shares it: [kvHeads * headDim] to [heads * headDim].</summary>
+    private float[] PerHead(float[] scales) =>
+        [.. Enumerable.Range(0, AttentionWidth).Select(i => scales[(i / config.HeadDim / (config.Heads / config.KvHeads) * config.HeadDim) + (i % config.HeadDim)])];
+
+    private void ScaleInputs(LinearRole role, float[] scales) => layer.Replace(role, layer[role] * Vector(scales));
+
+    private void DivideOutputs(LinearRole role, float[] scales) => layer.Replace(role, layer[role] / Vector(scales).unsqueeze(1));
+
+    private torch.Tensor Vector(float[] values) => torch.tensor(values, device: device);
+
+    private static float[] Values(torch.Tensor vector) => vector.cpu().data<float>().ToArray();
+
+    /// <summary>The mean magnitude of each input over the calibration text.</summary>
+    private sealed class ActivationMagnitudes(int width)
+    {
+        private readonly double[] sums = new double[width];
+        private long tokens;
+
+        public double[] Means => [.. sums.Select(sum => sum / tokens)];
+
+        /// <summary>The sum of magnitudes over the tokens of a batch, [..., K] to [K].</summary>
+        public static float[] Sum(torch.Tensor input) => Values(input.abs().reshape(-1, input.shape[^1]).sum([0]));
+
+        public void Add(float[] batch, long count)
+        {
+            for (int k = 0; k < sums.Length; k++) sums[k] += batch[k];
+            tokens += count;
+        }
+    }
+}

@@ -1,0 +1,61 @@
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>What went into each linear of a layer, and the gradient at what came out, of all batches.</summary>
+/// <param name="batches">How many.</param>
+/// <param name="store">Where they are kept.</param>
+internal sealed class LayerGradients(int batches, ActivationStore store) : IDisposable
+{
+    private static readonly int Roles = Enum.GetValues<LinearRole>().Length;
+
+    private readonly StoredActivation?[,] inputs = new StoredActivation?[batches, Roles];
+    private readonly StoredActivation?[,] gradients = new StoredActivation?[batches, Roles];
+
+    /// <summary>Takes a batch through the layer and back.</summary>
+    /// <param name="forward">The decoder.</param>
+    /// <param name="layer">The layer's weights.</param>
+    /// <param name="batch">The batch's number.</param>
+    /// <param name="hidden">The residual stream before the layer, [B, T, D].</param>
+    /// <param name="upstream">The gradient with respect to the one after it, [B, T, D].</param>
+    /// <returns>The gradient with respect to <paramref name="hidden"/>.</returns>
+    public torch.Tensor Back(DecoderForward forward, LayerWeights layer, int batch, torch.Tensor hidden, torch.Tensor upstream)
+    {
+        using IDisposable withGradients = torch.enable_grad();
+        torch.Tensor leaf = hidden.detach().requires_grad_();
+        torch.Tensor[] read = new torch.Tensor[Roles], made = new torch.Tensor[Roles];
+        using LayerWeights observed = layer.Share();
+        observed.Observer = (role, input, output) => (read[(int)role], made[(int)role]) = (input, output);
+        torch.Tensor after = forward.Layer(leaf, observed);
+        IList<torch.Tensor> found = torch.autograd.grad([after], [leaf, .. made], [upstream]);
+        for (int role = 0; role < Roles; role++)
+        {
+            // q, k and v read one tensor, and so do gate and up: the first of them has it.
+            int first = Array.FindIndex(read, input => ReferenceEquals(input, read[role]));
+            if (first == role) inputs[batch, role] = Keep(read[role].detach());
+            gradients[batch, role] = Keep(found[role + 1]);
+        }
+
+        return found[0];
+    }
+
+    /// <summary>What went into a linear, [B, T, K], on the host.</summary>
+    public torch.Tensor Input(int batch, LinearRole role)
+    {
+        int first = (int)role;
+        while (inputs[batch, first] is null) first--;
+        return inputs[batch, first]!.Load();
+    }
+
+    /// <summary>The gradient at what came out of a linear, [B, T, N], on the host.</summary>
+    public torch.Tensor Gradient(int batch, LinearRole role) => gradients[batch, (int)role]!.Load();
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (StoredActivation? kept in inputs) kept?.Dispose();
+        foreach (StoredActivation? kept in gradients) kept?.Dispose();
+    }
+
+    private StoredActivation Keep(torch.Tensor tensor) => store.Keep(tensor.cpu().contiguous());
+}

@@ -1,0 +1,189 @@
+using System.Diagnostics;
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>
+/// One pass through the model, layer after layer, in which everything happens that needs a layer's weights: they are quantized, or taken from the journal, and the
+/// residual streams of all texts go through.
+/// </summary>
+/// <param name="plan">How each linear is quantized.</param>
+/// <param name="weights">The model's weights.</param>
+/// <param name="journal">Where finished parts go.</param>
+/// <param name="device">Where to compute.</param>
+/// <param name="store">Where activations are kept.</param>
+/// <param name="listener">Hears how far it is.</param>
+/// <param name="cancellationToken">Looked at between steps.</param>
+internal sealed class LayerPass(
+    QuantizationPlan plan, ModelWeights weights, LayerJournal journal, torch.Device device, ActivationStore store, LayerPass.Listener listener, CancellationToken cancellationToken)
+{
+    private static readonly TimeSpan LongestSilence = TimeSpan.FromSeconds(5);
+
+    private readonly DecoderConfig config = plan.Config;
+
+    /// <summary>Who hears how far a pass is, and what it found.</summary>
+    /// <param name="Progress">The share of the work that is done, and which step that was.</param>
+    /// <param name="Inform">Something worth knowing.</param>
+    /// <param name="Warn">Something that should be looked at.</param>
+    /// <param name="EndPhase">A phase of the work, by its name, has ended.</param>
+    /// <param name="CalibrationPerplexity">Of the float model, on the sample of the calibration text.</param>
+    internal sealed record Listener(
+        Action<double, string> Progress, Action<FormattableString> Inform, Action<BuildWarning> Warn, Action<string> EndPhase, Action<double> CalibrationPerplexity);
+
+    /// <summary>Quantizes all that the plan says, and measures what it cost.</summary>
+    /// <returns>The figures; <see langword="null"/> where there is nothing to measure on.</returns>
+    /// <exception cref="QuantBuildException">QB3006, QB3007; QB1003, QB1004.</exception>
+    public QualityFigures? Run(Texts texts)
+    {
+        int longest = Math.Max(texts.Calibration?.Length ?? 1, texts.Evaluation?.Length ?? 1);
+        using DecoderForward forward = new(config, longest, device);
+        using Streams streams = Embed(texts);
+        List<double> layerErrors = [];
+        int steps = config.Layers + (texts.Evaluation is null ? 0 : 1);
+        for (int layer = 0; layer < config.Layers; layer++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            using LayerWeights floats = weights.LoadLayer(config, layer, device);
+            streams.Float?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
+            streams.Float?.CheckFinite(LayerName(layer));
+            streams.Sample?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
+            streams.Sample?.CheckFinite(LayerName(layer));
+            bool resumed = Quantize(layer, floats, forward, streams.Calibration, Stepped(layer, steps));
+            streams.Quantized?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
+            streams.Quantized?.CheckFinite(LayerName(layer));
+            if (streams is { Float: { } before, Quantized: { } after }) layerErrors.Add(Evaluation.RelativeError(before, after, cancellationToken));
+            listener.Progress((double)(layer + 1) / steps, $"layer {layer + 1} of {config.Layers}{(resumed ? " (made before)" : "")}");
+        }
+
+        listener.EndPhase("layers");
+        using torch.Tensor norm = weights.Load(DecoderConfig.FinalNormName, device);
+        QuantizedLinear? head = config.TieWordEmbeddings ? journal.TryRead(JournalPart.Embedding(config))?.Linears[0] : QuantizeHead(forward, norm, streams.Calibration);
+        return texts.Evaluation is { } evaluation ? Measure(evaluation, texts, streams, forward, norm, head, layerErrors) : null;
+    }
+
+    private QualityFigures Measure(
+        TokenWindows evaluation, Texts texts, Streams streams, DecoderForward forward, torch.Tensor norm, QuantizedLinear? quantizedHead, IReadOnlyList<double> layerErrors)
+    {
+        using torch.Tensor head = weights.Load(config.Head.WeightName, device);
+        using torch.Tensor? dequantized = quantizedHead?.Dequantize(device);
+        torch.Tensor FloatLogits(torch.Tensor hidden) => forward.Head(hidden, norm, head);
+        torch.Tensor Logits(torch.Tensor hidden) => forward.Head(hidden, norm, dequantized ?? head, quantizedHead?.ActivationRounding);
+        NextTokenComparison comparison = Evaluation.Compare(
+            streams.Float!, streams.Quantized!, evaluation, FloatLogits, Logits, config.VocabularySize, cancellationToken);
+        if (!double.IsFinite(comparison.FloatPerplexity + comparison.Perplexity + comparison.KlDivergence)) throw NonFiniteLogits();
+        if (texts.Sample is { } sample)
+        {
+            double onSample = Evaluation.Perplexity(streams.Sample!, sample, FloatLogits, config.VocabularySize, cancellationToken);
+            listener.CalibrationPerplexity(onSample);
+            if (CalibrationChecks.Far(onSample, comparison.FloatPerplexity) is { } far) listener.Warn(far);
+        }
+
+        QualityFigures quality = new(
+            comparison.FloatPerplexity,
+            comparison.Perplexity,
+            comparison.KlDivergence,
+            comparison.Top1Agreement,
+            comparison.Tokens,
+            evaluation.Length,
+            texts.EvaluatedOn,
+            layerErrors);
+        listener.EndPhase("evaluation");
+        listener.Progress(1, QualityText.Of(quality));
+        listener.Inform($"{QualityText.LayersOf(quality)}");
+        return quality;
+    }
+
+    private QuantBuildException NonFiniteLogits() => new(
+        DiagnosticIds.NonFinite,
+        $"{config.Head.WeightName}: the logits are not finite numbers. The model's weights overflow float32 there, or are damaged: copy the model again.");
+
+    /// <summary>Tells the listener of learned rounding's steps, every few seconds.</summary>
+    private Action<int> Stepped(int layer, int parts)
+    {
+        Stopwatch silence = Stopwatch.StartNew();
+        return step =>
+        {
+            if (silence.Elapsed < LongestSilence) return;
+            silence.Restart();
+            int all = plan.Spec.Iterations;
+            listener.Progress((layer + ((double)step / all)) / parts, $"layer {layer + 1} of {config.Layers}: step {step} of {all}");
+        };
+    }
+
+    /// <summary>Quantizes a layer, or takes it from the journal; <paramref name="layerWeights"/> becomes the dequantized ones either way.</summary>
+    private bool Quantize(int layer, LayerWeights layerWeights, DecoderForward forward, CalibrationStreams? calibration, Action<int> stepped)
+    {
+        JournalPart part = JournalPart.Layer(config, layer);
+        if (journal.TryRead(part) is { } finished)
+        {
+            calibration?.Float?.Update(hidden => forward.Layer(hidden, layerWeights), cancellationToken);
+            layerWeights.Replace(finished, layer, device);
+            calibration?.Quantized.Update(hidden => forward.Layer(hidden, layerWeights), cancellationToken);
+            return true;
+        }
+
+        finished = new LayerQuantizer(plan, forward, layer, layerWeights, device, listener.Inform, stepped, cancellationToken).Quantize(calibration);
+        calibration?.Float?.CheckFinite(LayerName(layer));
+        calibration?.Quantized.CheckFinite(LayerName(layer));
+        journal.Write(part, finished);
+        return false;
+    }
+
+    private QuantizedLinear? QuantizeHead(DecoderForward forward, torch.Tensor norm, CalibrationStreams? calibration) =>
+        QuantizeTable(JournalPart.Head(config), weight => calibration is not null && plan[config.Head] is { } spec && QuantizationSpec.IsCalibrated(spec.Method)
+            // The head is no part of a layer whose output could be learned from: AutoRound leaves it as GPTQ makes it.
+            ? LinearQuantizer.Calibrated(
+                weight, config.Head, spec.Method == QuantizationMethod.AutoRound ? AutoRound.Start(spec) : spec, calibration.Quantized,
+                hidden => forward.Norm(hidden, norm), cancellationToken)
+            : null);
+
+    /// <summary>Quantizes embedding or head where the plan says so, or takes it from the journal.</summary>
+    /// <param name="part">Which.</param>
+    /// <param name="calibrated">Quantizes a weight on the calibration text, or gives nothing where that does not apply.</param>
+    private QuantizedLinear? QuantizeTable(JournalPart part, Func<torch.Tensor, QuantizedLinear?> calibrated)
+    {
+        LinearShape shape = part.Linears[0];
+        if (plan[shape] is not { } spec) return null;
+        if (journal.TryRead(part) is { } finished) return finished.Linears[0];
+        cancellationToken.ThrowIfCancellationRequested();
+        using torch.Tensor weight = weights.Load(shape.WeightName, device);
+        QuantizedLinear linear = calibrated(weight) ?? LinearQuantizer.WithoutData(weight, shape, spec);
+        journal.Write(part, new FinishedLayer([linear], new Dictionary<string, float[]>()));
+        return linear;
+    }
+
+    private Streams Embed(Texts texts)
+    {
+        QuantizedLinear? quantized = QuantizeTable(JournalPart.Embedding(config), _ => null);
+        // A budget reads the text to measure on, whatever the method.
+        TokenWindows? calibrationText = plan.NeedsCalibration ? texts.Calibration : null;
+        if (calibrationText is null && texts.Evaluation is null) return new Streams(null, null, null, null);
+        using torch.Tensor embedding = weights.Load(DecoderConfig.EmbeddingName, torch.CPU);
+        using torch.Tensor? dequantized = quantized?.Dequantize(torch.CPU);
+        HiddenStates? Of(TokenWindows? windows, torch.Tensor table) => windows is null ? null : HiddenStates.Embed(windows, table, device, store);
+        HiddenStates? calibration = Of(calibrationText, dequantized ?? embedding);
+        return new Streams(
+            calibration is null ? null : new CalibrationStreams(calibration, plan.ComparesStreams ? Of(calibrationText, embedding) : null),
+            Of(texts.Sample, embedding),
+            Of(texts.Evaluation, embedding),
+            Of(texts.Evaluation, dequantized ?? embedding));
+    }
+
+    private static string LayerName(int layer) => DecoderConfig.LayerPrefix(layer).TrimEnd('.');
+
+    /// <summary>The residual streams that go through the layers side by side, so that each layer is read once.</summary>
+    /// <param name="Calibration">The calibration text.</param>
+    /// <param name="Sample">A few windows of it, through the float layers.</param>
+    /// <param name="Float">The evaluation text, through the float layers.</param>
+    /// <param name="Quantized">The evaluation text, through the quantized layers.</param>
+    private sealed record Streams(CalibrationStreams? Calibration, HiddenStates? Sample, HiddenStates? Float, HiddenStates? Quantized) : IDisposable
+    {
+        public void Dispose()
+        {
+            Calibration?.Dispose();
+            Sample?.Dispose();
+            Float?.Dispose();
+            Quantized?.Dispose();
+        }
+    }
+}

@@ -1,0 +1,61 @@
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>
+/// The log-likelihood of next tokens that are drawn from the model's own distribution, the same ones each time. The expected square of its gradient is the Fisher information, and no
+/// text's actual tokens enter it.
+/// </summary>
+/// <param name="norm">The last norm: [..., D] to [..., D].</param>
+/// <param name="head">[vocabulary, D].</param>
+internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> norm, torch.Tensor head)
+{
+    private const int Seed = 20230315;
+
+    // Float64 probabilities at once, however large the vocabulary is.
+    private const long ProbabilitiesAtOnce = 1 << 21;
+
+    /// <summary>Goes through the rows of a batch in parts.</summary>
+    /// <param name="index">The batch's number: decides the labels.</param>
+    /// <param name="hidden">The residual stream after the last layer, [B, T, D].</param>
+    /// <param name="part">Gets the first row, the number of rows, the head's input [rows, D], and the gradient with respect to the logits, [rows, vocabulary].</param>
+    public void Visit(int index, torch.Tensor hidden, Action<long, long, torch.Tensor, torch.Tensor> part)
+    {
+        torch.Tensor inputs = norm(hidden).reshape(-1, hidden.shape[^1]);
+        Random random = new(Seed + index);
+        long atOnce = Math.Max(1, ProbabilitiesAtOnce / head.shape[0]);
+        for (long first = 0; first < inputs.shape[0]; first += atOnce)
+        {
+            using DisposeScope scope = torch.NewDisposeScope();
+            long count = Math.Min(atOnce, inputs.shape[0] - first);
+            torch.Tensor input = inputs.narrow(0, first, count);
+            torch.Tensor probabilities = input.matmul(head.t()).to(torch.float64).softmax(1);
+            double[] drawn = [.. Enumerable.Range(0, (int)count).Select(_ => random.NextDouble())];
+            part(first, count, input, Gradient(probabilities, drawn));
+        }
+    }
+
+    /// <summary>The gradient with respect to the residual stream, [B, T, D].</summary>
+    /// <param name="index">The batch's number.</param>
+    /// <param name="hidden">[B, T, D].</param>
+    public torch.Tensor Gradient(int index, torch.Tensor hidden)
+    {
+        torch.Tensor upstream = torch.zeros(hidden.shape[0] * hidden.shape[1], hidden.shape[2], torch.float32, hidden.device);
+        Visit(index, hidden, (first, count, _, gradient) => upstream.narrow(0, first, count).copy_(gradient.matmul(head)));
+        using IDisposable withGradients = torch.enable_grad();
+        torch.Tensor leaf = hidden.detach().requires_grad_();
+        return torch.autograd.grad([norm(leaf)], [leaf], [upstream.view(hidden.shape)])[0];
+    }
+
+    /// <summary><c>onehot(y) - p</c>, float32, with the label y of a number from 0 to 1 by the inverse of the cumulative distribution.</summary>
+    private static torch.Tensor Gradient(torch.Tensor probabilities, double[] drawn)
+    {
+        long rows = probabilities.shape[0], vocabulary = probabilities.shape[1];
+        torch.Tensor threshold = torch.tensor(drawn).to(probabilities.device).view(rows, 1);
+        torch.Tensor label = probabilities.cumsum(1).lt(threshold).sum(1, keepdim: true);
+        // Rounding may leave the last sum below 1.
+        label = torch.minimum(label, torch.tensor(new[] { vocabulary - 1 }).to(label.device));
+        torch.Tensor gradient = probabilities.neg();
+        return gradient.scatter_add_(1, label, torch.ones(rows, 1, torch.float64, gradient.device)).to(torch.float32);
+    }
+}

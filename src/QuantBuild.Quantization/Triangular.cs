@@ -1,0 +1,77 @@
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>
+/// Factorizations of large matrices in place and in blocks, whose products run side by side. Torch's own would use one thread only, see <see cref="OrderedSteps"/>;
+/// the blocks depend on the size of the matrix alone, so the bits do not depend on the number of processors.
+/// </summary>
+internal static class Triangular
+{
+    private const int BlockSize = 256;
+
+    /// <summary>Finds the upper triangular R with <c>A = R R^T</c>: a Cholesky factorization from the last column to the first.</summary>
+    /// <param name="matrix">A, float32 [K, K], symmetric; becomes R, with zeros below the diagonal.</param>
+    /// <returns>Whether A is positive definite; if not, it is left half-way.</returns>
+    public static bool FactorUpper(torch.Tensor matrix)
+    {
+        for (int end = (int)matrix.shape[0]; end > 0; end -= BlockSize)
+        {
+            using DisposeScope step = torch.NewDisposeScope();
+            int start = Math.Max(0, end - BlockSize);
+            torch.Tensor diagonal = Block(matrix, start, end, start, end);
+            (torch.Tensor lower, torch.Tensor info) = torch.linalg.cholesky_ex(diagonal.flip(0, 1));
+            if (info.cpu().data<int>()[0] != 0) return false;
+            torch.Tensor factor = lower.flip(0, 1).contiguous();
+            diagonal.copy_(factor);
+            Block(matrix, start, end, 0, start).zero_();
+            // Above the diagonal block X R^T = A; then what is left of A loses X X^T, of which the upper half is needed.
+            torch.Tensor transposed = factor.t();
+            OrderedSteps.Run(Blocks(start), i =>
+            {
+                torch.Tensor rows = Block(matrix, i * BlockSize, RowEnd(i), start, end);
+                rows.copy_(torch.linalg.solve_triangular(transposed, rows, upper: false, left: false));
+            });
+            OrderedSteps.Run(Blocks(start), i => Block(matrix, i * BlockSize, RowEnd(i), i * BlockSize, start).addmm_(
+                Block(matrix, i * BlockSize, RowEnd(i), start, end), Block(matrix, i * BlockSize, start, start, end).t(), beta: 1, alpha: -1));
+
+            int RowEnd(int i) => Math.Min(start, (i + 1) * BlockSize);
+        }
+
+        return true;
+    }
+
+    /// <summary>Inverts an upper triangular matrix.</summary>
+    /// <remarks>
+    /// <c>[[A, B], [0, C]]^-1 = [[A^-1, -A^-1 B C^-1], [0, C^-1]]</c>, one column of blocks after the other.
+    /// </remarks>
+    /// <param name="matrix">float32 [K, K], with zeros below the diagonal; becomes its inverse.</param>
+    public static void InvertUpper(torch.Tensor matrix)
+    {
+        int size = (int)matrix.shape[0];
+        for (int start = 0; start < size; start += BlockSize)
+        {
+            using DisposeScope step = torch.NewDisposeScope();
+            int end = Math.Min(size, start + BlockSize);
+            torch.Tensor diagonal = Block(matrix, start, end, start, end);
+            torch.Tensor identity = torch.eye(end - start, dtype: torch.float32, device: matrix.device);
+            torch.Tensor inverse = torch.linalg.solve_triangular(diagonal, identity, upper: true);
+            diagonal.copy_(inverse);
+            if (start == 0) continue;
+            torch.Tensor right = torch.empty(start, end - start, torch.float32, matrix.device);
+            torch.Tensor negative = inverse.neg();
+            OrderedSteps.Run(Blocks(start), i => Block(right, i * BlockSize, RowEnd(i), 0, end - start).copy_(
+                Block(matrix, i * BlockSize, RowEnd(i), start, end).matmul(negative)));
+            // Row i of A^-1 begins at its diagonal.
+            OrderedSteps.Run(Blocks(start), i => Block(matrix, i * BlockSize, RowEnd(i), start, end).copy_(
+                Block(matrix, i * BlockSize, RowEnd(i), i * BlockSize, start).matmul(right.narrow(0, i * BlockSize, start - (i * BlockSize)))));
+
+            int RowEnd(int i) => Math.Min(start, (i + 1) * BlockSize);
+        }
+    }
+
+    private static torch.Tensor Block(torch.Tensor matrix, int row, int rowEnd, int column, int columnEnd) =>
+        matrix.narrow(0, row, rowEnd - row).narrow(1, column, columnEnd - column);
+
+    private static int Blocks(int size) => (size + BlockSize - 1) / BlockSize;
+}

@@ -1,0 +1,95 @@
+using System.Globalization;
+
+namespace QuantBuild.Worker.Tests;
+
+/// <summary>An artifact of random bytes, two layers of 64, in which each linear has the format that a test gives it; floating point where it gives none.</summary>
+internal static class SmallArtifact
+{
+    public const string Config = """
+        { "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+          "num_key_value_heads": 2, "vocab_size": 256, "max_position_embeddings": 32, "tie_word_embeddings": true, "bos_token_id": 0 }
+        """;
+
+    public static readonly string Fingerprint = new('c', 64);
+
+    /// <summary>What was measured, where a test wants figures.</summary>
+    public static QualityFigures Quality { get; } = new(14.5, 14.79, 0.0123, 0.925, 12345, 32, EvaluationText.EvaluationData, [0.021, 0.0345]);
+
+    /// <summary>Writes it and opens it.</summary>
+    public static Artifact Write(string path, Func<LinearShape, LayerFormat?> format, Action<Dictionary<string, string>>? spec = null, string modelName = "small", bool isMeasured = true)
+    {
+        DecoderConfig config = DecoderConfig.Parse(Config, "config.json");
+        Dictionary<string, LinearShape> linears = Enumerable.Range(0, config.Layers).SelectMany(config.Linears).ToDictionary(linear => linear.WeightName);
+        Dictionary<string, LayerFormat> layers = [];
+        List<TensorSource> tensors = [ArtifactWriter.TokenizerTensor(File.ReadAllBytes(Path.Combine(SampleFiles.Model, "tokenizer.json")))];
+        foreach ((string name, IReadOnlyList<int> shape) in config.Tensors())
+        {
+            if (linears.TryGetValue(name, out LinearShape? linear) && format(linear) is { } quantized)
+            {
+                layers.Add(linear.Name, quantized);
+                tensors.AddRange(Parts(linear, quantized));
+            }
+            else
+            {
+                tensors.Add(Zeros(name, ElementType.BF16, [.. shape.Select(size => (long)size)]));
+            }
+        }
+
+        Dictionary<string, string> metadata = new QuantizationSpec { Method = QuantizationMethod.Rtn, GroupSize = 32 }.ToMetadata().ToDictionary(e => e.Key, e => e.Value);
+        spec?.Invoke(metadata);
+        ArtifactWriter.Write(
+            path,
+            new ArtifactManifest
+            {
+                Fingerprint = Fingerprint,
+                ModelName = modelName,
+                QuantizerVersion = "9.8.7",
+                Spec = metadata,
+                ConfigJson = Config,
+                ModelFiles = [new SourceFile("model.safetensors", 123456, new string('d', 64))],
+                Quality = isMeasured ? Quality : null,
+                OriginalBytes = 2 * config.Parameters,
+                Layers = layers,
+            },
+            tensors);
+        return Artifact.Open(path);
+    }
+
+    private static IEnumerable<TensorSource> Parts(LinearShape linear, LayerFormat format)
+    {
+        (long n, long k) = (linear.Outputs, linear.Inputs);
+        string name = linear.Name;
+        // As docs/artifact.md has them.
+        switch (format)
+        {
+            case IntAffineFormat affine:
+                yield return Zeros(name + ".weight", ElementType.U8, [n, ((k + 31) / 32 * 32) * affine.Bits / 8]);
+                yield return Zeros(name + ".scales", ElementType.F16, [n, k / affine.GroupSize]);
+                if (!affine.Symmetric) yield return Zeros(name + ".zeros", ElementType.U8, [n, k / affine.GroupSize]);
+                if (affine.Ordered)
+                {
+                    byte[] order = [.. Enumerable.Range(0, (int)k).SelectMany(BitConverter.GetBytes)];
+                    yield return TensorSource.FromBytes(name + ".order", ElementType.I32, [k], order);
+                }
+
+                break;
+            case Codebook4Format codebook:
+                long blocks = ((n * k) + codebook.BlockSize - 1) / codebook.BlockSize;
+                yield return Zeros(name + ".weight", ElementType.U8, [n, (k + 31) / 32 * 16]);
+                yield return Zeros(name + ".absmax", codebook.DoubleQuantized ? ElementType.U8 : ElementType.F32, [blocks]);
+                if (!codebook.DoubleQuantized) break;
+                yield return Zeros(name + ".nested_absmax", ElementType.F32, [(blocks + 255) / 256]);
+                yield return Zeros(name + ".offset", ElementType.F32, [1]);
+                break;
+            case Int8RowOutlierFormat:
+                yield return Zeros(name + ".weight", ElementType.I8, [n, (k + 31) / 32 * 32]);
+                yield return Zeros(name + ".absmax", ElementType.F32, [n]);
+                break;
+            default:
+                throw new InvalidDataException(string.Create(CultureInfo.InvariantCulture, $"{format}"));
+        }
+    }
+
+    private static TensorSource Zeros(string name, ElementType type, long[] shape) =>
+        TensorSource.FromBytes(name, type, shape, new byte[shape.Aggregate((long)type.Size(), (product, size) => product * size)]);
+}
