@@ -26,7 +26,7 @@ public sealed class InterruptTests
     {
         if (OperatingSystem.IsWindows()) return;
         using SampleBuild sample = new(new QuantizationSpec { GroupSize = 16, CalibrationSamples = 1, CalibrationContext = 16, EvaluationContext = 16 });
-        // The Hessian of 8,192 inputs takes several seconds to factor.
+        // The Hessian of 12,288 inputs takes several seconds to factor.
         using SampleBuild build = new(sample.Request.Spec) { Request = sample.Request with { ModelPath = WriteWideModel(sample) } };
         Interrupt(build, 0.3);
         Assert.Empty(build.HalfWritten);
@@ -63,7 +63,7 @@ public sealed class InterruptTests
         {
             ["architectures"] = new[] { "LlamaForCausalLM" },
             ["hidden_size"] = hidden,
-            ["intermediate_size"] = 8192,
+            ["intermediate_size"] = 12288,
             ["num_hidden_layers"] = 1,
             ["num_attention_heads"] = 1,
             ["vocab_size"] = 4096,
