@@ -18,9 +18,9 @@ public sealed class InterruptTests(PackedFeed feed)
         Assert.Equal(0, project.Run("restore").ExitCode);
 
         int group = 0, interrupted = 0;
-        // A group of its own, as a terminal gives a command; the shell tells its number and becomes the build.
+        // A group of its own, as a terminal gives a command; the shell tells its number and becomes the build. Who runs the tests may ignore the signal, and the build would inherit that.
         (int _, string output) = project.Shell(
-            $"exec setsid --wait sh -c 'echo group $$; exec \"{DotNet.Host}\" build --no-restore -tl:off'",
+            $"exec env --default-signal=INT setsid --wait sh -c 'echo group $$; exec \"{DotNet.Host}\" build --no-restore -tl:off'",
             line =>
             {
                 const string named = "group ";
