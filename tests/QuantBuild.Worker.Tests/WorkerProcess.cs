@@ -15,7 +15,9 @@ internal sealed class WorkerProcess : IDisposable
 
     public WorkerProcess(string cache, IEnumerable<(string Name, string Value)> environment, params string[] arguments)
     {
-        ProcessStartInfo start = new("dotnet")
+        // Who runs the tests may ignore Ctrl+C's signal, and the worker would inherit that; `env` becomes the worker, under the same number.
+        string[] defaults = OperatingSystem.IsLinux() ? ["env", "--default-signal=INT", "dotnet"] : ["dotnet"];
+        ProcessStartInfo start = new(defaults[0], defaults[1..])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
