@@ -49,33 +49,26 @@ public sealed class AffineLinear : QuantizedLinear
     /// <summary>Reads a linear back.</summary>
     internal static AffineLinear Read(IntAffineFormat format, LinearShape shape, LinearPartReader part)
     {
-        int rowBytes = IntAffine.RowBytes(shape.Inputs, format.Bits);
         AffineLinear linear = new(shape.Outputs, shape.Inputs, format.Bits, format.GroupSize, format.Symmetric)
         {
             Order = format.Ordered ? MemoryMarshal.Cast<byte, int>(part(IntAffine.OrderSuffix, shape.Inputs * sizeof(int))).ToArray() : null,
         };
-        ReadOnlySpan<byte> packed = part(IntAffine.WeightSuffix, (long)shape.Outputs * rowBytes);
-        for (int row = 0; row < shape.Outputs; row++)
-        {
-            IntAffine.UnpackRow(packed.Slice(row * rowBytes, rowBytes), linear.Values.AsSpan(row * shape.Inputs, shape.Inputs), format.Bits);
-        }
-
-        MemoryMarshal.Cast<byte, Half>(part(IntAffine.ScalesSuffix, linear.Scales.Length * 2L)).CopyTo(linear.Scales);
+        int tiles = PackedTiles.Count(shape.Outputs);
+        PackedRows.Unpack(part(IntAffine.WeightSuffix, (long)tiles * PackedTiles.Bytes(shape.Inputs, format.Bits)), linear.Values, shape.Inputs, format.Bits);
+        PackedRows.FromTiles(MemoryMarshal.Cast<byte, Half>(part(IntAffine.ScalesSuffix, tiles * linear.Groups * (long)PackedTiles.Rows * 2)), linear.Scales, linear.Groups);
         if (format.Symmetric) linear.Zeros.AsSpan().Fill((byte)(1 << (format.Bits - 1)));
-        else part(IntAffine.ZerosSuffix, linear.Zeros.Length).CopyTo(linear.Zeros);
+        else PackedRows.FromTiles(part(IntAffine.ZerosSuffix, tiles * linear.Groups * (long)PackedTiles.Rows), linear.Zeros, linear.Groups);
         return linear;
     }
 
     /// <inheritdoc/>
     internal override IEnumerable<LinearPart> Parts()
     {
-        int rowBytes = IntAffine.RowBytes(Inputs, Bits);
-        byte[] packed = new byte[(long)Outputs * rowBytes];
-        Parallel.For(0, Outputs, row => IntAffine.PackRow(
-            Values.AsSpan(row * Inputs, Inputs), packed.AsSpan(row * rowBytes, rowBytes), Bits));
-        yield return new(IntAffine.WeightSuffix, ElementType.U8, [Outputs, rowBytes], packed);
-        yield return new(IntAffine.ScalesSuffix, ElementType.F16, [Outputs, Groups], MemoryMarshal.AsBytes<Half>(Scales).ToArray());
-        if (!Symmetric) yield return new(IntAffine.ZerosSuffix, ElementType.U8, [Outputs, Groups], Zeros);
+        long tiles = PackedTiles.Count(Outputs);
+        yield return new(IntAffine.WeightSuffix, ElementType.U8, [tiles, PackedTiles.Bytes(Inputs, Bits)], PackedRows.Pack(Values, Outputs, Inputs, Bits));
+        long[] groups = [tiles, Groups, PackedTiles.Rows];
+        yield return new(IntAffine.ScalesSuffix, ElementType.F16, groups, MemoryMarshal.AsBytes<Half>(PackedRows.ToTiles(Scales, Outputs, Groups)).ToArray());
+        if (!Symmetric) yield return new(IntAffine.ZerosSuffix, ElementType.U8, groups, PackedRows.ToTiles(Zeros, Outputs, Groups));
         if (Order is not null) yield return new(IntAffine.OrderSuffix, ElementType.I32, [Inputs], MemoryMarshal.AsBytes<int>(Order).ToArray());
     }
 

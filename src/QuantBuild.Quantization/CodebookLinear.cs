@@ -32,24 +32,17 @@ public sealed class CodebookLinear(int outputs, int inputs, Codebook4Format form
                 Floats(part(Codebook4.OffsetSuffix, sizeof(float)))[0])
             : new BlockAbsmax(Floats(part(Codebook4.AbsmaxSuffix, blocks * sizeof(float))));
         CodebookLinear linear = new(outputs, inputs, format, absmax);
-        int rowBytes = IntAffine.RowBytes(inputs, Codebook4.Bits);
-        ReadOnlySpan<byte> packed = part(Codebook4.WeightSuffix, (long)outputs * rowBytes);
-        for (int row = 0; row < outputs; row++)
-        {
-            IntAffine.UnpackRow(packed.Slice(row * rowBytes, rowBytes), linear.Values.AsSpan(row * inputs, inputs), Codebook4.Bits);
-        }
-
+        PackedRows.Unpack(
+            part(Codebook4.WeightSuffix, PackedTiles.Count(outputs) * (long)PackedTiles.Bytes(inputs, Codebook4.Bits)), linear.Values, inputs, Codebook4.Bits);
         return linear;
     }
 
     /// <inheritdoc/>
     internal override IEnumerable<LinearPart> Parts()
     {
-        int rowBytes = IntAffine.RowBytes(Inputs, Codebook4.Bits);
-        byte[] packed = new byte[(long)Outputs * rowBytes];
-        Parallel.For(0, Outputs, row => IntAffine.PackRow(
-            Values.AsSpan(row * Inputs, Inputs), packed.AsSpan(row * rowBytes, rowBytes), Codebook4.Bits));
-        yield return new(Codebook4.WeightSuffix, ElementType.U8, [Outputs, rowBytes], packed);
+        yield return new(
+            Codebook4.WeightSuffix, ElementType.U8, [PackedTiles.Count(Outputs), PackedTiles.Bytes(Inputs, Codebook4.Bits)],
+            PackedRows.Pack(Values, Outputs, Inputs, Codebook4.Bits));
         if (Absmax.Codes is not { } codes)
         {
             yield return new(Codebook4.AbsmaxSuffix, ElementType.F32, [Absmax.Values.Length], MemoryMarshal.AsBytes<float>(Absmax.Values).ToArray());

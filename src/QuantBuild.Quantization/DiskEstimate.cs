@@ -13,7 +13,7 @@ internal sealed record DiskEstimate(long Journal, long Artifact, long Activation
     /// <param name="activations">Bytes of activations that go to disk.</param>
     public static DiskEstimate Of(QuantizationPlan plan, ModelWeights weights, LayerJournal journal, long activations)
     {
-        long Packed(LinearShape linear) => plan[linear] is { } spec ? LinearFormats.Bytes(LinearFormats.Of(spec, linear), linear) : 0;
+        long Packed(LinearShape linear) => plan[linear] is { } spec ? PackedSize.Of(spec, linear) : 0;
         HashSet<string> quantized = [.. plan.Quantized.Select(linear => linear.WeightName)];
         return new DiskEstimate(
             journal.Parts.Where(part => !File.Exists(journal.FilePath(part))).Sum(part => part.Linears.Sum(Packed)),

@@ -33,29 +33,23 @@ public sealed class Int8Linear(int outputs, int inputs, Int8RowOutlierFormat for
     internal static Int8Linear Read(Int8RowOutlierFormat format, LinearShape shape, LinearPartReader part)
     {
         Int8Linear linear = new(shape.Outputs, shape.Inputs, format);
-        int rowBytes = IntAffine.PaddedInputs(shape.Inputs);
-        ReadOnlySpan<sbyte> rows = MemoryMarshal.Cast<byte, sbyte>(part(Int8RowOutlier.WeightSuffix, (long)shape.Outputs * rowBytes));
-        for (int row = 0; row < shape.Outputs; row++)
-        {
-            rows.Slice(row * rowBytes, shape.Inputs).CopyTo(linear.Values.AsSpan(row * shape.Inputs));
-        }
-
-        MemoryMarshal.Cast<byte, float>(part(Int8RowOutlier.AbsmaxSuffix, shape.Outputs * (long)sizeof(float))).CopyTo(linear.Absmax);
+        int tiles = PackedTiles.Count(shape.Outputs);
+        PackedRows.Unpack(
+            part(Int8RowOutlier.WeightSuffix, (long)tiles * PackedTiles.Bytes(shape.Inputs, 8)), MemoryMarshal.AsBytes(linear.Values.AsSpan()), shape.Inputs, 8);
+        ReadOnlySpan<byte> absmax = part(Int8RowOutlier.AbsmaxSuffix, tiles * PackedTiles.Rows * (long)sizeof(float));
+        MemoryMarshal.Cast<byte, float>(absmax)[..shape.Outputs].CopyTo(linear.Absmax);
         return linear;
     }
 
     /// <inheritdoc/>
     internal override IEnumerable<LinearPart> Parts()
     {
-        int rowBytes = IntAffine.PaddedInputs(Inputs);
-        byte[] rows = new byte[(long)Outputs * rowBytes];
-        for (int row = 0; row < Outputs; row++)
-        {
-            MemoryMarshal.AsBytes(Values.AsSpan(row * Inputs, Inputs)).CopyTo(rows.AsSpan(row * rowBytes));
-        }
-
-        yield return new(Int8RowOutlier.WeightSuffix, ElementType.I8, [Outputs, rowBytes], rows);
-        yield return new(Int8RowOutlier.AbsmaxSuffix, ElementType.F32, [Outputs], MemoryMarshal.AsBytes<float>(Absmax).ToArray());
+        int tiles = PackedTiles.Count(Outputs);
+        float[] absmax = new float[tiles * PackedTiles.Rows];
+        Absmax.CopyTo(absmax, 0);
+        yield return new(
+            Int8RowOutlier.WeightSuffix, ElementType.I8, [tiles, PackedTiles.Bytes(Inputs, 8)], PackedRows.Pack(MemoryMarshal.AsBytes(Values.AsSpan()).ToArray(), Outputs, Inputs, 8));
+        yield return new(Int8RowOutlier.AbsmaxSuffix, ElementType.F32, [tiles, PackedTiles.Rows], MemoryMarshal.AsBytes<float>(absmax).ToArray());
     }
 
     /// <inheritdoc/>

@@ -72,31 +72,6 @@ internal static class LinearFormats
             Ordered: spec is { Method: QuantizationMethod.Gptq, ActOrder: true, StaticGroups: false }),
     };
 
-    /// <summary>Bytes of all tensors of a linear in a format.</summary>
-    /// <param name="format">The format.</param>
-    /// <param name="linear">Which linear.</param>
-    public static long Bytes(LayerFormat format, LinearShape linear)
-    {
-        long rows = linear.Outputs;
-        switch (format)
-        {
-            case Codebook4Format codebook:
-                long blocks = Codebook4.Blocks(linear.Outputs, linear.Inputs, codebook.BlockSize);
-                long nested = Codebook4.NestedBlocks(linear.Outputs, linear.Inputs, codebook.BlockSize);
-                return (rows * IntAffine.RowBytes(linear.Inputs, Codebook4.Bits))
-                    + (codebook.DoubleQuantized ? blocks + ((nested + 1) * sizeof(float)) : blocks * sizeof(float));
-            case Int8RowOutlierFormat:
-                return rows * (IntAffine.PaddedInputs(linear.Inputs) + sizeof(float));
-            case IntAffineFormat affine:
-                // A scale in 16 bits, and a zero point in 8.
-                long group = affine.Symmetric ? 2 : 3;
-                long order = affine.Ordered ? linear.Inputs * (long)sizeof(int) : 0;
-                return (rows * (IntAffine.RowBytes(linear.Inputs, affine.Bits) + (linear.Inputs / affine.GroupSize * group))) + order;
-            default:
-                throw new InvalidDataException(format.ToString());
-        }
-    }
-
     /// <summary>Reads a linear back.</summary>
     public static QuantizedLinear Read(LayerFormat format, LinearShape linear, LinearPartReader part) => format switch
     {

@@ -99,9 +99,9 @@ static class DecodeBenchmark
     }
 
     /// <summary>Every weight but the embedding, of which a token reads one row.</summary>
-    private static long BytesPerToken(string path)
+    internal static long BytesPerToken(string path)
     {
         using Artifact artifact = Artifact.Open(path);
-        return artifact.File.Tensors.Values.Where(t => t.Name is not ("tokenizer" or DecoderConfig.EmbeddingName)).Sum(t => t.ByteLength);
+        return artifact.File.Tensors.Values.Where(t => t.Name is not ("tokenizer" or DecoderConfig.EmbeddingName) && !t.Name.StartsWith("model.embed_tokens.", StringComparison.Ordinal)).Sum(t => t.ByteLength);
     }
 }

@@ -23,6 +23,12 @@ switch (args is [string verb, ..] ? verb : "")
     case "decode":
         DecodeBenchmark.Run();
         return 0;
+    case "inference":
+        InferenceBenchmark.Run(Options.Value(args, "--artifact"));
+        return 0;
+    case "kernels":
+        KernelBenchmark.Run();
+        return 0;
     case "formats":
         DecodeBenchmark.RunFormats();
         return 0;

@@ -115,22 +115,37 @@ public sealed class QuantizedSample : IDisposable
     private static unsafe float[] Dequantize(SafetensorsFile file, LinearShape shape, IntAffineFormat format)
     {
         byte* Part(string suffix) => file.Pointer(file.Tensors[shape.Name + suffix]);
-        int rowBytes = IntAffine.RowBytes(shape.Inputs, format.Bits), groups = shape.Inputs / format.GroupSize;
+        int groups = shape.Inputs / format.GroupSize;
         float[] weight = new float[shape.Outputs * shape.Inputs];
-        byte[] values = new byte[shape.Inputs];
         for (int n = 0; n < shape.Outputs; n++)
         {
-            IntAffine.UnpackRow(new ReadOnlySpan<byte>(Part(IntAffine.WeightSuffix) + (n * rowBytes), rowBytes), values, format.Bits);
             for (int j = 0; j < shape.Inputs; j++)
             {
-                int group = (n * groups) + (j / format.GroupSize);
+                int group = (((n / 8 * groups) + (j / format.GroupSize)) * 8) + (n % 8);
                 int zero = format.Symmetric ? 1 << (format.Bits - 1) : Part(IntAffine.ZerosSuffix)[group];
                 int input = format.Ordered ? ((int*)Part(IntAffine.OrderSuffix))[j] : j;
-                weight[(n * shape.Inputs) + input] = (float)((Half*)Part(IntAffine.ScalesSuffix))[group] * (values[j] - zero);
+                int value = Value(Part(IntAffine.WeightSuffix), shape, n, j, format.Bits);
+                weight[(n * shape.Inputs) + input] = (float)((Half*)Part(IntAffine.ScalesSuffix))[group] * (value - zero);
             }
         }
 
         return weight;
+    }
+
+    /// <summary>One integer of a packed weight, by the documented layout: tiles of 8 rows, chunks of 32 inputs, vectors of 4 inputs of each row.</summary>
+    private static unsafe int Value(byte* packed, LinearShape shape, int row, int input, int bits)
+    {
+        int chunks = (shape.Inputs + 31) / 32;
+        byte* chunk = packed + (((long)(row / 8 * chunks) + (input / 32)) * 32 * bits);
+        int j = input % 32 / 4, at = (row % 8 * 4) + (input % 4);
+        int low = (chunk[(j / 4 * 32) + at] >> (j % 4 * 2)) & 3;
+        return bits switch
+        {
+            8 => chunk[(j * 32) + at],
+            4 => (chunk[(j / 2 * 32) + at] >> (j % 2 * 4)) & 15,
+            2 => low,
+            _ => low | (((chunk[64 + at] >> j) & 1) << 2),
+        };
     }
 
     private static unsafe float[] Dequantize(SafetensorsFile file, LinearShape shape, Codebook4Format format)
@@ -138,11 +153,10 @@ public sealed class QuantizedSample : IDisposable
         byte* Part(string suffix) => file.Pointer(file.Tensors[shape.Name + suffix]);
         float[] weight = new float[shape.Outputs * shape.Inputs];
         byte* packed = Part(".weight");
-        int rowBytes = (shape.Inputs + 31) / 32 * 16;
         for (int i = 0; i < weight.Length; i++)
         {
             int n = i / shape.Inputs, k = i % shape.Inputs, block = i / format.BlockSize;
-            int index = (packed[(n * rowBytes) + (k / 32 * 16) + (k % 16)] >> (k % 32 < 16 ? 0 : 4)) & 15;
+            int index = Value(packed, shape, n, k, 4);
             float absmax = format.DoubleQuantized
                 ? (Codebook4.DynamicMap[Part(".absmax")[block]] * ((float*)Part(".nested_absmax"))[block / 256]) + *(float*)Part(".offset")
                 : ((float*)Part(".absmax"))[block];
@@ -154,13 +168,12 @@ public sealed class QuantizedSample : IDisposable
 
     private static unsafe float[] DequantizeInt8(SafetensorsFile file, LinearShape shape)
     {
-        sbyte* values = (sbyte*)file.Pointer(file.Tensors[shape.Name + ".weight"]);
+        byte* values = file.Pointer(file.Tensors[shape.Name + ".weight"]);
         float* absmax = (float*)file.Pointer(file.Tensors[shape.Name + ".absmax"]);
-        int stride = (shape.Inputs + 31) / 32 * 32;
         return
         [
             .. Enumerable.Range(0, shape.Outputs * shape.Inputs).Select(
-                i => (float)(values[(i / shape.Inputs * stride) + (i % shape.Inputs)] * (double)absmax[i / shape.Inputs] / 127)),
+                i => (float)((sbyte)Value(values, shape, i / shape.Inputs, i % shape.Inputs, 8) * (double)absmax[i / shape.Inputs] / 127)),
         ];
     }
 }

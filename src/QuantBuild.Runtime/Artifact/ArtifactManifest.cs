@@ -9,7 +9,7 @@ namespace QuantBuild;
 public sealed record ArtifactManifest
 {
     /// <summary>The version of the artifact format that this code writes and reads.</summary>
-    public const int CurrentFormatVersion = 1;
+    public const int CurrentFormatVersion = 2;
 
     /// <summary>The version of the artifact format.</summary>
     public int FormatVersion { get; init; } = CurrentFormatVersion;

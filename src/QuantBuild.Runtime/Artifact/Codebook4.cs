@@ -19,8 +19,7 @@ public enum Codebook
 /// that one may end in the next row, and the last one of a weight may be short.
 /// </summary>
 /// <remarks>
-/// <c>X.weight</c> U8 [N, row bytes] packs each row as <see cref="IntAffine"/> does 4 bits, so that a row begins at a byte of its own for any K and a vector of
-/// bytes is a run of inputs. <c>X.absmax</c> is F32 [blocks]; or, double-quantized, U8 [blocks], with <c>X.nested_absmax</c> F32 [blocks / 256, rounded up] and
+/// <c>X.weight</c> U8 [tiles, <see cref="PackedTiles.Bytes"/>] holds the indices, 4 bits each. <c>X.absmax</c> is F32 [blocks]; or, double-quantized, U8 [blocks], with <c>X.nested_absmax</c> F32 [blocks / 256, rounded up] and
 /// <c>X.offset</c> F32 [1]: <c>absmax[i] = DynamicMap[u[i]] * nested_absmax[i / 256] + offset</c>, in float32.
 /// </remarks>
 public static class Codebook4

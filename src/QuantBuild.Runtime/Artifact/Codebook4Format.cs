@@ -15,20 +15,31 @@ public sealed record Codebook4Format(Codebook Codebook, int BlockSize, bool Doub
         if (!Codebook4.IsBlockSize(BlockSize)) throw Artifact.Malformed(file, $"{name} has blocks of {BlockSize}, expected a power of two from 32 to 4096");
 
         long blocks = Codebook4.Blocks(outputs, inputs, BlockSize);
-        Artifact.Find(file, name + Codebook4.WeightSuffix, [ElementType.U8], [outputs, IntAffine.RowBytes(inputs, Codebook4.Bits)]);
+        Artifact.Find(file, name + Codebook4.WeightSuffix, [ElementType.U8], [PackedTiles.Count(outputs), PackedTiles.Bytes(inputs, Codebook4.Bits)]);
         Artifact.Find(file, name + Codebook4.AbsmaxSuffix, [DoubleQuantized ? ElementType.U8 : ElementType.F32], [blocks]);
         if (!DoubleQuantized) return;
         Artifact.Find(file, name + Codebook4.NestedAbsmaxSuffix, [ElementType.F32], [Codebook4.NestedBlocks(outputs, inputs, BlockSize)]);
         Artifact.Find(file, name + Codebook4.OffsetSuffix, [ElementType.F32], [1]);
     }
 
-    internal override WeightMatrix Open(LinearShape linear, Func<string, IntPtr> tensor) => new Codebook4Matrix(
-        linear.Outputs,
-        linear.Inputs,
-        this,
-        new Codebook4Parts(
-            tensor(linear.Name + Codebook4.WeightSuffix),
+    internal override unsafe WeightMatrix Open(LinearShape linear, Func<string, IntPtr> tensor)
+    {
+        int segment = SegmentInputs(linear.Inputs);
+        BlockScales scales = new(
             tensor(linear.Name + Codebook4.AbsmaxSuffix),
             DoubleQuantized ? tensor(linear.Name + Codebook4.NestedAbsmaxSuffix) : 0,
-            DoubleQuantized ? tensor(linear.Name + Codebook4.OffsetSuffix) : 0));
+            DoubleQuantized ? *(float*)tensor(linear.Name + Codebook4.OffsetSuffix) : 0,
+            linear,
+            BlockSize,
+            Math.Max(1, segment));
+        return PackedKernels.Create<TableEntries, BlockScales>(
+            linear, tensor(linear.Name + Codebook4.WeightSuffix), new TableEntries(Codebook4.Values(Codebook)), scales, new InputForm(segment, 0, 0));
+    }
+
+    // Blocks that are parts of rows begin and end at the same inputs in all rows of a tile; others at any multiple of 32, or anywhere.
+    private int SegmentInputs(int inputs)
+    {
+        if (inputs % BlockSize == 0) return Math.Min(BlockSize, PackedKernels.LargestSegment);
+        return inputs % PackedTiles.ChunkInputs == 0 ? PackedTiles.ChunkInputs : 0;
+    }
 }

@@ -5,7 +5,7 @@ namespace QuantBuild;
 /// <c>W[n, k] = q[n, k] * absmax[n] / 127</c>.
 /// </summary>
 /// <remarks>
-/// <c>X.weight</c> I8 [N, <see cref="IntAffine.PaddedInputs"/>], the padding zero, and <c>X.absmax</c> F32 [N].
+/// <c>X.weight</c> I8 [tiles, <see cref="PackedTiles.Bytes"/>] and <c>X.absmax</c> F32 [tiles, 8], 0 for rows that only fill the last tile.
 /// Of each token's activations x, those with |x| at or above the threshold stay in float32; the others become <c>round(x * 127 / a) * a / 127</c>, where a is the
 /// largest of their magnitudes. Which are which is decided for each token alone, so that a result does not depend on what else is computed with it.
 /// </remarks>

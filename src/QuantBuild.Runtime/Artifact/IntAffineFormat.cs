@@ -24,27 +24,40 @@ public sealed record IntAffineFormat(int Bits, int GroupSize, bool Symmetric, bo
             throw Artifact.Malformed(file, $"{name} has groups of {GroupSize}, expected {linear.Inputs} or a multiple of 16 that divides it");
         }
 
-        long groups = linear.Inputs / GroupSize;
-        Artifact.Find(file, name + IntAffine.WeightSuffix, [ElementType.U8], [linear.Outputs, IntAffine.RowBytes(linear.Inputs, Bits)]);
-        Artifact.Find(file, name + IntAffine.ScalesSuffix, [ElementType.F16], [linear.Outputs, groups]);
-        if (!Symmetric) Artifact.Find(file, name + IntAffine.ZerosSuffix, [ElementType.U8], [linear.Outputs, groups]);
+        long groups = linear.Inputs / GroupSize, tiles = PackedTiles.Count(linear.Outputs);
+        Artifact.Find(file, name + IntAffine.WeightSuffix, [ElementType.U8], [tiles, PackedTiles.Bytes(linear.Inputs, Bits)]);
+        Artifact.Find(file, name + IntAffine.ScalesSuffix, [ElementType.F16], [tiles, groups, PackedTiles.Rows]);
+        if (!Symmetric) Artifact.Find(file, name + IntAffine.ZerosSuffix, [ElementType.U8], [tiles, groups, PackedTiles.Rows]);
         if (Ordered) VerifyOrder(file, Artifact.Find(file, name + IntAffine.OrderSuffix, [ElementType.I32], [linear.Inputs]));
     }
 
     internal override WeightMatrix Open(LinearShape linear, Func<string, IntPtr> tensor)
     {
-        IntAffineParts parts = new(
-            tensor(linear.Name + IntAffine.WeightSuffix),
+        int segment = SegmentInputs(linear.Inputs);
+        GroupScales scales = new(
             tensor(linear.Name + IntAffine.ScalesSuffix),
             Symmetric ? 0 : tensor(linear.Name + IntAffine.ZerosSuffix),
-            Ordered ? tensor(linear.Name + IntAffine.OrderSuffix) : 0);
+            1 << (Bits - 1),
+            Bits == 8 ? EightBits.Offset : 0,
+            linear.Inputs / GroupSize,
+            GroupSize / segment);
+        IntPtr weight = tensor(linear.Name + IntAffine.WeightSuffix);
+        InputForm form = new(segment, Ordered ? tensor(linear.Name + IntAffine.OrderSuffix) : 0, 0);
         return Bits switch
         {
-            2 => new IntAffineMatrix<TwoBits>(linear.Outputs, linear.Inputs, GroupSize, parts),
-            3 => new IntAffineMatrix<ThreeBits>(linear.Outputs, linear.Inputs, GroupSize, parts),
-            4 => new IntAffineMatrix<FourBits>(linear.Outputs, linear.Inputs, GroupSize, parts),
-            _ => new IntAffineMatrix<EightBits>(linear.Outputs, linear.Inputs, GroupSize, parts),
+            2 => PackedKernels.Create<TwoBits, GroupScales>(linear, weight, default, scales, form),
+            3 => PackedKernels.Create<ThreeBits, GroupScales>(linear, weight, default, scales, form),
+            4 => PackedKernels.Create<FourBits, GroupScales>(linear, weight, default, scales, form),
+            _ => PackedKernels.Create<EightBits, GroupScales>(linear, weight, default, scales, form),
         };
+    }
+
+    // The largest part of a group that is rounded well with one scale: activations have outliers.
+    private int SegmentInputs(int inputs)
+    {
+        if (GroupSize == inputs) return PackedKernels.LargestSegment;
+        int[] sizes = [PackedKernels.LargestSegment, 96, 64, 32, 16];
+        return sizes.First(size => GroupSize % size == 0);
     }
 
     // The kernels read inputs where the order points: it must be a permutation.

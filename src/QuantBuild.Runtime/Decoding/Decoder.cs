@@ -4,150 +4,169 @@ using QuantBuild.Kernels;
 namespace QuantBuild.Decoding;
 
 /// <summary>
-/// The forward pass of a Llama decoder (Touvron et al., 2023): float32 activations and sums. Weights are shared by any number of running texts.
+/// The forward pass of a Llama decoder (Touvron et al., 2023) over the next tokens of any number of texts at once. The weights are read once for all of them.
 /// </summary>
-internal sealed unsafe class Decoder(DecoderConfig config, DecoderWeights weights, Workers workers)
+/// <remarks>
+/// A token's result depends on its text alone: not on the other texts, not on how many of its tokens come at once, not on the number of threads.
+/// </remarks>
+internal sealed unsafe class Decoder : IDisposable
 {
-    // What a sigmoid costs, in multiplications.
-    private const long SigmoidWork = 16;
+    /// <summary>Tokens of a pass at most: enough to use each weight many times while it is in the cache of the processor.</summary>
+    public const int LargestBatch = 128;
 
-    /// <summary>Takes the next tokens of a text.</summary>
-    /// <param name="state">The text; on return it holds the tokens.</param>
-    /// <param name="tokens">The tokens, each below the vocabulary's size; they fit the context.</param>
-    /// <param name="logits">Receives the last token's logits [vocabulary], or every token's [tokens, vocabulary].</param>
-    /// <param name="cancellationToken">Looked at before each layer. A text whose pass was cancelled is spoilt.</param>
-    public void Forward(DecoderState state, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellationToken)
+    // Logits that are in memory at the same time.
+    private const int LogitRows = 16;
+
+    private readonly DecoderConfig config;
+    private readonly DecoderWeights weights;
+    private readonly Workers workers;
+    private readonly bool floatActivations;
+    private readonly RotaryEmbedding rotary;
+    private readonly Lock pass = new();
+    private readonly List<BatchRow> rows = [];
+    private readonly NormWork norm;
+    private readonly PrepareWork prepare = new();
+    private readonly ProductWork products = new();
+    private readonly GateWork gate = new();
+    private readonly RememberWork remember;
+    private readonly AttendWork attend;
+    private DecoderActivations activations;
+    private Activations logits;
+
+    /// <param name="config">The decoder.</param>
+    /// <param name="weights">Its weights.</param>
+    /// <param name="pages">Where keys and values are.</param>
+    /// <param name="workers">Who computes; disposed with this.</param>
+    /// <param name="floatActivations">Whether the inputs of quantized linears stay in float32: slower, and nearer to the model that quality was measured of.</param>
+    public Decoder(DecoderConfig config, DecoderWeights weights, KvPages pages, Workers workers, bool floatActivations)
     {
-        int vocabulary = config.VocabularySize;
-        bool all = logits.Length > vocabulary;
-        state.Cache.Reserve(state.Cache.Length + tokens.Length);
-        state.Rotary.Prepare(state.Cache.Length + tokens.Length);
-        for (int done = 0; done < tokens.Length; done += state.Batch)
-        {
-            ReadOnlySpan<int> batch = tokens.Slice(done, Math.Min(state.Batch, tokens.Length - done));
-            Embed(state, batch);
-            for (int layer = 0; layer < weights.Layers.Length; layer++)
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                Attention(state, layer, batch.Length);
-                Mlp(state, weights.Layers[layer], batch.Length);
-            }
+        (this.config, this.weights, this.workers, this.floatActivations) = (config, weights, workers, floatActivations);
+        rotary = new RotaryEmbedding(config);
+        AttentionKernel kernel = new(pages);
+        norm = new NormWork(config.NormEpsilon);
+        remember = new RememberWork(config, rotary, kernel);
+        attend = new AttendWork(config, kernel);
+        activations = new DecoderActivations(config, 1);
+        logits = new Activations(1, config.VocabularySize);
+    }
 
-            state.Cache.Length += batch.Length;
-            bool last = done + batch.Length == tokens.Length;
-            if (all) Logits(state, 0, batch.Length, logits.Slice(done * vocabulary, batch.Length * vocabulary));
-            else if (last) Logits(state, batch.Length - 1, 1, logits);
+    /// <summary>Takes the next tokens of some texts, each text once. Calls from several threads wait for each other.</summary>
+    /// <param name="parts">At most <see cref="LargestBatch"/> tokens together.</param>
+    /// <param name="cancellationToken">Looked at before each layer. What a cancelled pass wrote is cut off again.</param>
+    public void Forward(IReadOnlyList<BatchPart> parts, CancellationToken cancellationToken)
+    {
+        lock (pass)
+        {
+            int[] lengths = [.. parts.Select(part => part.Cache.Length)];
+            try
+            {
+                Take(parts);
+                for (int layer = 0; layer < weights.Layers.Length; layer++)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    Attention(layer);
+                    Mlp(weights.Layers[layer]);
+                }
+
+                Give(parts);
+            }
+            catch
+            {
+                for (int i = 0; i < parts.Count; i++) parts[i].Cache.Truncate(lengths[i]);
+                throw;
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => workers.Dispose();
+
+    /// <summary>Looks the tokens up, and makes room for their keys and values.</summary>
+    private void Take(IReadOnlyList<BatchPart> parts)
+    {
+        rows.Clear();
+        int tokens = parts.Sum(part => part.Tokens.Length);
+        if (tokens > activations.Rows) activations = new DecoderActivations(config, tokens <= LogitRows ? LogitRows : LargestBatch);
+        foreach (BatchPart part in parts)
+        {
+            int first = part.Cache.Length;
+            part.Cache.Extend(part.Tokens.Length);
+            ReadOnlySpan<int> ids = part.Tokens.Span;
+            for (int i = 0; i < ids.Length; i++)
+            {
+                weights.Embedding.ReadRows(ids[i], 1, activations.Hidden.Row(rows.Count));
+                rows.Add(new BatchRow(part.Cache, first + i));
+            }
         }
 
-        // The kernels hold bare pointers into its activations.
-        GC.KeepAlive(state);
+        rotary.Prepare(rows.Max(row => row.Position) + 1);
+        attend.Divide(rows);
     }
 
-    private void Embed(DecoderState state, ReadOnlySpan<int> tokens)
-    {
-        for (int t = 0; t < tokens.Length; t++) weights.Embedding.ReadRow(tokens[t], state.Hidden.Row(t));
-    }
-
-    private void Attention(DecoderState state, int layer, int tokens)
+    private void Attention(int layer)
     {
         LayerWeights w = weights.Layers[layer];
-        Norm(state.Hidden, w.AttentionNorm, state.Normed, 0, tokens);
-        Multiply(state, w.Query, state.Normed, state.Queries, tokens);
-        Multiply(state, w.Key, state.Normed, state.Keys, tokens);
-        Multiply(state, w.Value, state.Normed, state.Values, tokens);
-        Remember(state, layer, tokens);
-
-        // One item is one head of one token.
-        int past = state.Cache.Length;
-        workers.For(tokens * config.Heads, 1, 2L * config.HeadDim * (past + ((tokens + 1) / 2)), (from, to) =>
-        {
-            float[] scores = new float[past + tokens];
-            for (int item = from; item < to; item++) Attend(state, layer, item / config.Heads, item % config.Heads, scores);
-        });
-        Multiply(state, w.Output, state.Attended, state.Normed, tokens);
-        Add(state.Normed, state.Hidden, tokens);
+        workers.For(rows.Count, 1, norm.Of(activations.Hidden, w.AttentionNorm, activations.Normed));
+        Multiply(activations.Normed, rows.Count, (w.Query, activations.Queries), (w.Key, activations.Keys), (w.Value, activations.Values));
+        workers.For(rows.Count, 1, remember.Of(activations, rows, layer));
+        workers.For(attend.Items, 1, attend.Of(activations, layer));
+        Multiply(activations.Attended, rows.Count, (w.Output, activations.Normed));
+        AddToHidden();
     }
 
-    /// <summary>Turns the new queries and keys to their positions, and puts keys and values into the cache.</summary>
-    private void Remember(DecoderState state, int layer, int tokens)
+    /// <summary>down(silu(gate(x)) * up(x)).</summary>
+    private void Mlp(LayerWeights w)
     {
-        int headDim = config.HeadDim;
-        for (int t = 0; t < tokens; t++)
+        workers.For(rows.Count, 1, norm.Of(activations.Hidden, w.MlpNorm, activations.Normed));
+        Multiply(activations.Normed, rows.Count, (w.Gate, activations.Gate), (w.Up, activations.Up));
+        workers.For(rows.Count, 1, gate.Of(activations));
+        Multiply(activations.Gate, rows.Count, (w.Down, activations.Normed));
+        AddToHidden();
+    }
+
+    /// <summary>Gives out what was wanted.</summary>
+    private void Give(IReadOnlyList<BatchPart> parts)
+    {
+        workers.For(rows.Count, 1, norm.Of(activations.Hidden, weights.FinalNorm, activations.Normed));
+        int vocabulary = config.VocabularySize;
+        List<(int Row, Memory<float> Target)> wanted = [];
+        int first = 0;
+        foreach (BatchPart part in parts)
         {
-            int position = state.Cache.Length + t;
-            for (int head = 0; head < config.Heads; head++) state.Rotary.Rotate(state.Queries.Span(t).Slice(head * headDim, headDim), position);
-            for (int head = 0; head < config.KvHeads; head++)
-            {
-                Span<float> key = state.Keys.Span(t).Slice(head * headDim, headDim);
-                state.Rotary.Rotate(key, position);
-                key.CopyTo(state.Cache.Keys(layer, head)[(position * headDim)..]);
-                state.Values.Span(t).Slice(head * headDim, headDim).CopyTo(state.Cache.Values(layer, head)[(position * headDim)..]);
-            }
+            int end = first + part.Tokens.Length, count = part.Logits.Length / vocabulary;
+            for (int i = 0; i < count; i++) wanted.Add((end - count + i, part.Logits.Slice(i * vocabulary, vocabulary)));
+            for (int i = 0; i < part.Hidden.Length / config.HiddenSize; i++) activations.Normed.Span(first + i).CopyTo(part.Hidden.Span[(i * config.HiddenSize)..]);
+            first = end;
+        }
+
+        // The rows that are wanted, one after the other, where the queries were.
+        if (wanted.Count > logits.Rows) logits = new Activations(Math.Min(wanted.Count, LogitRows), vocabulary);
+        for (int done = 0; done < wanted.Count; done += logits.Rows)
+        {
+            int count = Math.Min(logits.Rows, wanted.Count - done);
+            for (int i = 0; i < count; i++) activations.Normed.Span(wanted[done + i].Row).CopyTo(activations.Hidden.Span(i));
+            Multiply(activations.Hidden, count, (weights.Head, logits));
+            for (int i = 0; i < count; i++) logits.Span(i).CopyTo(wanted[done + i].Target.Span);
         }
     }
 
-    /// <summary>Attention of one head over the tokens up to and with token <paramref name="t"/> of the batch.</summary>
-    private void Attend(DecoderState state, int layer, int t, int head, float[] scores)
+    /// <summary>Products of one input with several weights: together, where all of them read the input in one form.</summary>
+    private void Multiply(Activations x, int tokens, params ReadOnlySpan<(WeightMatrix Weight, Activations Y)> linears)
     {
-        int headDim = config.HeadDim;
-        int length = state.Cache.Length + t + 1;
-        int kvHead = head / (config.Heads / config.KvHeads);
-        AttentionKernel.Attend(
-            state.Queries.Span(t).Slice(head * headDim, headDim),
-            state.Cache.Keys(layer, kvHead)[..(length * headDim)],
-            state.Cache.Values(layer, kvHead)[..(length * headDim)],
-            scores.AsSpan(0, length),
-            state.Attended.Span(t).Slice(head * headDim, headDim));
-    }
-
-    /// <summary>down(silu(gate(x)) * up(x)), where silu(v) = v * sigmoid(v).</summary>
-    private void Mlp(DecoderState state, LayerWeights w, int tokens)
-    {
-        Norm(state.Hidden, w.MlpNorm, state.Normed, 0, tokens);
-        Multiply(state, w.Gate, state.Normed, state.Gate, tokens);
-        Multiply(state, w.Up, state.Normed, state.Up, tokens);
-        workers.For(tokens, 1, SigmoidWork * config.IntermediateSize, (from, to) =>
+        for (int i = 0; i < linears.Length;)
         {
-            for (int t = from; t < to; t++)
-            {
-                Span<float> gate = state.Gate.Span(t);
-                Span<float> up = state.Up.Span(t);
-                TensorPrimitives.Multiply(up, gate, up);
-                TensorPrimitives.Sigmoid(gate, gate);
-                TensorPrimitives.Multiply(gate, up, gate);
-            }
-        });
-        Multiply(state, w.Down, state.Gate, state.Normed, tokens);
-        Add(state.Normed, state.Hidden, tokens);
-    }
-
-    private void Logits(DecoderState state, int firstToken, int tokens, Span<float> logits)
-    {
-        Norm(state.Hidden, weights.FinalNorm, state.Normed, firstToken, tokens);
-        fixed (float* target = logits)
-        {
-            weights.Head.Multiply(state.Normed, firstToken, target, config.VocabularySize, tokens, state.Gathered, workers);
+            InputForm form = Form(linears[i].Weight);
+            if (activations.Input.Begin(form, x, 0, tokens)) workers.For(tokens, 1, prepare.Of(activations.Input));
+            products.Begin(activations.Input);
+            for (; i < linears.Length && Form(linears[i].Weight) == form; i++) products.Add(linears[i].Weight, linears[i].Y.Row(0), linears[i].Y.Stride);
+            workers.For(products.Items, WeightMatrix.RowsAtOnce, products);
         }
     }
 
-    private void Multiply(DecoderState state, WeightMatrix weight, Activations x, Activations y, int tokens) =>
-        weight.Multiply(x, 0, y.Row(0), y.Stride, tokens, state.Gathered, workers);
+    private InputForm Form(WeightMatrix weight) => floatActivations ? weight.FloatForm : weight.Form;
 
-    /// <summary>RMSNorm (Zhang and Sennrich, 2019): x / sqrt(mean(x^2) + epsilon) * weight.</summary>
-    private void Norm(Activations x, float[] weight, Activations y, int firstToken, int tokens)
+    private void AddToHidden()
     {
-        for (int t = firstToken; t < firstToken + tokens; t++)
-        {
-            Span<float> row = x.Span(t);
-            float scale = 1 / MathF.Sqrt((TensorPrimitives.SumOfSquares<float>(row) / row.Length) + (float)config.NormEpsilon);
-            Span<float> normed = y.Span(t);
-            TensorPrimitives.Multiply(row, scale, normed);
-            TensorPrimitives.Multiply(normed, weight, normed);
-        }
-    }
-
-    private static void Add(Activations x, Activations sum, int tokens)
-    {
-        for (int t = 0; t < tokens; t++) TensorPrimitives.Add(sum.Span(t), x.Span(t), sum.Span(t));
+        for (int t = 0; t < rows.Count; t++) TensorPrimitives.Add(activations.Hidden.Span(t), activations.Normed.Span(t), activations.Hidden.Span(t));
     }
 }

@@ -7,6 +7,9 @@ internal sealed class DecoderWeights
 {
     private readonly Artifact artifact;
 
+    // The orders of columns of the layer that is being opened.
+    private readonly List<TensorEntry> orders = [];
+
     public DecoderWeights(Artifact artifact)
     {
         this.artifact = artifact;
@@ -32,6 +35,7 @@ internal sealed class DecoderWeights
     {
         DecoderConfig config = artifact.Config;
         IReadOnlyList<LinearShape> linears = config.Linears(layer);
+        orders.Clear();
         WeightMatrix Find(string name) => Linear(linears.Single(l => l.Name.EndsWith(name, StringComparison.Ordinal)));
         return new LayerWeights(
             Vector(DecoderConfig.AttentionNormName(layer), config.HiddenSize),
@@ -64,11 +68,19 @@ internal sealed class DecoderWeights
     {
         WeightMatrix row = Float(name, 1, length);
         float[] values = new float[row.PaddedInputs];
-        fixed (float* target = values) row.ReadRow(0, target);
+        fixed (float* target = values) row.ReadRows(0, 1, target);
         return values[..length];
     }
 
-    private unsafe IntPtr Pointer(string name) => (IntPtr)artifact.File.Pointer(artifact.File.Tensors[name]);
+    private unsafe IntPtr Pointer(string name)
+    {
+        TensorEntry entry = artifact.File.Tensors[name];
+        if (!name.EndsWith(IntAffine.OrderSuffix, StringComparison.Ordinal)) return (IntPtr)artifact.File.Pointer(entry);
+        // Linears with one input mostly have one order, each its own copy of it: with one pointer for all, the input is put in order once.
+        TensorEntry? same = orders.Find(other => artifact.File.Bytes(other).SequenceEqual(artifact.File.Bytes(entry)));
+        if (same is null) orders.Add(entry);
+        return (IntPtr)artifact.File.Pointer(same ?? entry);
+    }
 }
 
 /// <summary>The weights of one decoder layer.</summary>

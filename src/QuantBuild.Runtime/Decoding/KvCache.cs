@@ -1,62 +1,53 @@
 namespace QuantBuild.Decoding;
 
-/// <summary>
-/// Keys and values of the tokens so far, in float32: for each layer [kvHeads, capacity, headDim]. Grows by doubling up to the model's context.
-/// </summary>
-internal sealed class KvCache
+/// <summary>Keys and values of the tokens of one text. It grows by pages; a fork shares those that are full, and copies one that it goes on to fill.</summary>
+internal sealed class KvCache(KvPages pages) : IDisposable
 {
-    private readonly float[][] keys;
-    private readonly float[][] values;
-    private readonly int kvHeads;
-    private readonly int headDim;
-    private readonly int contextLength;
-
-    public KvCache(DecoderConfig config, int capacity)
-    {
-        kvHeads = config.KvHeads;
-        headDim = config.HeadDim;
-        contextLength = config.ContextLength;
-        Capacity = Math.Min(capacity, contextLength);
-        keys = [.. Enumerable.Range(0, config.Layers).Select(_ => new float[Size(Capacity)])];
-        values = [.. Enumerable.Range(0, config.Layers).Select(_ => new float[Size(Capacity)])];
-    }
-
-    /// <summary>Bytes that a token takes in the cache: a key and a value of each layer and head.</summary>
-    public static long BytesPerToken(DecoderConfig config) => 2L * config.Layers * config.KvHeads * config.HeadDim * sizeof(float);
+    private readonly List<KvPage> held = [];
 
     /// <summary>Tokens that are in the cache.</summary>
-    public int Length { get; set; }
+    public int Length { get; private set; }
 
-    /// <summary>Tokens that there is room for.</summary>
-    public int Capacity { get; private set; }
+    /// <summary>Pages, in the order of the text.</summary>
+    public IReadOnlyList<KvPage> Pages => held;
 
-    /// <summary>Keys of a layer's head: [capacity, headDim].</summary>
-    public Span<float> Keys(int layer, int head) => keys[layer].AsSpan(Size(Capacity) / kvHeads * head, Capacity * headDim);
-
-    /// <summary>Values of a layer's head: [capacity, headDim].</summary>
-    public Span<float> Values(int layer, int head) => values[layer].AsSpan(Size(Capacity) / kvHeads * head, Capacity * headDim);
-
-    /// <summary>Makes room for more tokens.</summary>
-    public void Reserve(int tokens)
+    /// <summary>Makes room for more tokens, which are then written to the pages, and counts them as there.</summary>
+    public void Extend(int tokens)
     {
-        if (tokens <= Capacity) return;
-        int capacity = Math.Min(contextLength, Math.Max(tokens, 2 * Capacity));
-        foreach (float[][] layers in new[] { keys, values })
+        // The last page may be half full, and others may read it: they keep it.
+        if (Length % KvPages.Tokens != 0 && held[^1].Holders > 1)
         {
-            for (int layer = 0; layer < layers.Length; layer++)
-            {
-                float[] grown = new float[Size(capacity)];
-                for (int head = 0; head < kvHeads; head++)
-                {
-                    layers[layer].AsSpan(head * Capacity * headDim, Length * headDim).CopyTo(grown.AsSpan(head * capacity * headDim));
-                }
-
-                layers[layer] = grown;
-            }
+            KvPage shared = held[^1];
+            held[^1] = pages.Copy(shared);
+            pages.Release(shared);
         }
 
-        Capacity = capacity;
+        Length += tokens;
+        while (held.Count * KvPages.Tokens < Length) held.Add(pages.Take());
     }
 
-    private int Size(int capacity) => checked(kvHeads * capacity * headDim);
+    /// <summary>Forgets all but the first tokens.</summary>
+    public void Truncate(int tokens)
+    {
+        Length = Math.Min(Length, tokens);
+        int keep = (Length + KvPages.Tokens - 1) / KvPages.Tokens;
+        for (int i = keep; i < held.Count; i++) pages.Release(held[i]);
+        held.RemoveRange(keep, held.Count - keep);
+    }
+
+    /// <summary>A cache with the first tokens of this one.</summary>
+    public KvCache Fork(int tokens)
+    {
+        KvCache fork = new(pages) { Length = tokens };
+        foreach (KvPage page in held.Take((tokens + KvPages.Tokens - 1) / KvPages.Tokens))
+        {
+            pages.Share(page);
+            fork.held.Add(page);
+        }
+
+        return fork;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => Truncate(0);
 }

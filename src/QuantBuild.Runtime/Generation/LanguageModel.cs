@@ -13,10 +13,8 @@ namespace QuantBuild;
 /// </summary>
 public sealed class LanguageModel : IDisposable
 {
-    // Tokens that a cache has room for at first, besides the prompt: most texts end long before the context does.
-    private const int FirstReserve = 256;
-
     private readonly Artifact artifact;
+    private readonly KvPages pages;
     private readonly Decoder decoder;
     private readonly GenerationDefaults defaults;
     private readonly HashSet<int> endTokens;
@@ -26,14 +24,16 @@ public sealed class LanguageModel : IDisposable
     private int running;
     private bool disposed;
 
-    private LanguageModel(Artifact artifact, int threads)
+    private LanguageModel(Artifact artifact, LoadOptions options)
     {
         this.artifact = artifact;
         string source = artifact.File.Path;
         Tokenizer = TextTokenizer.Load(artifact.TokenizerJson, source + ", tokenizer.json");
         defaults = GenerationDefaults.Parse(Manifest.GenerationConfigJson, source, DiagnosticIds.ArtifactMalformed);
         endTokens = [.. Config.EosTokenIds, .. defaults.EosTokenIds];
-        decoder = new Decoder(Config, new DecoderWeights(artifact), new Workers(threads));
+        pages = new KvPages(Config, options.KvCache);
+        int threads = options.Threads == 0 ? Environment.ProcessorCount : options.Threads;
+        decoder = new Decoder(Config, new DecoderWeights(artifact), pages, new Workers(threads), options.FloatActivations);
     }
 
     /// <summary>What the artifact says of itself.</summary>
@@ -138,7 +138,14 @@ public sealed class LanguageModel : IDisposable
         try
         {
             float[] logits = new float[checked(tokens.Length * Config.VocabularySize)];
-            decoder.Forward(new DecoderState(Config, tokens.Length, tokens.Length), tokens, logits, CancellationToken.None);
+            using KvCache cache = new(pages);
+            for (int done = 0; done < tokens.Length; done += Decoder.LargestBatch)
+            {
+                int count = Math.Min(Decoder.LargestBatch, tokens.Length - done);
+                Memory<float> target = logits.AsMemory(done * Config.VocabularySize, count * Config.VocabularySize);
+                decoder.Forward([new BatchPart(cache, tokens.Slice(done, count).ToArray()) { Logits = target }], CancellationToken.None);
+            }
+
             return logits;
         }
         finally
@@ -158,12 +165,12 @@ public sealed class LanguageModel : IDisposable
         try
         {
             int[] tokens = prompt;
-            DecoderState state = new(Config, tokens.Length + FirstReserve, tokens.Length);
+            using KvCache cache = new(pages);
             float[] logits = new float[Config.VocabularySize];
             for (int length = tokens.Length; length <= Config.ContextLength; length++)
             {
                 long start = Stopwatch.GetTimestamp();
-                decoder.Forward(state, tokens, logits, CancellationToken.None);
+                Feed(cache, tokens, logits, CancellationToken.None);
                 tokens = [TensorPrimitives.IndexOfMax<float>(logits)];
                 yield return Stopwatch.GetElapsedTime(start).TotalSeconds;
             }
@@ -181,7 +188,7 @@ public sealed class LanguageModel : IDisposable
         {
             if (disposed) return;
             disposed = true;
-            if (running == 0) artifact.Dispose();
+            if (running == 0) Free();
         }
     }
 
@@ -198,7 +205,7 @@ public sealed class LanguageModel : IDisposable
         try
         {
             if (options.VerifyChecksums) artifact.VerifyChecksums();
-            return new LanguageModel(artifact, options.Threads == 0 ? Environment.ProcessorCount : options.Threads);
+            return new LanguageModel(artifact, options);
         }
         catch
         {
@@ -216,7 +223,7 @@ public sealed class LanguageModel : IDisposable
         {
             int[] tokens = PromptTokens(prompt);
             int limit = Math.Min(settings.MaxTokens, Config.ContextLength - tokens.Length);
-            DecoderState state = new(Config, tokens.Length + Math.Min(limit, FirstReserve), tokens.Length);
+            using KvCache cache = new(pages);
             Sampler sampler = new(settings);
             TokenDecoder text = Tokenizer.CreateDecoder();
             StopStrings stops = new(settings.StopStrings);
@@ -224,7 +231,7 @@ public sealed class LanguageModel : IDisposable
             for (int generated = 0; generated < limit && !stops.Found; generated++)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                decoder.Forward(state, tokens, logits, cancellationToken);
+                Feed(cache, tokens, logits, cancellationToken);
                 int token = sampler.Choose(logits);
                 if (endTokens.Contains(token)) break;
                 string piece = stops.Append(text.Append(token));
@@ -238,6 +245,16 @@ public sealed class LanguageModel : IDisposable
         finally
         {
             Leave();
+        }
+    }
+
+    /// <summary>Takes the next tokens of a text; logits of the last.</summary>
+    private void Feed(KvCache cache, ReadOnlyMemory<int> tokens, Memory<float> logits, CancellationToken cancellationToken)
+    {
+        for (int done = 0; done < tokens.Length; done += Decoder.LargestBatch)
+        {
+            ReadOnlyMemory<int> next = tokens.Slice(done, Math.Min(Decoder.LargestBatch, tokens.Length - done));
+            decoder.Forward([new BatchPart(cache, next) { Logits = done + next.Length == tokens.Length ? logits : default }], cancellationToken);
         }
     }
 
@@ -273,7 +290,14 @@ public sealed class LanguageModel : IDisposable
         lock (lifetime)
         {
             running--;
-            if (disposed && running == 0) artifact.Dispose();
+            if (disposed && running == 0) Free();
         }
+    }
+
+    private void Free()
+    {
+        decoder.Dispose();
+        pages.Dispose();
+        artifact.Dispose();
     }
 }

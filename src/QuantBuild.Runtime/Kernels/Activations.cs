@@ -14,7 +14,7 @@ internal sealed unsafe class Activations
     {
         Rows = rows;
         Width = width;
-        Stride = IntAffine.PaddedInputs(width);
+        Stride = PackedTiles.PaddedInputs(width);
         values = GC.AllocateArray<float>(checked(rows * Stride), pinned: true);
     }
 

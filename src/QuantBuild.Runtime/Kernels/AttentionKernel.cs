@@ -1,81 +1,216 @@
-using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using QuantBuild.Decoding;
 
 namespace QuantBuild.Kernels;
 
-/// <summary>softmax(q K^T / sqrt(headDim)) V for one query: one head of one token.</summary>
-internal static unsafe class AttentionKernel
+/// <summary>
+/// <c>softmax(q K^T / sqrt(headDim)) V</c> over a text's pages, one after the other with a running maximum and sum (Milakov and Gimelshein, 2018; Dao et al., 2022): scores
+/// of a page at a time are all that is ever in memory. A head's result depends on its own query and the pages alone, not on what is computed beside it.
+/// </summary>
+/// <param name="pages">How pages are laid out.</param>
+internal sealed unsafe class AttentionKernel(KvPages pages)
 {
-    /// <summary>Computes one head's result.</summary>
-    /// <param name="query">[headDim].</param>
-    /// <param name="keys">[length, headDim].</param>
-    /// <param name="values">[length, headDim].</param>
-    /// <param name="scores">Room for [length].</param>
-    /// <param name="result">Receives [headDim].</param>
-    public static void Attend(ReadOnlySpan<float> query, ReadOnlySpan<float> keys, ReadOnlySpan<float> values, Span<float> scores, Span<float> result)
+    private const int Tokens = KvPages.Tokens;
+
+    private readonly int headDim = pages.HeadDim;
+
+    /// <summary>Floats of room that a call of <see cref="Attend"/> needs, for the queries that it takes together.</summary>
+    public int RoomFor(int queries) => (2 * Tokens * headDim) + (2 * queries);
+
+    /// <summary>Writes a key and a value to a page.</summary>
+    /// <param name="page">The page.</param>
+    /// <param name="layer">The layer.</param>
+    /// <param name="head">The key-value head.</param>
+    /// <param name="slot">The token's place in the page.</param>
+    /// <param name="key">[headDim], turned to its position.</param>
+    /// <param name="value">[headDim].</param>
+    public void Write(KvPage page, int layer, int head, int slot, float* key, float* value)
     {
-        fixed (float* q = query, k = keys, v = values, s = scores, r = result)
+        byte* keys = pages.Keys(page, layer, head), values = pages.Values(page, layer, head);
+        if (pages.Precision == KvPrecision.Float16)
         {
-            Score(q, k, s, scores.Length, query.Length);
-            float sum = Softmax(scores);
-            Mix(s, v, r, scores.Length, query.Length, 1 / sum);
+            for (int i = 0; i < headDim; i++) ((Half*)keys)[(i * Tokens) + slot] = Stored(key[i]);
+            for (int i = 0; i < headDim; i++) ((Half*)values)[(slot * headDim) + i] = Stored(value[i]);
+            return;
         }
+
+        float step = Step(key), inverse = step == 0 ? 0 : 1 / step;
+        Scales(keys)[slot] = step;
+        for (int i = 0; i < headDim; i++) ((sbyte*)keys)[(i * Tokens) + slot] = (sbyte)MathF.Round(key[i] * inverse);
+        step = Step(value);
+        inverse = step == 0 ? 0 : 1 / step;
+        Scales(values)[slot] = step;
+        for (int i = 0; i < headDim; i++) ((sbyte*)values)[(slot * headDim) + i] = (sbyte)MathF.Round(value[i] * inverse);
     }
 
-    /// <summary>s[j] = q . k[j] / sqrt(headDim).</summary>
+    /// <summary>Attention of some queries of one key-value head.</summary>
+    /// <param name="cache">The text's pages.</param>
+    /// <param name="layer">The layer.</param>
+    /// <param name="head">The key-value head.</param>
+    /// <param name="queries">The first query, [headDim]; see <paramref name="places"/>.</param>
+    /// <param name="results">The first result, [headDim]; as the queries.</param>
+    /// <param name="places">How many floats each query and result lies after the first.</param>
+    /// <param name="lengths">How many tokens each query sees; ascending.</param>
+    /// <param name="room">See <see cref="RoomFor"/>.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Score(float* q, float* k, float* s, int length, int headDim)
+    public void Attend(KvCache cache, int layer, int head, float* queries, float* results, ReadOnlySpan<int> places, ReadOnlySpan<int> lengths, float* room)
     {
-        float scale = 1 / MathF.Sqrt(headDim);
-        for (int j = 0; j < length; j++, k += headDim)
+        float* keys = room, values = room + (Tokens * headDim), maxima = values + (Tokens * headDim), sums = maxima + places.Length;
+        for (int i = 0; i < places.Length; i++)
         {
-            Vector256<float> sums = default;
-            int i = 0;
-            for (; i <= headDim - 8; i += 8) sums = Vector256.MultiplyAddEstimate(Vector256.Load(q + i), Vector256.Load(k + i), sums);
-            float sum = Vector256.Sum(sums);
-            for (; i < headDim; i++) sum += q[i] * k[i];
-            s[j] = sum * scale;
+            maxima[i] = float.NegativeInfinity;
+            sums[i] = 0;
+            new Span<float>(results + places[i], headDim).Clear();
         }
-    }
 
-    /// <summary>s[j] = exp(s[j] - max s); their sum.</summary>
-    private static float Softmax(Span<float> scores)
-    {
-        TensorPrimitives.Subtract(scores, TensorPrimitives.Max<float>(scores), scores);
-        TensorPrimitives.Exp(scores, scores);
-        return TensorPrimitives.Sum<float>(scores);
-    }
-
-    /// <summary>r = scale * sum of s[j] v[j], 32 dimensions at a time in registers.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Mix(float* s, float* v, float* r, int length, int headDim, float scale)
-    {
-        int i = 0;
-        for (; i <= headDim - 32; i += 32)
+        int longest = lengths[^1];
+        for (int start = 0; start < longest; start += Tokens)
         {
-            Vector256<float> r0 = default, r1 = default, r2 = default, r3 = default;
-            float* row = v + i;
-            for (int j = 0; j < length; j++, row += headDim)
+            KvPage page = cache.Pages[start / Tokens];
+            ReadKeys(pages.Keys(page, layer, head), keys);
+            ReadValues(pages.Values(page, layer, head), values, Math.Min(Tokens, longest - start));
+            for (int i = 0; i < places.Length; i++)
             {
-                Vector256<float> weight = Vector256.Create(s[j]);
+                int seen = Math.Min(Tokens, lengths[i] - start);
+                if (seen > 0) Add(queries + places[i], keys, values, seen, results + places[i], maxima + i, sums + i);
+            }
+        }
+
+        for (int i = 0; i < places.Length; i++)
+        {
+            float scale = 1 / sums[i];
+            float* result = results + places[i];
+            for (int k = 0; k < headDim; k++) result[k] *= scale;
+        }
+    }
+
+    /// <summary>Adds a page to a query's running result.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void Add(float* query, float* keys, float* values, int seen, float* result, float* maximum, float* sum)
+    {
+        Vector256<float> s0 = default, s1 = default, s2 = default, s3 = default;
+        for (int i = 0; i < headDim; i++, keys += Tokens)
+        {
+            Vector256<float> q = Vector256.Create(query[i]);
+            s0 = Vector256.MultiplyAddEstimate(q, Vector256.Load(keys), s0);
+            s1 = Vector256.MultiplyAddEstimate(q, Vector256.Load(keys + 8), s1);
+            s2 = Vector256.MultiplyAddEstimate(q, Vector256.Load(keys + 16), s2);
+            s3 = Vector256.MultiplyAddEstimate(q, Vector256.Load(keys + 24), s3);
+        }
+
+        Vector256<float> scale = Vector256.Create(1 / MathF.Sqrt(headDim));
+        Vector256<float> lane = Vector256.Create(0f, 1, 2, 3, 4, 5, 6, 7), limit = Vector256.Create((float)seen), never = Vector256.Create(float.NegativeInfinity);
+        // What is not seen was perhaps never written.
+        s0 = Vector256.ConditionalSelect(Vector256.LessThan(lane, limit), s0 * scale, never);
+        s1 = Vector256.ConditionalSelect(Vector256.LessThan(lane + Vector256.Create(8f), limit), s1 * scale, never);
+        s2 = Vector256.ConditionalSelect(Vector256.LessThan(lane + Vector256.Create(16f), limit), s2 * scale, never);
+        s3 = Vector256.ConditionalSelect(Vector256.LessThan(lane + Vector256.Create(24f), limit), s3 * scale, never);
+        Vector256<float> largest = Vector256.Max(Vector256.Max(s0, s1), Vector256.Max(s2, s3));
+        Vector128<float> four = Vector128.Max(largest.GetLower(), largest.GetUpper());
+        float now = MathF.Max(MathF.Max(MathF.Max(four[0], four[1]), MathF.Max(four[2], four[3])), *maximum);
+        Vector256<float> shift = Vector256.Create(now);
+        float* weights = stackalloc float[Tokens];
+        s0 = Vector256.Exp(s0 - shift);
+        s1 = Vector256.Exp(s1 - shift);
+        s2 = Vector256.Exp(s2 - shift);
+        s3 = Vector256.Exp(s3 - shift);
+        s0.Store(weights);
+        s1.Store(weights + 8);
+        s2.Store(weights + 16);
+        s3.Store(weights + 24);
+        float before = MathF.Exp(*maximum - now);
+        *sum = (*sum * before) + Vector256.Sum((s0 + s1) + (s2 + s3));
+        *maximum = now;
+        Mix(weights, values, seen, result, before);
+    }
+
+    /// <summary>result = before * result + sum of weights[j] * values[j].</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void Mix(float* weights, float* values, int seen, float* result, float before)
+    {
+        int k = 0;
+        for (; k <= headDim - 32; k += 32)
+        {
+            Vector256<float> r0 = Vector256.Load(result + k) * before, r1 = Vector256.Load(result + k + 8) * before;
+            Vector256<float> r2 = Vector256.Load(result + k + 16) * before, r3 = Vector256.Load(result + k + 24) * before;
+            float* row = values + k;
+            for (int j = 0; j < seen; j++, row += headDim)
+            {
+                Vector256<float> weight = Vector256.Create(weights[j]);
                 r0 = Vector256.MultiplyAddEstimate(weight, Vector256.Load(row), r0);
                 r1 = Vector256.MultiplyAddEstimate(weight, Vector256.Load(row + 8), r1);
                 r2 = Vector256.MultiplyAddEstimate(weight, Vector256.Load(row + 16), r2);
                 r3 = Vector256.MultiplyAddEstimate(weight, Vector256.Load(row + 24), r3);
             }
 
-            (r0 * scale).Store(r + i);
-            (r1 * scale).Store(r + i + 8);
-            (r2 * scale).Store(r + i + 16);
-            (r3 * scale).Store(r + i + 24);
+            r0.Store(result + k);
+            r1.Store(result + k + 8);
+            r2.Store(result + k + 16);
+            r3.Store(result + k + 24);
         }
 
-        for (; i < headDim; i++)
+        for (; k < headDim; k++)
         {
-            float sum = 0;
-            for (int j = 0; j < length; j++) sum += s[j] * v[((long)j * headDim) + i];
-            r[i] = sum * scale;
+            float total = result[k] * before;
+            for (int j = 0; j < seen; j++) total += weights[j] * values[(j * headDim) + k];
+            result[k] = total;
         }
     }
+
+    private void ReadKeys(byte* keys, float* target)
+    {
+        if (pages.Precision == KvPrecision.Float16)
+        {
+            for (int i = 0; i < Tokens * headDim; i += 8) Halves.Load((ushort*)keys + i).Store(target + i);
+            return;
+        }
+
+        float* scales = Scales(keys);
+        Vector256<float> c0 = Vector256.Load(scales), c1 = Vector256.Load(scales + 8), c2 = Vector256.Load(scales + 16), c3 = Vector256.Load(scales + 24);
+        for (int i = 0; i < Tokens * headDim; i += Tokens)
+        {
+            (Signed(keys + i) * c0).Store(target + i);
+            (Signed(keys + i + 8) * c1).Store(target + i + 8);
+            (Signed(keys + i + 16) * c2).Store(target + i + 16);
+            (Signed(keys + i + 24) * c3).Store(target + i + 24);
+        }
+    }
+
+    private void ReadValues(byte* values, float* target, int tokens)
+    {
+        if (pages.Precision == KvPrecision.Float16)
+        {
+            // Whole vectors, of which the last may end beyond the tokens: a page has room for 32.
+            for (int i = 0; i < tokens * headDim; i += 8) Halves.Load((ushort*)values + i).Store(target + i);
+            return;
+        }
+
+        float* scales = Scales(values);
+        for (int j = 0; j < tokens; j++)
+        {
+            int i = 0;
+            for (; i <= headDim - 8; i += 8) (Signed(values + (j * headDim) + i) * scales[j]).Store(target + (j * headDim) + i);
+            for (; i < headDim; i++) target[(j * headDim) + i] = ((sbyte*)values)[(j * headDim) + i] * scales[j];
+        }
+    }
+
+    private float* Scales(byte* block) => (float*)(block + (Tokens * headDim));
+
+    private float Step(float* values)
+    {
+        float largest = 0;
+        for (int i = 0; i < headDim; i++) largest = MathF.Max(largest, MathF.Abs(values[i]));
+        return largest / 127;
+    }
+
+    /// <summary>The nearest number of half precision; the largest where it is larger, since one infinite key would make all of a text not a number.</summary>
+    private static Half Stored(float value)
+    {
+        Half half = (Half)value;
+        return Half.IsInfinity(half) && float.IsFinite(value) ? (value > 0 ? Half.MaxValue : Half.MinValue) : half;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Signed(byte* source) => Vector256.ConvertToSingle(Widen.SBytes((sbyte*)source));
 }

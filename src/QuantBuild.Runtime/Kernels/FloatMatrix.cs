@@ -44,13 +44,7 @@ internal readonly unsafe struct F16Element : IFloatElement
     public static int Size => 2;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Load(byte* source)
-    {
-        // Exponent and fraction moved into place make a float that is 2^112 too small, subnormal ones included.
-        Vector256<int> bits = Widen.UShorts((ushort*)source);
-        Vector256<float> magnitude = ((bits & Vector256.Create(0x7FFF)) << 13).AsSingle() * Vector256.Create(5.192296858534828e33f);
-        return (magnitude.AsInt32() | ((bits & Vector256.Create(0x8000)) << 16)).AsSingle();
-    }
+    public static Vector256<float> Load(byte* source) => Halves.Load((ushort*)source);
 
     public static float LoadOne(byte* source) => (float)Unsafe.ReadUnaligned<Half>(source);
 }
@@ -61,18 +55,26 @@ internal sealed unsafe class FloatMatrix<TElement>(int outputs, int inputs, IntP
 {
     private byte* Row(int row) => (byte*)weight + ((long)row * Inputs * TElement.Size);
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public override void ReadRow(int row, float* weights)
-    {
-        byte* source = Row(row);
-        int k = 0;
-        for (; k <= Inputs - 8; k += 8) TElement.Load(source + (k * TElement.Size)).Store(weights + k);
-        for (; k < Inputs; k++) weights[k] = TElement.LoadOne(source + (k * TElement.Size));
-        for (; k < PaddedInputs; k++) weights[k] = 0;
-    }
+    public override InputForm Form => default;
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    protected override void MultiplyVector(int from, int to, float* x, float* y)
+    public override void ReadRows(int first, int count, float* weights)
+    {
+        for (int row = first; row < first + count; row++, weights += PaddedInputs)
+        {
+            byte* source = Row(row);
+            int k = 0;
+            for (; k <= Inputs - 8; k += 8) TElement.Load(source + (k * TElement.Size)).Store(weights + k);
+            for (; k < Inputs; k++) weights[k] = TElement.LoadOne(source + (k * TElement.Size));
+            for (; k < PaddedInputs; k++) weights[k] = 0;
+        }
+    }
+
+    protected override void MultiplyBytes(LinearInput x, int from, int to, float* y, long yStride) =>
+        throw new NotSupportedException("A weight in floating point is multiplied with activations in floating point.");
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    protected override void MultiplyVector(float* x, int from, int to, float* y)
     {
         for (int row = from; row < to; row++)
         {

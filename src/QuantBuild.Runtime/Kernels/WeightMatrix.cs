@@ -8,10 +8,10 @@ namespace QuantBuild.Kernels;
 /// <remarks>Inner loops are compiled with full optimization at once: the first text of a program would otherwise be generated in code ten times slower.</remarks>
 internal abstract unsafe class WeightMatrix(int outputs, int inputs)
 {
-    // Rows that are made float at a time when there are several activations: small enough to stay in the cache.
-    private const int TileRows = 16;
+    /// <summary>A part of a product begins and ends at multiples of so many rows.</summary>
+    public const int RowsAtOnce = PackedTiles.Rows;
 
-    // Weight rows and activations of one step of the inner product: 12 accumulators fit the 16 vector registers of AVX2.
+    // Weight rows and activations of one step of the inner product of floats: 12 accumulators fit the 16 vector registers of AVX2.
     private const int StepRows = 4;
     private const int StepTokens = 3;
 
@@ -20,66 +20,49 @@ internal abstract unsafe class WeightMatrix(int outputs, int inputs)
     public int Inputs { get; } = inputs;
 
     /// <summary>Inputs of a row of activations with its padding.</summary>
-    public int PaddedInputs { get; } = IntAffine.PaddedInputs(inputs);
+    public int PaddedInputs { get; } = PackedTiles.PaddedInputs(inputs);
 
-    /// <summary>Writes a row as float32: <see cref="PaddedInputs"/> values in the order of the packed columns, the padding zero.</summary>
-    public abstract void ReadRow(int row, float* weights);
+    /// <summary>What the product asks of its input.</summary>
+    public abstract InputForm Form { get; }
 
-    /// <summary>y[n] = W[n] x for rows from <paramref name="from"/> to before <paramref name="to"/>.</summary>
-    /// <param name="from">The first row.</param>
-    /// <param name="to">The row after the last.</param>
-    /// <param name="x">Activations as <see cref="Prepare"/> leaves them, padded.</param>
-    /// <param name="y">Receives the products; indexed by row.</param>
-    protected abstract void MultiplyVector(int from, int to, float* x, float* y);
+    /// <summary>What it asks where activations stay in float32.</summary>
+    public virtual InputForm FloatForm => Form with { SegmentInputs = 0 };
 
-    /// <summary>Whether activations go through <see cref="Prepare"/> before the product.</summary>
-    protected virtual bool PreparesActivations => false;
+    /// <summary>Writes rows as float32: of each, <see cref="PaddedInputs"/> values in the order of the packed columns, the padding zero.</summary>
+    /// <param name="first">The first row.</param>
+    /// <param name="count">How many: 1, or up to <see cref="RowsAtOnce"/> from a multiple of it on.</param>
+    /// <param name="weights">Receives them.</param>
+    public abstract void ReadRows(int first, int count, float* weights);
 
-    /// <summary>Makes of one token's activations what the kernels read, such as another order.</summary>
-    /// <param name="x">Activations in the order of the inputs.</param>
-    /// <param name="prepared">Receives <see cref="PaddedInputs"/> values, the padding zero.</param>
-    protected virtual void Prepare(float* x, float* prepared) => throw new NotSupportedException();
-
-    /// <summary>y[t] = W x[t] for the first <paramref name="tokens"/> rows of activations.</summary>
-    /// <param name="x">[tokens, inputs].</param>
-    /// <param name="firstToken">The row of <paramref name="x"/> that is token 0.</param>
-    /// <param name="y">Receives [tokens, outputs].</param>
-    /// <param name="yStride">Floats from a row of <paramref name="y"/> to the next.</param>
-    /// <param name="tokens">How many rows.</param>
-    /// <param name="gathered">Room for prepared activations; at least as many rows, and as wide.</param>
-    /// <param name="workers">Who computes.</param>
-    public void Multiply(Activations x, int firstToken, float* y, long yStride, int tokens, float[] gathered, Workers workers)
+    /// <summary>y[t, n] = W[n] x[t] for all tokens and the rows from <paramref name="from"/> to before <paramref name="to"/>.</summary>
+    /// <param name="x">Activations in the form that was asked for, or in float32.</param>
+    /// <param name="from">The first row, a multiple of <see cref="RowsAtOnce"/>.</param>
+    /// <param name="to">The row after the last: a multiple too, or the number of rows.</param>
+    /// <param name="y">Receives the products: [tokens, outputs].</param>
+    /// <param name="yStride">Floats from a token to the next.</param>
+    public void Multiply(LinearInput x, int from, int to, float* y, long yStride)
     {
-        if (!PreparesActivations)
-        {
-            Multiply(x.Row(firstToken), x.Stride, y, yStride, tokens, workers);
-            return;
-        }
-
-        fixed (float* prepared = gathered)
-        {
-            float* target = prepared;
-            for (int t = 0; t < tokens; t++) Prepare(x.Row(firstToken + t), target + ((long)t * PaddedInputs));
-            Multiply(target, PaddedInputs, y, yStride, tokens, workers);
-        }
+        if (x.Form.SegmentInputs > 0) MultiplyBytes(x, from, to, y, yStride);
+        else if (x.Tokens == 1) MultiplyVector(x.Floats, from, to, y);
+        else MultiplyFloats(x.Floats, x.FloatStride, x.Tokens, from, to, y, yStride);
     }
 
-    private void Multiply(float* x, long xStride, float* y, long yStride, int tokens, Workers workers)
-    {
-        if (tokens == 1) workers.For(Outputs, StepRows, Inputs, (from, to) => MultiplyVector(from, to, x, y));
-        else workers.For(Outputs, TileRows, (long)Inputs * tokens, (from, to) => MultiplyTiles(from, to, x, xStride, y, yStride, tokens));
-    }
+    /// <summary>The product with activations in bytes.</summary>
+    protected abstract void MultiplyBytes(LinearInput x, int from, int to, float* y, long yStride);
 
-    /// <summary>Makes a tile of rows float once and uses it for every token.</summary>
-    private void MultiplyTiles(int from, int to, float* x, long xStride, float* y, long yStride, int tokens)
+    /// <summary>The product with one token's activations in float32.</summary>
+    protected virtual void MultiplyVector(float* x, int from, int to, float* y) => MultiplyFloats(x, 0, 1, from, to, y, 0);
+
+    /// <summary>Makes some rows float once and uses them for every token.</summary>
+    private void MultiplyFloats(float* x, long xStride, int tokens, int from, int to, float* y, long yStride)
     {
-        float[] rented = ArrayPool<float>.Shared.Rent(TileRows * PaddedInputs);
+        float[] rented = ArrayPool<float>.Shared.Rent(RowsAtOnce * PaddedInputs);
         fixed (float* tile = rented)
         {
-            for (int first = from; first < to; first += TileRows)
+            for (int first = from; first < to; first += RowsAtOnce)
             {
-                int rows = Math.Min(TileRows, to - first);
-                for (int r = 0; r < rows; r++) ReadRow(first + r, tile + ((long)r * PaddedInputs));
+                int rows = Math.Min(RowsAtOnce, to - first);
+                ReadRows(first, rows, tile);
                 for (int t = 0; t < tokens; t += StepTokens)
                 {
                     int stepTokens = Math.Min(StepTokens, tokens - t);

@@ -23,32 +23,6 @@ internal static class LinearSizes
     public static double Bits(Artifact artifact) =>
         8.0 * All(artifact.Config).Sum(linear => Bytes(artifact, linear)) / All(artifact.Config).Sum(Weights);
 
-    /// <summary>Bytes of a linear in <see cref="IntAffine"/>.</summary>
-    /// <param name="linear">The linear.</param>
-    /// <param name="bits">2, 3, 4 or 8.</param>
-    /// <param name="groupSize">Inputs that share a scale, or <see cref="QuantizationSpec.PerChannel"/>.</param>
-    /// <param name="symmetric">Without zero points.</param>
-    /// <param name="ordered">With the order of its columns.</param>
-    public static long IntAffineBytes(LinearShape linear, int bits, int groupSize, bool symmetric, bool ordered)
-    {
-        long groups = groupSize == QuantizationSpec.PerChannel ? 1 : linear.Inputs / groupSize;
-        return (linear.Outputs * ((long)IntAffine.RowBytes(linear.Inputs, bits) + (groups * (sizeof(ushort) + (symmetric ? 0 : 1)))))
-            + (ordered ? (long)linear.Inputs * sizeof(int) : 0);
-    }
-
-    /// <summary>Bytes of a linear in <see cref="Codebook4"/>.</summary>
-    public static long Codebook4Bytes(LinearShape linear, int blockSize, bool doubleQuantized)
-    {
-        long blocks = Codebook4.Blocks(linear.Outputs, linear.Inputs, blockSize);
-        long scales = doubleQuantized
-            ? blocks + (sizeof(float) * (Codebook4.NestedBlocks(linear.Outputs, linear.Inputs, blockSize) + 1))
-            : sizeof(float) * blocks;
-        return ((long)linear.Outputs * IntAffine.RowBytes(linear.Inputs, Codebook4.Bits)) + scales;
-    }
-
-    /// <summary>Bytes of a linear in <see cref="Int8RowOutlier"/>.</summary>
-    public static long Int8Bytes(LinearShape linear) => linear.Outputs * ((long)IntAffine.PaddedInputs(linear.Inputs) + sizeof(float));
-
     /// <summary>The group size that was asked for where it fits every linear, else the largest power of two below it that does, else a group for each row.</summary>
     public static int FittingGroupSize(DecoderConfig config, int asked)
     {

@@ -104,7 +104,7 @@ internal sealed class ModelReport
             Html.At("class", "note"),
             $"By the arithmetic of the formats, except the last row, which is what the file has: its {Number.Count(artifact.Length)} bytes include a header of " +
             $"{Number.Bytes(artifact.Length - actual.WeightBytes - artifact.File.Tensors[Artifact.TokenizerName].ByteLength)}. Bits per weight are those of the linears; embedding, " +
-            $"norms and head stay as they are. Memory is the weights and, for a full context, keys and values in float32 ({Number.Bytes(Decoding.KvCache.BytesPerToken(artifact.Config))} a token).");
+            $"norms and head stay as they are. Memory is the weights and, for a full context, keys and values in half precision ({Number.Bytes(Decoding.KvPages.BytesPerToken(artifact.Config, KvPrecision.Float16))} a token).");
         if (measured is { } run)
         {
             yield return Html.Table(

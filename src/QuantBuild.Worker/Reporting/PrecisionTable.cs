@@ -27,26 +27,27 @@ internal static class PrecisionTable
             name, 8.0 * linearBytes / weights, linearBytes + otherBytes, linearBytes + otherBytes + tokenizer, linearBytes + otherBytes + cache);
 
         PrecisionSize Float(string name, int bytes) => Row(name, bytes * weights, bytes * (config.Parameters - weights));
-        PrecisionSize Quantized(string name, Func<LinearShape, long> bytes) => Row(name, linears.Sum(bytes), others);
+        PrecisionSize Quantized(string name, QuantizationSpec spec) => Row(name, linears.Sum(linear => PackedSize.Of(spec, linear)), others);
 
         int groupSize = LinearSizes.FittingGroupSize(config, Value(spec, "GroupSize") is { } size ? int.Parse(size, CultureInfo.InvariantCulture) : 128);
         int blockSize = Value(spec, "BlockSize") is { } block ? int.Parse(block, CultureInfo.InvariantCulture) : 64;
         bool doubleQuantized = Value(spec, "DoubleQuantization") is not "false";
         bool symmetric = Value(spec, "Symmetric") is "true";
         bool ordered = artifact.File.Tensors.Keys.Any(name => name.EndsWith(IntAffine.OrderSuffix, StringComparison.Ordinal));
+        QuantizationSpec affine = new() { Method = ordered ? QuantizationMethod.Gptq : QuantizationMethod.Rtn, GroupSize = groupSize, Symmetric = symmetric };
         string groups = groupSize == QuantizationSpec.PerChannel ? "a group a row" : string.Create(CultureInfo.InvariantCulture, $"groups of {groupSize}");
         string half = artifact.File.Tensors[DecoderConfig.EmbeddingName].Type == ElementType.BF16 ? "BF16" : "F16";
         return
         [
             Float("F32", 4),
             Float(half, 2),
-            Quantized("Int8, LLM.int8()", LinearSizes.Int8Bytes),
+            Quantized("Int8, LLM.int8()", new QuantizationSpec { Method = QuantizationMethod.Int8 }),
             Quantized(
                 string.Create(CultureInfo.InvariantCulture, $"NF4, blocks of {blockSize}{(doubleQuantized ? ", double-quantized" : "")}"),
-                linear => LinearSizes.Codebook4Bytes(linear, blockSize, doubleQuantized)),
+                new QuantizationSpec { Method = QuantizationMethod.Nf4, BlockSize = blockSize, DoubleQuantization = doubleQuantized }),
             .. QuantizationSpec.SupportedBits.OrderDescending().Select(bits => Quantized(
                 string.Create(CultureInfo.InvariantCulture, $"{bits} bits, {groups}"),
-                linear => LinearSizes.IntAffineBytes(linear, bits, groupSize, symmetric, ordered))),
+                affine with { Bits = bits })),
         ];
     }
 
@@ -57,7 +58,7 @@ internal static class PrecisionTable
         return new PrecisionSize("This artifact", LinearSizes.Bits(artifact), weights, artifact.Length, weights + KvCache(artifact.Config));
     }
 
-    private static long KvCache(DecoderConfig config) => Decoding.KvCache.BytesPerToken(config) * config.ContextLength;
+    private static long KvCache(DecoderConfig config) => Decoding.KvPages.BytesPerToken(config, KvPrecision.Float16) * config.ContextLength;
 
     private static long OtherBytes(Artifact artifact, LinearShape[] linears) =>
         artifact.File.Tensors.Values.Where(tensor => tensor.Name != Artifact.TokenizerName).Sum(tensor => tensor.ByteLength)

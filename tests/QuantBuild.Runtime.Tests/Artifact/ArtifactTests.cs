@@ -87,7 +87,7 @@ public sealed class ArtifactTests : IDisposable
 
     public static TheoryData<string, string> Manifests { get; } = new()
     {
-        { """{"FormatVersion":2}""", "version is 2" },
+        { """{"FormatVersion":1}""", "version is 1" },
         { """{"FormatVersion":null}""", "version is null" },
         { """{"ConfigJson":"{}"}""", "configuration" },
         { """{"ConfigJson":null}""", "manifest" },

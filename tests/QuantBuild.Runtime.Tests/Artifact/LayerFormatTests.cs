@@ -121,14 +121,15 @@ public sealed class LayerFormatTests : IDisposable
     private static IEnumerable<TensorSource> Parts(LinearShape linear, LayerFormat format, Random random)
     {
         (string name, int outputs, int inputs) = (linear.Name, linear.Outputs, linear.Inputs);
+        long tiles = (outputs + 7) / 8;
         if (format is Int8RowOutlierFormat)
         {
-            return [Bytes(name + ".weight", ElementType.I8, [outputs, (inputs + 31) / 32 * 32], random), Floats(name + ".absmax", [outputs], random)];
+            return [Bytes(name + ".weight", ElementType.I8, [tiles, (inputs + 31) / 32 * 32 * 8], random), Floats(name + ".absmax", [tiles, 8], random)];
         }
 
         Codebook4Format codebook = (Codebook4Format)format;
         long blocks = ((outputs * inputs) + codebook.BlockSize - 1) / codebook.BlockSize;
-        TensorSource weight = Bytes(name + ".weight", ElementType.U8, [outputs, (inputs + 31) / 32 * 16], random);
+        TensorSource weight = Bytes(name + ".weight", ElementType.U8, [tiles, (inputs + 31) / 32 * 32 * 4], random);
         return codebook.DoubleQuantized
             ?
             [

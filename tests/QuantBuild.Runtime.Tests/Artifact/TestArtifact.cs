@@ -170,20 +170,48 @@ internal static class TestArtifact
 internal sealed record QuantizedLinear(
     int Outputs, int Inputs, int GroupSize, int Bits, bool Symmetric, byte[] Values, Half[] Scales, int[] Zeros, int[]? Order)
 {
-    public byte[] Packed()
+    private int Tiles => PackedTiles.Count(Outputs);
+
+    private int Groups => Inputs / GroupSize;
+
+    public byte[] Packed() => Pack(Values, Outputs, Inputs, Bits);
+
+    /// <summary>Integers [outputs, inputs] in tiles.</summary>
+    public static byte[] Pack(byte[] values, int outputs, int inputs, int bits)
     {
-        int rowBytes = IntAffine.RowBytes(Inputs, Bits);
-        byte[] packed = new byte[Outputs * rowBytes];
-        for (int n = 0; n < Outputs; n++) IntAffine.PackRow(Values.AsSpan(n * Inputs, Inputs), packed.AsSpan(n * rowBytes, rowBytes), Bits);
+        int tileBytes = PackedTiles.Bytes(inputs, bits);
+        byte[] packed = new byte[PackedTiles.Count(outputs) * tileBytes];
+        for (int first = 0; first < outputs; first += 8)
+        {
+            PackedTiles.Pack(values.AsSpan(first * inputs, Math.Min(8, outputs - first) * inputs), inputs, packed.AsSpan(first / 8 * tileBytes, tileBytes), bits);
+        }
+
         return packed;
     }
 
+    /// <summary>[tiles, groups, 8], zeros where there is no row.</summary>
+    public Half[] TileScales() => InTiles(Scales);
+
+    /// <summary>[tiles, groups, 8], zeros where there is no row.</summary>
+    public byte[] TileZeros() => InTiles([.. Zeros.Select(z => (byte)z)]);
+
     public IEnumerable<TensorSource> Tensors(string name)
     {
-        long groups = Inputs / GroupSize;
-        yield return TensorSource.FromBytes(name + IntAffine.WeightSuffix, ElementType.U8, [Outputs, IntAffine.RowBytes(Inputs, Bits)], Packed());
-        yield return TensorSource.FromBytes(name + IntAffine.ScalesSuffix, ElementType.F16, [Outputs, groups], MemoryMarshal.AsBytes(Scales.AsSpan()).ToArray());
-        if (!Symmetric) yield return TensorSource.FromBytes(name + IntAffine.ZerosSuffix, ElementType.U8, [Outputs, groups], [.. Zeros.Select(z => (byte)z)]);
+        long[] groups = [Tiles, Groups, 8];
+        yield return TensorSource.FromBytes(name + IntAffine.WeightSuffix, ElementType.U8, [Tiles, PackedTiles.Bytes(Inputs, Bits)], Packed());
+        yield return TensorSource.FromBytes(name + IntAffine.ScalesSuffix, ElementType.F16, groups, MemoryMarshal.AsBytes(TileScales().AsSpan()).ToArray());
+        if (!Symmetric) yield return TensorSource.FromBytes(name + IntAffine.ZerosSuffix, ElementType.U8, groups, TileZeros());
         if (Order is not null) yield return TensorSource.FromBytes(name + IntAffine.OrderSuffix, ElementType.I32, [Inputs], MemoryMarshal.AsBytes(Order.AsSpan()).ToArray());
+    }
+
+    private T[] InTiles<T>(T[] rows)
+    {
+        T[] tiles = new T[Tiles * Groups * 8];
+        for (int row = 0; row < Outputs; row++)
+        {
+            for (int group = 0; group < Groups; group++) tiles[(((row / 8 * Groups) + group) * 8) + (row % 8)] = rows[(row * Groups) + group];
+        }
+
+        return tiles;
     }
 }

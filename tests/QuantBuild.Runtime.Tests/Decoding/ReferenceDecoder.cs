@@ -17,8 +17,9 @@ internal static class ReferenceDecoder
             string prefix = $"model.layers.{layer}.";
             double[][] h = Norms(x, weight(prefix + "input_layernorm.weight"), config.NormEpsilon);
             double[][] q = [.. h.Select((v, t) => Rotate(Product(weight(prefix + "self_attn.q_proj.weight"), v), t, config))];
-            double[][] k = [.. h.Select((v, t) => Rotate(Product(weight(prefix + "self_attn.k_proj.weight"), v), t, config))];
-            double[][] v = [.. h.Select(value => Product(weight(prefix + "self_attn.v_proj.weight"), value))];
+            // Keys and values are kept in half precision.
+            double[][] k = [.. h.Select((v, t) => Halves(Rotate(Product(weight(prefix + "self_attn.k_proj.weight"), v), t, config)))];
+            double[][] v = [.. h.Select(value => Halves(Product(weight(prefix + "self_attn.v_proj.weight"), value)))];
             double[][] attended = Attention(q, k, v, config);
             for (int t = 0; t < x.Length; t++) x[t] = Sum(x[t], Product(weight(prefix + "self_attn.o_proj.weight"), attended[t]));
 
@@ -46,6 +47,8 @@ internal static class ReferenceDecoder
 
         return result;
     }
+
+    private static double[] Halves(double[] values) => [.. values.Select(value => (double)(Half)value)];
 
     private static double[] Sum(double[] a, double[] b) => [.. a.Select((v, i) => v + b[i])];
 

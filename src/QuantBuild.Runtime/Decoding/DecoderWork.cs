@@ -1,0 +1,231 @@
+using System.Buffers;
+using System.Numerics.Tensors;
+using QuantBuild.Kernels;
+
+namespace QuantBuild.Decoding;
+
+/// <summary>Activations of a forward pass, for up to a number of tokens.</summary>
+internal sealed class DecoderActivations(DecoderConfig config, int rows)
+{
+    /// <summary>Tokens of a pass at most.</summary>
+    public int Rows { get; } = rows;
+
+    /// <summary>The residual stream [rows, hidden].</summary>
+    public Activations Hidden { get; } = new(rows, config.HiddenSize);
+
+    /// <summary>The residual stream after a norm, and what a block adds to it [rows, hidden].</summary>
+    public Activations Normed { get; } = new(rows, config.HiddenSize);
+
+    /// <summary>[rows, heads * headDim].</summary>
+    public Activations Queries { get; } = new(rows, config.Heads * config.HeadDim);
+
+    /// <summary>[rows, kvHeads * headDim].</summary>
+    public Activations Keys { get; } = new(rows, config.KvHeads * config.HeadDim);
+
+    /// <summary>[rows, kvHeads * headDim].</summary>
+    public Activations Values { get; } = new(rows, config.KvHeads * config.HeadDim);
+
+    /// <summary>[rows, heads * headDim].</summary>
+    public Activations Attended { get; } = new(rows, config.Heads * config.HeadDim);
+
+    /// <summary>[rows, intermediate].</summary>
+    public Activations Gate { get; } = new(rows, config.IntermediateSize);
+
+    /// <summary>[rows, intermediate].</summary>
+    public Activations Up { get; } = new(rows, config.IntermediateSize);
+
+    /// <summary>What the next linears read.</summary>
+    public LinearInput Input { get; } = new(rows, Math.Max(config.IntermediateSize, Math.Max(config.HiddenSize, config.Heads * config.HeadDim)));
+}
+
+/// <summary>RMSNorm (Zhang and Sennrich, 2019) of some rows: <c>x / sqrt(mean(x^2) + epsilon) * weight</c>.</summary>
+internal sealed class NormWork(double epsilon) : IParallelWork
+{
+    private Activations x = null!;
+    private Activations y = null!;
+    private float[] weight = [];
+
+    public NormWork Of(Activations from, float[] by, Activations to)
+    {
+        (x, weight, y) = (from, by, to);
+        return this;
+    }
+
+    public void Run(int from, int to)
+    {
+        for (int t = from; t < to; t++)
+        {
+            Span<float> row = x.Span(t);
+            float scale = 1 / MathF.Sqrt((TensorPrimitives.SumOfSquares<float>(row) / row.Length) + (float)epsilon);
+            Span<float> normed = y.Span(t);
+            TensorPrimitives.Multiply(row, scale, normed);
+            TensorPrimitives.Multiply(normed, weight, normed);
+        }
+    }
+}
+
+/// <summary>Takes some tokens in, as a linear reads them.</summary>
+internal sealed class PrepareWork : IParallelWork
+{
+    private LinearInput input = null!;
+
+    public PrepareWork Of(LinearInput target)
+    {
+        input = target;
+        return this;
+    }
+
+    public void Run(int from, int to) => input.Prepare(from, to);
+}
+
+/// <summary>Products of one input with several weights: an item is an output of one of them.</summary>
+internal sealed unsafe class ProductWork : IParallelWork
+{
+    private readonly List<(WeightMatrix Weight, IntPtr Y, long Stride, int First)> products = [];
+    private LinearInput input = null!;
+
+    /// <summary>Outputs of all weights, each rounded up to whole parts.</summary>
+    public int Items { get; private set; }
+
+    public void Begin(LinearInput x)
+    {
+        input = x;
+        products.Clear();
+        Items = 0;
+    }
+
+    public void Add(WeightMatrix weight, float* y, long stride)
+    {
+        products.Add((weight, (IntPtr)y, stride, Items));
+        Items += (weight.Outputs + WeightMatrix.RowsAtOnce - 1) / WeightMatrix.RowsAtOnce * WeightMatrix.RowsAtOnce;
+    }
+
+    public void Run(int from, int to)
+    {
+        foreach ((WeightMatrix weight, IntPtr y, long stride, int first) in products)
+        {
+            int start = Math.Max(0, from - first), end = Math.Min(weight.Outputs, to - first);
+            if (start < end) weight.Multiply(input, start, end, (float*)y, stride);
+        }
+    }
+}
+
+/// <summary><c>silu(gate) * up</c> of some tokens, where silu(v) = v * sigmoid(v); left in gate.</summary>
+internal sealed class GateWork : IParallelWork
+{
+    private DecoderActivations activations = null!;
+
+    public GateWork Of(DecoderActivations of)
+    {
+        activations = of;
+        return this;
+    }
+
+    public void Run(int from, int to)
+    {
+        for (int t = from; t < to; t++)
+        {
+            Span<float> gate = activations.Gate.Span(t), up = activations.Up.Span(t);
+            TensorPrimitives.Multiply(up, gate, up);
+            TensorPrimitives.Sigmoid(gate, gate);
+            TensorPrimitives.Multiply(gate, up, gate);
+        }
+    }
+}
+
+/// <summary>Turns queries and keys of some tokens to their positions, and puts keys and values into their pages.</summary>
+internal sealed unsafe class RememberWork(DecoderConfig config, RotaryEmbedding rotary, AttentionKernel kernel) : IParallelWork
+{
+    private DecoderActivations activations = null!;
+    private IReadOnlyList<BatchRow> rows = [];
+    private int layer;
+
+    public RememberWork Of(DecoderActivations of, IReadOnlyList<BatchRow> tokens, int inLayer)
+    {
+        (activations, rows, layer) = (of, tokens, inLayer);
+        return this;
+    }
+
+    public void Run(int from, int to)
+    {
+        int headDim = config.HeadDim;
+        for (int t = from; t < to; t++)
+        {
+            (KvCache cache, int position) = rows[t];
+            for (int head = 0; head < config.Heads; head++) rotary.Rotate(activations.Queries.Span(t).Slice(head * headDim, headDim), position);
+            KvPage page = cache.Pages[position / KvPages.Tokens];
+            for (int head = 0; head < config.KvHeads; head++)
+            {
+                rotary.Rotate(activations.Keys.Span(t).Slice(head * headDim, headDim), position);
+                kernel.Write(
+                    page, layer, head, position % KvPages.Tokens,
+                    activations.Keys.Row(t) + (head * headDim), activations.Values.Row(t) + (head * headDim));
+            }
+        }
+    }
+}
+
+/// <summary>A token of a pass.</summary>
+/// <param name="Cache">Its text.</param>
+/// <param name="Position">Its place in it.</param>
+internal readonly record struct BatchRow(KvCache Cache, int Position);
+
+/// <summary>Attention: an item is a key-value head of some consecutive tokens of one text, with all query heads that share it.</summary>
+internal sealed unsafe class AttendWork(DecoderConfig config, AttentionKernel kernel) : IParallelWork
+{
+    // Tokens whose queries go over a text's pages together: each page is read once for all of them.
+    private const int TokensAtOnce = 16;
+
+    private readonly List<(KvCache Cache, int First, int Count, int Position, int Head)> items = [];
+    private DecoderActivations activations = null!;
+    private int layer;
+
+    public int Items => items.Count;
+
+    /// <summary>Divides the tokens of a pass; the same for all layers.</summary>
+    public void Divide(IReadOnlyList<BatchRow> rows)
+    {
+        items.Clear();
+        for (int first = 0; first < rows.Count;)
+        {
+            (KvCache cache, int position) = rows[first];
+            int count = 1;
+            while (count < TokensAtOnce && first + count < rows.Count && rows[first + count].Cache == cache) count++;
+            for (int head = 0; head < config.KvHeads; head++) items.Add((cache, first, count, position, head));
+            first += count;
+        }
+    }
+
+    public AttendWork Of(DecoderActivations of, int inLayer)
+    {
+        (activations, layer) = (of, inLayer);
+        return this;
+    }
+
+    public void Run(int from, int to)
+    {
+        int group = config.Heads / config.KvHeads, headDim = config.HeadDim, most = TokensAtOnce * group;
+        float[] room = ArrayPool<float>.Shared.Rent(kernel.RoomFor(most));
+        int[] places = ArrayPool<int>.Shared.Rent(2 * most);
+        fixed (float* free = room)
+        {
+            for (int item = from; item < to; item++)
+            {
+                (KvCache cache, int first, int count, int position, int head) = items[item];
+                int queries = count * group;
+                for (int i = 0; i < queries; i++)
+                {
+                    places[i] = (i / group * activations.Queries.Stride) + (i % group * headDim);
+                    places[most + i] = position + (i / group) + 1;
+                }
+
+                kernel.Attend(
+                    cache, layer, head, activations.Queries.Row(first) + (head * group * headDim), activations.Attended.Row(first) + (head * group * headDim),
+                    places.AsSpan(0, queries), places.AsSpan(most, queries), free);
+            }
+        }
+
+        ArrayPool<int>.Shared.Return(places);
+        ArrayPool<float>.Shared.Return(room);
+    }
+}
