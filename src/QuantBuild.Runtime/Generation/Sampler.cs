@@ -48,7 +48,7 @@ internal sealed class Sampler(SamplingSettings settings, ReadOnlySpan<int> promp
     {
         // The weight of all that is left; the most probable token weighs 1.
         double total = settings.TopK > 0 && settings.TopK < logits.Length ? TakeTop(logits, largest) : TakeAll(logits, largest);
-        if (settings.TypicalP < 1) total = KeepTypical(total);
+        if (settings.TypicalP < 1) total = KeepTypical(logits, largest, total);
         if (settings.TopP < 1) candidates.KeepFirst(settings.TopP * total);
         if (settings.MinP > 0) candidates.KeepHeavy(settings.MinP * HeaviestWeight());
         return candidates.At(random.NextDouble());
@@ -60,7 +60,7 @@ internal sealed class Sampler(SamplingSettings settings, ReadOnlySpan<int> promp
         candidates.TakeTop(logits, settings.TopK);
         foreach (ref Candidate item in candidates.Items)
         {
-            item.Key = (item.Key - largest) / settings.Temperature;
+            item.Key = LogWeight(logits[item.Token], largest);
             item.Weight = Math.Exp(item.Key);
         }
 
@@ -79,7 +79,7 @@ internal sealed class Sampler(SamplingSettings settings, ReadOnlySpan<int> promp
         candidates.Clear(weight.Length);
         for (int id = 0; id < weight.Length; id++)
         {
-            if (weight[id] >= least) candidates.Add(id, ((double)logits[id] - largest) / settings.Temperature, weight[id]);
+            if (weight[id] >= least) candidates.Add(id, LogWeight(logits[id], largest), weight[id]);
         }
 
         return total;
@@ -89,14 +89,14 @@ internal sealed class Sampler(SamplingSettings settings, ReadOnlySpan<int> promp
     /// Typical-p (Meister et al. 2022, equation 4): the tokens whose information is nearest to the entropy. With weights w = e^l of the sum W, a token's information is
     /// ln W - l, and the entropy ln W - Σ w·l / W.
     /// </summary>
-    private double KeepTypical(double total)
+    private double KeepTypical(ReadOnlySpan<float> logits, float largest, double total)
     {
         double expected = 0;
         foreach (ref readonly Candidate item in candidates.Items) expected += item.Weight * item.Key;
         expected /= total;
         foreach (ref Candidate item in candidates.Items) item.Key = -Math.Abs(item.Key - expected);
         candidates.KeepFirst(settings.TypicalP * total);
-        foreach (ref Candidate item in candidates.Items) item.Key = item.Weight;
+        foreach (ref Candidate item in candidates.Items) item.Key = LogWeight(logits[item.Token], largest);
         return candidates.Weight;
     }
 
@@ -106,6 +106,10 @@ internal sealed class Sampler(SamplingSettings settings, ReadOnlySpan<int> promp
         foreach (ref readonly Candidate item in candidates.Items) heaviest = Math.Max(heaviest, item.Weight);
         return heaviest;
     }
+
+    // What candidates are ordered by. It is equal for equal logits; their weights need not be, to the last bit: the exponential of a vector may differ from that of
+    // a number.
+    private double LogWeight(float logit, float largest) => ((double)logit - largest) / settings.Temperature;
 
     /// <summary>exp((logits - largest) / temperature), in double precision.</summary>
     private Span<double> Weights(ReadOnlySpan<float> logits, float largest, double temperature)
