@@ -1,3 +1,4 @@
+using System.Text.Json;
 using QuantBuild.Generation;
 
 namespace QuantBuild.Runtime.Tests.Generation;
@@ -59,6 +60,17 @@ public class GenerationDefaultsTests
         QuantBuildException error = Assert.Throws<QuantBuildException>(() => Defaults("""{"typical_p": 0}""").Complete(null, 100));
         Assert.Equal("QB4006", error.Id);
         Assert.Contains("TypicalP is 0", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Every_option_is_documented_with_its_name_in_the_models_file()
+    {
+        string page = File.ReadAllText(Sample.GenerationPage);
+        Assert.All(typeof(GenerationOptions).GetProperties(), option => Assert.Contains($"\n| `{option.Name}` |", page, StringComparison.Ordinal));
+        using JsonDocument file = JsonDocument.Parse(Everything);
+        Assert.All(
+            file.RootElement.EnumerateObject().Select(member => member.Name).Where(name => name is not ("eos_token_id" or "transformers_version")),
+            name => Assert.Contains($"`{name}`", page, StringComparison.Ordinal));
     }
 
     private static GenerationDefaults Defaults(string? json) => GenerationDefaults.Parse(json, "generation_config.json", DiagnosticIds.ArtifactMalformed);
