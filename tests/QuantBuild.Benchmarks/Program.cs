@@ -1,7 +1,7 @@
 // Makes the tables of docs/quality.md and docs/performance.md.
 //
 //   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | budget | quantize | decode | formats | build
-//                                                                  | synthetic [--samples 16] [--context 2048]
+//                                                                  | sampling | synthetic [--samples 16] [--context 2048]
 //                                                                  | gptq-peer --reference <folder> [--python python3]
 
 using QuantBuild.Benchmarks;
@@ -35,6 +35,9 @@ switch (args is [string verb, ..] ? verb : "")
     case "build":
         BuildOverheadBenchmark.Run();
         return 0;
+    case "sampling":
+        SamplerBenchmark.Run();
+        return 0;
     case "synthetic":
         SyntheticBenchmark.Run(Options.Number(args, "--samples", 16), Options.Number(args, "--context", 2048));
         return 0;
@@ -45,6 +48,6 @@ switch (args is [string verb, ..] ? verb : "")
         Console.Error.WriteLine("gptq-peer needs --reference with the folder that has the gptq.py and quant.py to compare with.");
         return 1;
     default:
-        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, quantize, decode, formats, build, synthetic, gptq-peer.");
+        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, quantize, decode, formats, build, sampling, synthetic, gptq-peer.");
         return 1;
 }

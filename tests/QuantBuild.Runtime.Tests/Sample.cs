@@ -1,6 +1,6 @@
 namespace QuantBuild.Runtime.Tests;
 
-/// <summary>The sample model and texts of the repository.</summary>
+/// <summary>The sample model and texts of the repository, and what it documents.</summary>
 internal static class Sample
 {
     public static string ModelFolder => Path.Combine(Root(), "samples", "models", "gutenberg-7m");
@@ -10,6 +10,8 @@ internal static class Sample
     public static string EvaluationText { get; } = File.ReadAllText(EvaluationFile);
 
     public static byte[] TokenizerJson { get; } = File.ReadAllBytes(Path.Combine(ModelFolder, "tokenizer.json"));
+
+    public static string GenerationPage => Path.Combine(Root(), "docs", "generation.md");
 
     private static string Root()
     {

@@ -217,14 +217,14 @@ public sealed class LanguageModel : IDisposable
     private IEnumerable<string> Pieces(string prompt, GenerationOptions? options, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(prompt);
-        SamplingSettings settings = defaults.Complete(options);
+        SamplingSettings settings = defaults.Complete(options, Config.VocabularySize);
         Enter();
         try
         {
             int[] tokens = PromptTokens(prompt);
             int limit = Math.Min(settings.MaxTokens, Config.ContextLength - tokens.Length);
             using KvCache cache = new(pages);
-            Sampler sampler = new(settings);
+            Sampler sampler = new(settings, tokens);
             TokenDecoder text = Tokenizer.CreateDecoder();
             StopStrings stops = new(settings.StopStrings);
             float[] logits = new float[Config.VocabularySize];
@@ -232,7 +232,8 @@ public sealed class LanguageModel : IDisposable
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 Feed(cache, tokens, logits, cancellationToken);
-                int token = sampler.Choose(logits);
+                int token = sampler.Choose(logits).Token;
+                sampler.Accept(token);
                 if (endTokens.Contains(token)) break;
                 string piece = stops.Append(text.Append(token));
                 if (piece.Length > 0) yield return piece;

@@ -3,7 +3,8 @@ using System.Text;
 namespace QuantBuild.Generation;
 
 /// <summary>
-/// Passes text on as it comes, up to the first stop string. Text that may turn out to begin one is held back until that is decided.
+/// Passes text on as it comes, up to the stop string that is complete first (the longest of those that end there), whatever pieces it comes in. Text that may turn
+/// out to begin one is held back until that is decided.
 /// </summary>
 internal sealed class StopStrings(IReadOnlyList<string> stops)
 {
@@ -18,7 +19,15 @@ internal sealed class StopStrings(IReadOnlyList<string> stops)
         if (Found) return "";
         if (stops.Count == 0) return piece;
         string text = held.Append(piece).ToString();
-        int first = stops.Select(stop => text.IndexOf(stop, StringComparison.Ordinal)).Where(i => i >= 0).DefaultIfEmpty(-1).Min();
+        int first = -1, end = int.MaxValue;
+        foreach (string stop in stops)
+        {
+            int start = text.IndexOf(stop, StringComparison.Ordinal);
+            if (start < 0 || start + stop.Length > end || (start + stop.Length == end && start > first)) continue;
+            first = start;
+            end = start + stop.Length;
+        }
+
         if (first >= 0)
         {
             Found = true;

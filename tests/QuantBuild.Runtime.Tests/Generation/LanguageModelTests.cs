@@ -60,6 +60,21 @@ public sealed class LanguageModelTests : IClassFixture<LanguageModelTests.Quanti
     }
 
     [Fact]
+    public void Penalties_and_bias_reach_the_text()
+    {
+        GenerationOptions greedy = new() { MaxTokens = 40, Temperature = 0 };
+        int[] likeliest = [.. Model.Tokenizer.Encode(Prompt + Model.Generate(Prompt, greedy)).Skip(Model.Tokenizer.Encode(Prompt).Count)];
+        // What the prompt has and what was generated becomes impossible, and so no token comes twice.
+        string once = Model.Generate(Prompt, greedy with { RepetitionPenalty = 1e6, PresencePenalty = 1e6 });
+        Assert.NotEqual(Model.Generate(Prompt, greedy), once);
+        Assert.DoesNotContain("Holmes", once, StringComparison.Ordinal);
+        string word = Model.Tokenizer.Decode([likeliest[0]]);
+        Assert.StartsWith(word, Model.Generate(Prompt, greedy), StringComparison.Ordinal);
+        string without = Model.Generate(Prompt, greedy with { LogitBias = new Dictionary<int, float> { [likeliest[0]] = float.NegativeInfinity } });
+        Assert.DoesNotContain(word, Model.Tokenizer.Encode(without, addSpecialTokens: false).Select(id => Model.Tokenizer.Decode([id])));
+    }
+
+    [Fact]
     public void A_stop_string_ends_the_text_before_it()
     {
         string whole = Model.Generate(Prompt, new() { MaxTokens = 80, Temperature = 0 });
@@ -115,7 +130,11 @@ public sealed class LanguageModelTests : IClassFixture<LanguageModelTests.Quanti
         Assert.Equal(512 * 4096, Model.Logits(new int[512]).Length);
     }
 
-    public static TheoryData<string> BadOptions { get; } = ["MaxTokens", "Temperature", "TopK", "TopP", "MinP", "StopStrings"];
+    public static TheoryData<string> BadOptions { get; } =
+    [
+        "MaxTokens", "Temperature", "TopK", "TypicalP", "TopP", "MinP", "RepetitionPenalty", "RepetitionWindow", "FrequencyPenalty", "PresencePenalty",
+        "LogitBias[4096]", "LogitBias[-1]", "LogitBias[7]", "StopStrings", "LogProbabilities",
+    ];
 
     [Theory]
     [MemberData(nameof(BadOptions))]
@@ -127,7 +146,16 @@ public sealed class LanguageModelTests : IClassFixture<LanguageModelTests.Quanti
             "Temperature" => new() { Temperature = double.NaN },
             "TopK" => new() { TopK = -1 },
             "TopP" => new() { TopP = 0 },
+            "TypicalP" => new() { TypicalP = 1.5 },
             "MinP" => new() { MinP = 1.1 },
+            "RepetitionPenalty" => new() { RepetitionPenalty = 0 },
+            "RepetitionWindow" => new() { RepetitionWindow = 0 },
+            "FrequencyPenalty" => new() { FrequencyPenalty = double.PositiveInfinity },
+            "PresencePenalty" => new() { PresencePenalty = double.NaN },
+            "LogitBias[4096]" => new() { LogitBias = new Dictionary<int, float> { [4096] = 1 } },
+            "LogitBias[-1]" => new() { LogitBias = new Dictionary<int, float> { [-1] = 1 } },
+            "LogitBias[7]" => new() { LogitBias = new Dictionary<int, float> { [4095] = -100, [7] = float.PositiveInfinity } },
+            "LogProbabilities" => new() { LogProbabilities = -1 },
             _ => new() { StopStrings = [""] },
         };
         QuantBuildException error = Assert.Throws<QuantBuildException>(() => Model.Generate(Prompt, options));

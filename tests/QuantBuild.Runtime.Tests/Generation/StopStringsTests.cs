@@ -1,30 +1,43 @@
 using System.Text;
+using FsCheck;
+using FsCheck.Fluent;
+using FsCheck.Xunit;
 using QuantBuild.Generation;
 
 namespace QuantBuild.Runtime.Tests.Generation;
 
 public class StopStringsTests
 {
-    [Fact]
-    public void Text_ends_at_the_first_stop_string_wherever_the_pieces_are_cut()
+    /// <summary>A text in pieces, and what ends it.</summary>
+    public sealed record CutText(string[] Pieces, string[] Stops)
     {
-        // Of one length, so that the stop string that begins first also ends first.
-        string[] stops = ["aab", "bcb", "cac"];
-        Random random = new(2);
-        for (int trial = 0; trial < 2000; trial++)
-        {
-            string text = string.Concat(Enumerable.Range(0, random.Next(0, 25)).Select(_ => (char)('a' + random.Next(3))));
-            string expected = text[..stops.Select(s => text.IndexOf(s, StringComparison.Ordinal)).Where(i => i >= 0).DefaultIfEmpty(text.Length).Min()];
-            StopStrings filter = new(stops);
-            StringBuilder result = new();
-            for (int i = 0, length; i < text.Length && !filter.Found; i += length)
-            {
-                length = random.Next(1, Math.Min(5, text.Length - i + 1));
-                result.Append(filter.Append(text.Substring(i, length)));
-            }
+        public override string ToString() => $"[{string.Join('|', Pieces)}] [{string.Join('|', Stops)}]";
+    }
 
-            Assert.Equal(expected, result.Append(filter.Finish()).ToString());
+    public static Arbitrary<CutText> CutTexts()
+    {
+        // Of two letters, so that stop strings occur, overlap, and contain one another.
+        Gen<string> Letters(int least, int most) =>
+            from length in Gen.Choose(least, most) from letters in Gen.Elements('a', 'b', 'b', 'b').ArrayOf(length) select new string(letters);
+        return Gen.Zip(Letters(0, 5).ArrayOf(), Letters(1, 7).ArrayOf(), (pieces, stops) => new CutText(pieces, stops)).ToArbitrary();
+    }
+
+    [Property(Arbitrary = [typeof(StopStringsTests)], MaxTest = 5000)]
+    public void Text_ends_before_the_stop_string_that_is_complete_first_wherever_the_pieces_are_cut(CutText cut)
+    {
+        string text = string.Concat(cut.Pieces);
+        string expected = text;
+        for (int end = 1; end <= text.Length && expected == text; end++)
+        {
+            string? stop = cut.Stops.Where(s => text[..end].EndsWith(s, StringComparison.Ordinal)).MaxBy(s => s.Length);
+            if (stop is not null) expected = text[..(end - stop.Length)];
         }
+
+        StopStrings filter = new(cut.Stops);
+        StringBuilder result = new();
+        foreach (string piece in cut.Pieces) result.Append(filter.Append(piece));
+        Assert.Equal(expected, result.Append(filter.Finish()).ToString());
+        Assert.Equal(expected != text, filter.Found);
     }
 
     [Fact]
