@@ -157,6 +157,12 @@ public static class DiagnosticIds
     /// <summary>A generation or load option is out of its range.</summary>
     public const string OptionInvalid = "QB4006";
 
+    /// <summary>More texts wait for a model than its queue holds.</summary>
+    public const string QueueFull = "QB4010";
+
+    /// <summary>A saved session is of another model, or damaged.</summary>
+    public const string SessionUnusable = "QB4011";
+
     /// <summary>The page that explains a diagnostic.</summary>
     /// <param name="id">One of the ids of this class.</param>
     public static string HelpLink(string id) => $"https://github.com/quantbuild/quantbuild/blob/main/docs/diagnostics/{id}.md";

@@ -3,7 +3,8 @@ namespace QuantBuild.Quantization.Tests;
 /// <summary>Layers that are quantized otherwise than the rest, from the request to the runtime's logits.</summary>
 public sealed class OverrideTests
 {
-    private const double Tolerance = 1e-3;
+    // Torch keeps keys and values in float32, the runtime in half precision.
+    private const double Tolerance = 0.02;
 
     [Theory]
     [InlineData("Gptq", "down_proj: Bits=8; layers.0: Float; lm_head: Method=Rtn Bits=8; embed_tokens: Bits=8")]
@@ -68,7 +69,7 @@ public sealed class OverrideTests
     private static void AssertLogitsAgree(WorkerRequest request)
     {
         ModelQuantizer.Run(request, _ => { }, CancellationToken.None);
-        using LanguageModel model = LanguageModel.Load(request.ArtifactPath);
+        using LanguageModel model = LanguageModel.Load(request.ArtifactPath, new LoadOptions { FloatActivations = true });
         using Artifact artifact = Artifact.Open(request.ArtifactPath);
         artifact.VerifyChecksums();
         QuantizationPlan plan = new(artifact.Config, request.Spec);

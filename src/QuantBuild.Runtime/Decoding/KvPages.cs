@@ -89,6 +89,9 @@ internal sealed unsafe class KvPages : IDisposable
         return copy;
     }
 
+    /// <summary>All of a page, to be saved and loaded.</summary>
+    public Span<byte> Bytes(KvPage page) => new((void*)page.Memory, checked((int)PageBytes));
+
     /// <summary>The keys of a layer's head: [headDim, tokens]; with bytes, the tokens' scales follow.</summary>
     public byte* Keys(KvPage page, int layer, int head) => (byte*)page.Memory + (2L * ((layer * kvHeads) + head) * BlockBytes);
 

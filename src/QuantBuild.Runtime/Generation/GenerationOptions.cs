@@ -73,4 +73,13 @@ public sealed record GenerationOptions
     /// log-softmax of its logits, before bias, penalties, temperature and cuts. Default: none are reported.
     /// </summary>
     public int? LogProbabilities { get; init; }
+
+    /// <summary>What the text must look like, such as JSON of a schema. Default: anything.</summary>
+    public OutputFormat? Format { get; init; }
+
+    /// <summary>Guesses of the next tokens, which make text come faster and leave it as it is. Default: none.</summary>
+    public Speculation? Speculation { get; init; }
+
+    /// <summary>What happens where the text no longer fits the context. Default: it ends there.</summary>
+    public ContextOverflow ContextOverflow { get; init; }
 }

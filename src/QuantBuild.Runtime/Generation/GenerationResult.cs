@@ -15,4 +15,11 @@ public sealed record GenerationResult(
 /// <param name="PromptTokens">Tokens of the prompt.</param>
 /// <param name="CachedPromptTokens">How many of them were there already, computed for an earlier text with the same beginning.</param>
 /// <param name="GeneratedTokens">Tokens that were generated, one that ended the text included.</param>
-public sealed record GenerationUsage(int PromptTokens, int CachedPromptTokens, int GeneratedTokens);
+public sealed record GenerationUsage(int PromptTokens, int CachedPromptTokens, int GeneratedTokens)
+{
+    /// <summary>Tokens that were guessed, where <see cref="GenerationOptions.Speculation"/> asked for it.</summary>
+    public int DraftedTokens { get; init; }
+
+    /// <summary>How many of the guessed tokens were right.</summary>
+    public int AcceptedTokens { get; init; }
+}

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Threading.Channels;
 using QuantBuild.Decoding;
 using QuantBuild.Generation;
 using QuantBuild.Kernels;
@@ -13,9 +15,14 @@ namespace QuantBuild;
 /// </summary>
 public sealed class LanguageModel : IDisposable
 {
+    // Updates that may wait for a reader before its text waits too: a slow reader holds up its own text, not memory.
+    private const int UpdatesAhead = 64;
+
     private readonly Artifact artifact;
     private readonly KvPages pages;
     private readonly Decoder decoder;
+    private readonly PromptCache prompts;
+    private readonly BatchLoop loop;
     private readonly GenerationDefaults defaults;
     private readonly HashSet<int> endTokens;
     private readonly Lock lifetime = new();
@@ -34,6 +41,8 @@ public sealed class LanguageModel : IDisposable
         pages = new KvPages(Config, options.KvCache);
         int threads = options.Threads == 0 ? Environment.ProcessorCount : options.Threads;
         decoder = new Decoder(Config, new DecoderWeights(artifact), pages, new Workers(threads), options.FloatActivations);
+        prompts = new PromptCache(options.PromptCacheTokens);
+        loop = new BatchLoop(decoder, options.MaxConcurrentTexts, options.MaxWaitingTexts);
     }
 
     /// <summary>What the artifact says of itself.</summary>
@@ -101,11 +110,18 @@ public sealed class LanguageModel : IDisposable
     /// <exception cref="QuantBuildException">QB4005: the prompt leaves no room in the context. QB4006: an option is out of its range.</exception>
     /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
     public string Generate(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default) =>
-        string.Concat(Pieces(prompt, options, cancellationToken));
+        CompleteAsync(prompt, options, cancellationToken).GetAwaiter().GetResult().Text;
 
     /// <summary>Continues a text without holding up the caller. Parameters, result and errors are those of <see cref="Generate"/>.</summary>
-    public Task<string> GenerateAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default) =>
-        Task.Run(() => Generate(prompt, options, cancellationToken), cancellationToken);
+    public async Task<string> GenerateAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default) =>
+        (await CompleteAsync(prompt, options, cancellationToken).ConfigureAwait(false)).Text;
+
+    /// <summary>Continues a text and says how that came about: why it ended, how many tokens it took, and their log-probabilities. Parameters and errors are those of <see cref="Generate"/>.</summary>
+    public Task<GenerationResult> CompleteAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        return ContinueAsync(null, prompt, options, cancellationToken);
+    }
 
     /// <summary>Continues a text and gives it out as it comes, in pieces of whole characters; together they are what <see cref="Generate"/> returns.</summary>
     /// <param name="prompt">The text to continue.</param>
@@ -115,11 +131,75 @@ public sealed class LanguageModel : IDisposable
     public async IAsyncEnumerable<string> StreamAsync(
         string prompt, GenerationOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
-        // Each step runs on the pool, and the next one only when it is asked for: a slow reader holds up the model, not memory.
-        IEnumerator<string> pieces = Pieces(prompt, options, cancellationToken).GetEnumerator();
-        using (pieces)
+        await foreach (GenerationUpdate update in StreamUpdatesAsync(prompt, options, cancellationToken).ConfigureAwait(false))
         {
-            while (await Task.Run(pieces.MoveNext, cancellationToken).ConfigureAwait(false)) yield return pieces.Current;
+            if (update.Text.Length > 0) yield return update.Text;
+        }
+    }
+
+    /// <summary>Continues a text and gives out each token as it comes, with its log-probabilities where they are asked for, and in the end the whole. Parameters and errors are those of <see cref="StreamAsync"/>.</summary>
+    public IAsyncEnumerable<GenerationUpdate> StreamUpdatesAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        return ContinueUpdatesAsync(null, prompt, options, cancellationToken);
+    }
+
+    /// <summary>Begins a text that goes on from turn to turn.</summary>
+    /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
+    public TextSession CreateSession()
+    {
+        ObjectDisposedException.ThrowIf(IsDisposed, this);
+        return new TextSession(this, new TextState([], CreateCache()));
+    }
+
+    /// <summary>Goes on with a session that <see cref="TextSession.Save"/> wrote.</summary>
+    /// <param name="stream">What was written.</param>
+    /// <exception cref="QuantBuildException">QB4011: it is of another model or other load options, or damaged.</exception>
+    public TextSession LoadSession(Stream stream)
+    {
+        ArgumentNullException.ThrowIfNull(stream);
+        Enter();
+        try
+        {
+            return new TextSession(this, SessionFile.Read(stream, Manifest.Fingerprint, pages, Config));
+        }
+        finally
+        {
+            Leave();
+        }
+    }
+
+    /// <summary>
+    /// A vector for a text, to compare it with others by their dot product: the mean over its tokens of the model's last hidden state, of length 1. A model that was trained for embeddings gives
+    /// better ones.
+    /// </summary>
+    /// <param name="text">The text; at most as long as the context.</param>
+    /// <param name="cancellationToken">Ends the computation.</param>
+    /// <returns>[hidden size].</returns>
+    /// <exception cref="QuantBuildException">QB4005: it does not fit the context.</exception>
+    public float[] Embed(string text, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        Enter();
+        try
+        {
+            List<int> tokens = [];
+            Extend(tokens, text, ContextOverflow.Stop);
+            using KvCache cache = CreateCache();
+            float[] sum = new float[Config.HiddenSize], hidden = new float[Decoder.LargestBatch * Config.HiddenSize];
+            for (int done = 0; done < tokens.Count; done += Decoder.LargestBatch)
+            {
+                int[] next = [.. tokens.Skip(done).Take(Decoder.LargestBatch)];
+                decoder.Forward([new BatchPart(cache, next) { Hidden = hidden.AsMemory(0, next.Length * Config.HiddenSize) }], cancellationToken);
+                for (int t = 0; t < next.Length; t++) TensorPrimitives.Add(sum, hidden.AsSpan(t * Config.HiddenSize, Config.HiddenSize), sum);
+            }
+
+            TensorPrimitives.Divide(sum, Math.Max(TensorPrimitives.Norm<float>(sum), float.Epsilon), sum);
+            return sum;
+        }
+        finally
+        {
+            Leave();
         }
     }
 
@@ -138,7 +218,7 @@ public sealed class LanguageModel : IDisposable
         try
         {
             float[] logits = new float[checked(tokens.Length * Config.VocabularySize)];
-            using KvCache cache = new(pages);
+            using KvCache cache = CreateCache();
             for (int done = 0; done < tokens.Length; done += Decoder.LargestBatch)
             {
                 int count = Math.Min(Decoder.LargestBatch, tokens.Length - done);
@@ -195,11 +275,10 @@ public sealed class LanguageModel : IDisposable
     private static LanguageModel Open(string path, LoadOptions? options)
     {
         options ??= new LoadOptions();
-        if (options.Threads < 0)
-        {
-            throw new QuantBuildException(
-                DiagnosticIds.OptionInvalid, $"LoadOptions.Threads is {options.Threads}, expected at least 0. Set it so, or leave it out for all cores.");
-        }
+        CheckOption(nameof(LoadOptions.Threads), options.Threads, 0);
+        CheckOption(nameof(LoadOptions.MaxConcurrentTexts), options.MaxConcurrentTexts, 1);
+        CheckOption(nameof(LoadOptions.MaxWaitingTexts), options.MaxWaitingTexts, 0);
+        CheckOption(nameof(LoadOptions.PromptCacheTokens), options.PromptCacheTokens, 0);
 
         Artifact artifact = Artifact.Open(path);
         try
@@ -214,34 +293,32 @@ public sealed class LanguageModel : IDisposable
         }
     }
 
-    private IEnumerable<string> Pieces(string prompt, GenerationOptions? options, CancellationToken cancellationToken)
+    private static void CheckOption(string name, int actual, int least)
     {
-        ArgumentNullException.ThrowIfNull(prompt);
-        SamplingSettings settings = defaults.Complete(options, Config.VocabularySize);
+        if (actual >= least) return;
+        throw new QuantBuildException(DiagnosticIds.OptionInvalid, $"LoadOptions.{name} is {actual}, expected at least {least}. Set it so, or leave it out.");
+    }
+
+    /// <summary>Continues a text.</summary>
+    /// <param name="session">The text so far, to be added to; <see langword="null"/> is a text of its own.</param>
+    /// <param name="text">What is added first.</param>
+    /// <param name="options">How.</param>
+    /// <param name="cancellationToken">Ends it.</param>
+    internal async Task<GenerationResult> ContinueAsync(TextState? session, string text, GenerationOptions? options, CancellationToken cancellationToken)
+    {
         Enter();
         try
         {
-            int[] tokens = PromptTokens(prompt);
-            int limit = Math.Min(settings.MaxTokens, Config.ContextLength - tokens.Length);
-            using KvCache cache = new(pages);
-            Sampler sampler = new(settings, tokens);
-            TokenDecoder text = Tokenizer.CreateDecoder();
-            StopStrings stops = new(settings.StopStrings);
-            float[] logits = new float[Config.VocabularySize];
-            for (int generated = 0; generated < limit && !stops.Found; generated++)
+            TextRun run = Begin(session, text, options, updated: null, isAhead: null, cancellationToken);
+            try
             {
-                cancellationToken.ThrowIfCancellationRequested();
-                Feed(cache, tokens, logits, cancellationToken);
-                int token = sampler.Choose(logits).Token;
-                sampler.Accept(token);
-                if (endTokens.Contains(token)) break;
-                string piece = stops.Append(text.Append(token));
-                if (piece.Length > 0) yield return piece;
-                tokens = [token];
+                loop.Add(run);
+                return await run.Result.ConfigureAwait(false);
             }
-
-            string rest = stops.Append(text.Finish()) + stops.Finish();
-            if (rest.Length > 0) yield return rest;
+            finally
+            {
+                End(run, session);
+            }
         }
         finally
         {
@@ -249,8 +326,54 @@ public sealed class LanguageModel : IDisposable
         }
     }
 
+    /// <summary>The same, token by token.</summary>
+    internal async IAsyncEnumerable<GenerationUpdate> ContinueUpdatesAsync(
+        TextState? session, string text, GenerationOptions? options, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        Enter();
+        try
+        {
+            // A reader that stops reading ends the text.
+            using CancellationTokenSource reading = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            Channel<GenerationUpdate> updates = Channel.CreateUnbounded<GenerationUpdate>();
+            TextRun run = Begin(
+                session, text, options, updated: update => updates.Writer.TryWrite(update), isAhead: () => updates.Reader.Count >= UpdatesAhead, reading.Token);
+            try
+            {
+                loop.Add(run);
+                _ = run.Result.ContinueWith(_ => updates.Writer.TryComplete(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+                await foreach (GenerationUpdate update in updates.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    yield return update;
+                }
+
+                cancellationToken.ThrowIfCancellationRequested();
+                await run.Result.ConfigureAwait(false);
+            }
+            finally
+            {
+                await reading.CancelAsync().ConfigureAwait(false);
+                await ((Task)run.Result).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                End(run, session);
+            }
+        }
+        finally
+        {
+            Leave();
+        }
+    }
+
+    /// <summary>Pages of keys and values that texts, sessions and the memory of earlier prompts hold.</summary>
+    internal int PagesInUse => pages.InUse;
+
+    /// <summary>An empty cache for a text.</summary>
+    internal KvCache CreateCache() => new(pages);
+
+    internal void SaveSession(Stream stream, TextState state) => SessionFile.Write(stream, Manifest.Fingerprint, pages, state);
+
     /// <summary>Takes the next tokens of a text; logits of the last.</summary>
-    private void Feed(KvCache cache, ReadOnlyMemory<int> tokens, Memory<float> logits, CancellationToken cancellationToken)
+    internal void Feed(KvCache cache, ReadOnlyMemory<int> tokens, Memory<float> logits, CancellationToken cancellationToken)
     {
         for (int done = 0; done < tokens.Length; done += Decoder.LargestBatch)
         {
@@ -259,18 +382,66 @@ public sealed class LanguageModel : IDisposable
         }
     }
 
-    private int[] PromptTokens(string prompt)
+    /// <summary>Adds the tokens of a text to those before it.</summary>
+    /// <exception cref="QuantBuildException">QB4005: they do not fit the context. QB2009: the tokenizer is not this model's.</exception>
+    internal void Extend(List<int> tokens, string text, ContextOverflow overflow)
     {
-        int[] tokens = [.. Tokenizer.Encode(prompt)];
+        int before = tokens.Count;
+        tokens.AddRange(Tokenizer.Encode(text, addSpecialTokens: before == 0));
         // There is nothing to continue without a single token, and nowhere to continue in a full context.
-        if (tokens.Length == 0) tokens = [Config.BosTokenId ?? (Config.EosTokenIds is [int end, ..] ? end : 0)];
-        if (tokens.Length >= Config.ContextLength) throw TooLong(tokens.Length, Config.ContextLength - 1);
-        int stranger = Array.FindIndex(tokens, token => token >= Config.VocabularySize);
-        if (stranger < 0) return tokens;
-        throw new QuantBuildException(
+        if (tokens.Count == 0) tokens.Add(Config.BosTokenId ?? (Config.EosTokenIds is [int end, ..] ? end : 0));
+        int stranger = tokens.FindIndex(before, token => token >= Config.VocabularySize);
+        QuantBuildException? error = stranger < 0 ? null : new QuantBuildException(
             DiagnosticIds.TokenizerUnsupported,
             $"{artifact.File.Path}: the tokenizer gives the token {tokens[stranger]}, but the model has only {Config.VocabularySize}. " +
             "Tokenizer and weights are not of one model: copy the model folder again and build.");
+        if (tokens.Count >= Config.ContextLength && overflow == ContextOverflow.Stop) error ??= TooLong(tokens.Count, Config.ContextLength - 1);
+        if (error is null) return;
+        tokens.RemoveRange(before, tokens.Count - before);
+        throw error;
+    }
+
+    private TextRun Begin(
+        TextState? session, string text, GenerationOptions? options, Action<GenerationUpdate>? updated, Func<bool>? isAhead, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        options ??= new GenerationOptions();
+        TextRunSettings settings = new()
+        {
+            Sampling = defaults.Complete(options, Config.VocabularySize),
+            Tokenizer = Tokenizer,
+            EndTokens = endTokens,
+            ContextLength = Config.ContextLength,
+            VocabularySize = Config.VocabularySize,
+            BeginToken = Config.BosTokenId,
+            Overflow = options.ContextOverflow,
+            Constraint = options.Format?.ConstraintFor(Tokenizer, endTokens).Start,
+        };
+        List<int> tokens = session?.Tokens ?? [];
+        Extend(tokens, text, options.ContextOverflow);
+        if (tokens.Count >= Config.ContextLength)
+        {
+            int[] kept = TextRun.Shifted(tokens, settings);
+            tokens.Clear();
+            tokens.AddRange(kept);
+            session?.Cache.Truncate(0);
+        }
+
+        settings = settings with { Drafter = options.Speculation?.CreateDrafter(this) };
+        TextState state = session ?? new TextState(tokens, prompts.Find(CollectionsMarshal.AsSpan(tokens), CreateCache));
+        return new TextRun(settings, state, updated, cancellationToken)
+        {
+            IsAhead = isAhead ?? (() => false),
+            PromptDone = session is null ? done => prompts.Add(done.State) : null,
+        };
+    }
+
+    /// <summary>Keeps what was computed, for a text that begins alike.</summary>
+    private void End(TextRun run, TextState? session)
+    {
+        if (session is not null) return;
+        if (run.Result.IsCompletedSuccessfully) prompts.Add(run.State);
+        run.State.Cache.Dispose();
     }
 
     private static QuantBuildException TooLong(int tokens, int room) => new(
@@ -297,6 +468,8 @@ public sealed class LanguageModel : IDisposable
 
     private void Free()
     {
+        loop.Dispose();
+        prompts.Dispose();
         decoder.Dispose();
         pages.Dispose();
         artifact.Dispose();

@@ -55,6 +55,17 @@ public sealed record LoadOptions
     /// </summary>
     public bool FloatActivations { get; init; }
 
+    /// <summary>Texts that are computed at the same time, at most; at least 1. Others wait for their turn.</summary>
+    public int MaxConcurrentTexts { get; init; } = 32;
+
+    /// <summary>Texts that wait for their turn, at most; at least 0. One more is an error, QB4010.</summary>
+    public int MaxWaitingTexts { get; init; } = 1024;
+
+    /// <summary>
+    /// Tokens of earlier texts whose keys and values are kept, so that a text that begins alike, with the same system prompt or conversation, need not compute them again; 0 keeps none.
+    /// </summary>
+    public int PromptCacheTokens { get; init; } = 4096;
+
     /// <summary>Whether to compare every tensor with its checksum first, which reads the whole file.</summary>
     public bool VerifyChecksums { get; init; }
 }

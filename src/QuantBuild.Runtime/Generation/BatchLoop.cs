@@ -1,0 +1,134 @@
+using QuantBuild.Decoding;
+
+namespace QuantBuild.Generation;
+
+/// <summary>
+/// Computes all texts of a model that are being generated, step by step: each step is one pass over the weights with the next token of every text and, as far as there is
+/// room, parts of new prompts. Texts join and leave between steps.
+/// </summary>
+/// <remarks>Texts are taken in the order in which they came. Each one that has its prompt behind it gets a token in every step, whatever the others do.</remarks>
+internal sealed class BatchLoop(Decoder decoder, int mostTexts, int mostWaiting) : IDisposable
+{
+    // How long a reader that fell behind is left alone.
+    private static readonly TimeSpan Behind = TimeSpan.FromMilliseconds(2);
+
+    private readonly Lock guard = new();
+    private readonly Queue<TextRun> waiting = new();
+    private readonly SemaphoreSlim signal = new(0);
+    private readonly List<TextRun> running = [];
+    private readonly List<(TextRun Run, BatchPart Part)> step = [];
+    private Thread? thread;
+    private int runningTexts;
+    private bool disposed;
+
+    /// <summary>Begins to compute a text.</summary>
+    /// <exception cref="QuantBuildException">QB4010: too many are waiting.</exception>
+    /// <exception cref="ObjectDisposedException">The loop has ended.</exception>
+    public void Add(TextRun run)
+    {
+        lock (guard)
+        {
+            ObjectDisposedException.ThrowIf(disposed, typeof(LanguageModel));
+            if (waiting.Count >= mostWaiting && (waiting.Count > 0 || runningTexts >= mostTexts))
+            {
+                QuantBuildException error = new(
+                    DiagnosticIds.QueueFull,
+                    $"{waiting.Count} texts wait for the model already, and LoadOptions.MaxWaitingTexts allows {mostWaiting}. Try again later, tell whoever asks to, or allow more.");
+                run.Fail(error);
+                throw error;
+            }
+
+            waiting.Enqueue(run);
+            if (thread is null)
+            {
+                thread = new Thread(Loop) { IsBackground = true, Name = "QuantBuild texts" };
+                thread.Start();
+            }
+        }
+
+        signal.Release();
+    }
+
+    /// <summary>Ends the loop once its texts are done; nobody adds any more.</summary>
+    public void Dispose()
+    {
+        lock (guard)
+        {
+            if (disposed) return;
+            disposed = true;
+        }
+
+        signal.Release();
+        if (thread != Thread.CurrentThread) thread?.Join();
+    }
+
+    private void Loop()
+    {
+        while (true)
+        {
+            lock (guard)
+            {
+                while (running.Count < mostTexts && waiting.Count > 0) running.Add(waiting.Dequeue());
+                runningTexts = running.Count;
+                if (running.Count == 0 && disposed) return;
+            }
+
+            if (running.Count == 0) signal.Wait();
+            else if (!Step()) signal.Wait(Behind);
+        }
+    }
+
+    /// <summary>One pass; whether there was anything to compute.</summary>
+    private bool Step()
+    {
+        step.Clear();
+        int room = Decoder.LargestBatch;
+        // Texts first, prompts with the room that they leave.
+        foreach (TextRun run in running.OrderBy(run => run.Pending > 1))
+        {
+            if (room == 0) break;
+            if (run.IsAhead()) continue;
+            try
+            {
+                run.CancellationToken.ThrowIfCancellationRequested();
+                BatchPart part = run.Next(room);
+                step.Add((run, part));
+                room -= part.Tokens.Length;
+            }
+            catch (Exception e)
+            {
+                run.Fail(e);
+            }
+        }
+
+        if (step.Count > 0) Compute();
+        running.RemoveAll(run => run.IsFinished);
+        return step.Count > 0;
+    }
+
+    private void Compute()
+    {
+        try
+        {
+            // A pass with many texts is not ended for the sake of one.
+            decoder.Forward([.. step.Select(item => item.Part)], step.Count == 1 ? step[0].Run.CancellationToken : CancellationToken.None);
+        }
+        catch (Exception e)
+        {
+            foreach ((TextRun run, _) in step) run.Fail(e);
+            return;
+        }
+
+        foreach ((TextRun run, BatchPart part) in step)
+        {
+            try
+            {
+                run.Take(part);
+            }
+            catch (Exception e)
+            {
+                run.Fail(e);
+            }
+        }
+    }
+}
