@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using QuantBuild.Decoding;
 using QuantBuild.Kernels;
 
 namespace QuantBuild.Benchmarks;
@@ -41,6 +42,39 @@ static unsafe class KernelBenchmark
         foreach ((string name, LayerFormat format, double bits) in formats) Measure(name, format.Open(new LinearShape("x", Inputs, Outputs), Tensor), bits);
         Measure("BF16", new FloatMatrix<BF16Element>(Outputs, Inputs, memory), 16);
         NativeMemory.AlignedFree((void*)memory);
+        Attention();
+    }
+
+    /// <summary>Attention of one token over 2,000 others, in the shape of TinyLlama: 8 query heads of 64 dimensions share keys and values, 4 such groups in each of 22 layers.</summary>
+    private static void Attention()
+    {
+        const int past = 2000, layers = 22, groups = 4, queriesOfGroup = 8, headDim = 64;
+        Console.WriteLine();
+        Console.WriteLine("| keys and values | attention of a token over 2,000 |");
+        Console.WriteLine("|---|---|");
+        foreach (KvPrecision precision in Enum.GetValues<KvPrecision>())
+        {
+            using KvPages pages = new(layers, groups, headDim, precision);
+            using KvCache cache = new(pages);
+            cache.Extend(past);
+            foreach (KvPage page in cache.Pages) pages.Bytes(page).Fill(0x11);
+            AttentionKernel kernel = new(pages);
+            Activations queries = new(1, queriesOfGroup * headDim), results = new(1, queriesOfGroup * headDim);
+            queries.Span(0).Fill(0.1f);
+            int[] places = [.. Enumerable.Range(0, queriesOfGroup).Select(i => i * headDim)], lengths = [.. Enumerable.Repeat(past, queriesOfGroup)];
+            float[] room = new float[kernel.RoomFor(queriesOfGroup)];
+            double seconds = Figures.Median(Figures.Seconds(9, () =>
+            {
+                fixed (float* free = room)
+                {
+                    for (int layer = 0; layer < layers; layer++)
+                    {
+                        for (int head = 0; head < groups; head++) kernel.Attend(cache, layer, head, queries.Row(0), results.Row(0), places, lengths, free);
+                    }
+                }
+            }));
+            Console.WriteLine($"| {precision} | {1e3 * seconds:F1} ms |");
+        }
     }
 
     private static void Measure(string name, WeightMatrix weight, double bits)

@@ -23,12 +23,21 @@ internal sealed unsafe class KvPages : IDisposable
     private readonly int kvHeads;
     private bool disposed;
 
-    public KvPages(DecoderConfig config, KvPrecision precision)
+    /// <param name="layers">Decoder layers.</param>
+    /// <param name="kvHeads">Key-value heads of each.</param>
+    /// <param name="headDim">Dimensions of a head.</param>
+    /// <param name="precision">How numbers are kept.</param>
+    public KvPages(int layers, int kvHeads, int headDim, KvPrecision precision)
     {
-        (kvHeads, HeadDim, Precision) = (config.KvHeads, config.HeadDim, precision);
+        (this.kvHeads, HeadDim, Precision) = (kvHeads, headDim, precision);
         ElementBytes = precision == KvPrecision.Int8 ? 1 : 2;
         BlockBytes = Tokens * ((HeadDim * ElementBytes) + (precision == KvPrecision.Int8 ? sizeof(float) : 0));
-        PageBytes = 2L * config.Layers * kvHeads * BlockBytes;
+        PageBytes = 2L * layers * kvHeads * BlockBytes;
+    }
+
+    public KvPages(DecoderConfig config, KvPrecision precision)
+        : this(config.Layers, config.KvHeads, config.HeadDim, precision)
+    {
     }
 
     public KvPrecision Precision { get; }
@@ -44,7 +53,7 @@ internal sealed unsafe class KvPages : IDisposable
     private int ElementBytes { get; }
 
     /// <summary>Bytes of one head's keys, or values, in a page.</summary>
-    private int BlockBytes { get; }
+    public int BlockBytes { get; }
 
     /// <summary>Bytes that a token takes: a key and a value of each layer and head.</summary>
     public static long BytesPerToken(DecoderConfig config, KvPrecision precision) =>

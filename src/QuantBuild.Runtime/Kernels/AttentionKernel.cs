@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using QuantBuild.Decoding;
 
 namespace QuantBuild.Kernels;
@@ -14,9 +15,10 @@ internal sealed unsafe class AttentionKernel(KvPages pages)
     private const int Tokens = KvPages.Tokens;
 
     private readonly int headDim = pages.HeadDim;
+    private readonly float scale = 1 / MathF.Sqrt(pages.HeadDim);
 
     /// <summary>Floats of room that a call of <see cref="Attend"/> needs, for the queries that it takes together.</summary>
-    public int RoomFor(int queries) => (2 * Tokens * headDim) + (2 * queries);
+    public int RoomFor(int queries) => (2 * Tokens * headDim) + Tokens + (2 * queries);
 
     /// <summary>Writes a key and a value to a page.</summary>
     /// <param name="page">The page.</param>
@@ -56,7 +58,7 @@ internal sealed unsafe class AttentionKernel(KvPages pages)
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Attend(KvCache cache, int layer, int head, float* queries, float* results, ReadOnlySpan<int> places, ReadOnlySpan<int> lengths, float* room)
     {
-        float* keys = room, values = room + (Tokens * headDim), maxima = values + (Tokens * headDim), sums = maxima + places.Length;
+        float* keys = room, values = room + (Tokens * headDim), weights = values + (Tokens * headDim), maxima = weights + Tokens, sums = maxima + places.Length;
         for (int i = 0; i < places.Length; i++)
         {
             maxima[i] = float.NegativeInfinity;
@@ -68,58 +70,73 @@ internal sealed unsafe class AttentionKernel(KvPages pages)
         for (int start = 0; start < longest; start += Tokens)
         {
             KvPage page = cache.Pages[start / Tokens];
+            // Pages lie apart: the processor does not foresee the next one.
+            if (start + Tokens < longest) Prefetch(pages.Keys(cache.Pages[(start / Tokens) + 1], layer, head));
             ReadKeys(pages.Keys(page, layer, head), keys);
             ReadValues(pages.Values(page, layer, head), values, Math.Min(Tokens, longest - start));
             for (int i = 0; i < places.Length; i++)
             {
                 int seen = Math.Min(Tokens, lengths[i] - start);
-                if (seen > 0) Add(queries + places[i], keys, values, seen, results + places[i], maxima + i, sums + i);
+                if (seen > 0) Add(queries + places[i], keys, values, seen, results + places[i], maxima + i, sums + i, weights);
             }
         }
 
         for (int i = 0; i < places.Length; i++)
         {
-            float scale = 1 / sums[i];
+            float share = 1 / sums[i];
             float* result = results + places[i];
-            for (int k = 0; k < headDim; k++) result[k] *= scale;
+            for (int k = 0; k < headDim; k++) result[k] *= share;
         }
     }
 
     /// <summary>Adds a page to a query's running result.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void Add(float* query, float* keys, float* values, int seen, float* result, float* maximum, float* sum)
+    private void Add(float* query, float* keys, float* values, int seen, float* result, float* maximum, float* sum, float* weights)
     {
+        // Two sums of each: one alone would wait for its own last product, four cycles a step.
         Vector256<float> s0 = default, s1 = default, s2 = default, s3 = default;
-        for (int i = 0; i < headDim; i++, keys += Tokens)
+        Vector256<float> t0 = default, t1 = default, t2 = default, t3 = default;
+        for (int i = 0; i < headDim; i += 2, keys += 2 * Tokens)
         {
-            Vector256<float> q = Vector256.Create(query[i]);
+            Vector256<float> q = Vector256.Create(query[i]), r = Vector256.Create(query[i + 1]);
             s0 = Vector256.MultiplyAddEstimate(q, Vector256.Load(keys), s0);
             s1 = Vector256.MultiplyAddEstimate(q, Vector256.Load(keys + 8), s1);
             s2 = Vector256.MultiplyAddEstimate(q, Vector256.Load(keys + 16), s2);
             s3 = Vector256.MultiplyAddEstimate(q, Vector256.Load(keys + 24), s3);
+            t0 = Vector256.MultiplyAddEstimate(r, Vector256.Load(keys + 32), t0);
+            t1 = Vector256.MultiplyAddEstimate(r, Vector256.Load(keys + 40), t1);
+            t2 = Vector256.MultiplyAddEstimate(r, Vector256.Load(keys + 48), t2);
+            t3 = Vector256.MultiplyAddEstimate(r, Vector256.Load(keys + 56), t3);
         }
 
-        Vector256<float> scale = Vector256.Create(1 / MathF.Sqrt(headDim));
-        Vector256<float> lane = Vector256.Create(0f, 1, 2, 3, 4, 5, 6, 7), limit = Vector256.Create((float)seen), never = Vector256.Create(float.NegativeInfinity);
-        // What is not seen was perhaps never written.
-        s0 = Vector256.ConditionalSelect(Vector256.LessThan(lane, limit), s0 * scale, never);
-        s1 = Vector256.ConditionalSelect(Vector256.LessThan(lane + Vector256.Create(8f), limit), s1 * scale, never);
-        s2 = Vector256.ConditionalSelect(Vector256.LessThan(lane + Vector256.Create(16f), limit), s2 * scale, never);
-        s3 = Vector256.ConditionalSelect(Vector256.LessThan(lane + Vector256.Create(24f), limit), s3 * scale, never);
-        Vector256<float> largest = Vector256.Max(Vector256.Max(s0, s1), Vector256.Max(s2, s3));
-        Vector128<float> four = Vector128.Max(largest.GetLower(), largest.GetUpper());
-        float now = MathF.Max(MathF.Max(MathF.Max(four[0], four[1]), MathF.Max(four[2], four[3])), *maximum);
+        (s0, s1, s2, s3) = (s0 + t0, s1 + t1, s2 + t2, s3 + t3);
+        if (seen < Tokens)
+        {
+            // What is not seen was perhaps never written.
+            Vector256<float> lane = Vector256.Create(0f, 1, 2, 3, 4, 5, 6, 7), limit = Vector256.Create((float)seen), never = Vector256.Create(float.NegativeInfinity);
+            s0 = Vector256.ConditionalSelect(Vector256.LessThan(lane, limit), s0, never);
+            s1 = Vector256.ConditionalSelect(Vector256.LessThan(lane + Vector256.Create(8f), limit), s1, never);
+            s2 = Vector256.ConditionalSelect(Vector256.LessThan(lane + Vector256.Create(16f), limit), s2, never);
+            s3 = Vector256.ConditionalSelect(Vector256.LessThan(lane + Vector256.Create(24f), limit), s3, never);
+        }
+
+        // A score that is not a number makes the sum, and so the result, none, whatever the maximum is.
+        Vector256<float> largest = Vector256.MaxNative(Vector256.MaxNative(s0, s1), Vector256.MaxNative(s2, s3));
+        Vector128<float> four = Vector128.MaxNative(largest.GetLower(), largest.GetUpper());
+        four = Vector128.MaxNative(four, Vector128.Shuffle(four, Vector128.Create(2, 3, 0, 1)));
+        four = Vector128.MaxNative(four, Vector128.Shuffle(four, Vector128.Create(1, 0, 3, 2)));
+        float found = four.ToScalar() * scale, known = *maximum, now = found > known ? found : known;
         Vector256<float> shift = Vector256.Create(now);
-        float* weights = stackalloc float[Tokens];
-        s0 = Vector256.Exp(s0 - shift);
-        s1 = Vector256.Exp(s1 - shift);
-        s2 = Vector256.Exp(s2 - shift);
-        s3 = Vector256.Exp(s3 - shift);
+        Vector256<float> factor = Vector256.Create(scale);
+        s0 = Exponential.Of((s0 * factor) - shift);
+        s1 = Exponential.Of((s1 * factor) - shift);
+        s2 = Exponential.Of((s2 * factor) - shift);
+        s3 = Exponential.Of((s3 * factor) - shift);
         s0.Store(weights);
         s1.Store(weights + 8);
         s2.Store(weights + 16);
         s3.Store(weights + 24);
-        float before = MathF.Exp(*maximum - now);
+        float before = now == known ? 1 : MathF.Exp(known - now);
         *sum = (*sum * before) + Vector256.Sum((s0 + s1) + (s2 + s3));
         *maximum = now;
         Mix(weights, values, seen, result, before);
@@ -135,7 +152,23 @@ internal sealed unsafe class AttentionKernel(KvPages pages)
             Vector256<float> r0 = Vector256.Load(result + k) * before, r1 = Vector256.Load(result + k + 8) * before;
             Vector256<float> r2 = Vector256.Load(result + k + 16) * before, r3 = Vector256.Load(result + k + 24) * before;
             float* row = values + k;
-            for (int j = 0; j < seen; j++, row += headDim)
+            int j = 0;
+            Vector256<float> u0 = default, u1 = default, u2 = default, u3 = default;
+            for (; j <= seen - 2; j += 2, row += 2 * headDim)
+            {
+                Vector256<float> weight = Vector256.Create(weights[j]), next = Vector256.Create(weights[j + 1]);
+                float* second = row + headDim;
+                r0 = Vector256.MultiplyAddEstimate(weight, Vector256.Load(row), r0);
+                r1 = Vector256.MultiplyAddEstimate(weight, Vector256.Load(row + 8), r1);
+                r2 = Vector256.MultiplyAddEstimate(weight, Vector256.Load(row + 16), r2);
+                r3 = Vector256.MultiplyAddEstimate(weight, Vector256.Load(row + 24), r3);
+                u0 = Vector256.MultiplyAddEstimate(next, Vector256.Load(second), u0);
+                u1 = Vector256.MultiplyAddEstimate(next, Vector256.Load(second + 8), u1);
+                u2 = Vector256.MultiplyAddEstimate(next, Vector256.Load(second + 16), u2);
+                u3 = Vector256.MultiplyAddEstimate(next, Vector256.Load(second + 24), u3);
+            }
+
+            if (j < seen)
             {
                 Vector256<float> weight = Vector256.Create(weights[j]);
                 r0 = Vector256.MultiplyAddEstimate(weight, Vector256.Load(row), r0);
@@ -144,6 +177,7 @@ internal sealed unsafe class AttentionKernel(KvPages pages)
                 r3 = Vector256.MultiplyAddEstimate(weight, Vector256.Load(row + 24), r3);
             }
 
+            (r0, r1, r2, r3) = (r0 + u0, r1 + u1, r2 + u2, r3 + u3);
             r0.Store(result + k);
             r1.Store(result + k + 8);
             r2.Store(result + k + 16);
@@ -193,6 +227,14 @@ internal sealed unsafe class AttentionKernel(KvPages pages)
             for (; i <= headDim - 8; i += 8) (Signed(values + (j * headDim) + i) * scales[j]).Store(target + (j * headDim) + i);
             for (; i < headDim; i++) target[(j * headDim) + i] = ((sbyte*)values)[(j * headDim) + i] * scales[j];
         }
+    }
+
+    /// <summary>Begins to read a head's keys and values.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Prefetch(byte* keys)
+    {
+        if (!Sse.IsSupported) return;
+        for (int i = 0; i < 2 * pages.BlockBytes; i += 64) Sse.Prefetch1(keys + i);
     }
 
     private float* Scales(byte* block) => (float*)(block + (Tokens * headDim));

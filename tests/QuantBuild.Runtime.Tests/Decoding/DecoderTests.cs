@@ -69,7 +69,8 @@ public sealed class DecoderTests : IDisposable
             decoder.Forward([new BatchPart(cache, tokens.AsMemory(done, size)) { Logits = logits }], CancellationToken.None);
             done += size;
             ReadOnlySpan<float> expected = full.AsSpan((done - 1) * vocabulary, vocabulary);
-            Assert.InRange(LargestDifference(expected, logits), 0, quantized ? 1e-4f : 2e-4f);
+            // Sums of integers are exact. Those of floats are not, in a tile and alone; a key that comes out at the other side of a tie of half precision moves logits by more.
+            Assert.InRange(LargestDifference(expected, logits), 0, quantized ? 1e-4f : 1e-3f);
         }
     }
 
