@@ -157,6 +157,15 @@ public static class DiagnosticIds
     /// <summary>A generation or load option is out of its range.</summary>
     public const string OptionInvalid = "QB4006";
 
+    /// <summary>A grammar for the output is malformed, or cannot be held to.</summary>
+    public const string GrammarInvalid = "QB4007";
+
+    /// <summary>A JSON schema for the output is malformed, or asks for what is not supported.</summary>
+    public const string SchemaUnsupported = "QB4008";
+
+    /// <summary>The output is not a value of the type that was asked for.</summary>
+    public const string OutputUnreadable = "QB4009";
+
     /// <summary>More texts wait for a model than its queue holds.</summary>
     public const string QueueFull = "QB4010";
 

@@ -2,7 +2,9 @@ using System.Diagnostics;
 using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Text.Json.Serialization.Metadata;
 using System.Threading.Channels;
+using QuantBuild.Constraints;
 using QuantBuild.Decoding;
 using QuantBuild.Generation;
 using QuantBuild.Kernels;
@@ -121,6 +123,25 @@ public sealed class LanguageModel : IDisposable
     {
         ArgumentNullException.ThrowIfNull(prompt);
         return ContinueAsync(null, prompt, options, cancellationToken);
+    }
+
+    /// <summary>Continues a text with JSON that makes a value of a type, and reads it: always valid JSON of that type, whatever the model makes of the prompt.</summary>
+    /// <param name="prompt">The text to continue.</param>
+    /// <param name="type">What System.Text.Json knows of the type: of a source-generated context where the program is trimmed or compiled ahead of time.</param>
+    /// <param name="options">How; <see cref="GenerationOptions.Format"/> is set from the type.</param>
+    /// <param name="cancellationToken">Ends the generation within a token.</param>
+    /// <exception cref="QuantBuildException">
+    /// As for <see cref="Generate(string, GenerationOptions?, CancellationToken)"/>. QB4008: the type cannot be held to. QB4009: <see cref="GenerationOptions.MaxTokens"/> are fewer than the shortest value needs.
+    /// </exception>
+    public T? Generate<T>(string prompt, JsonTypeInfo<T> type, GenerationOptions? options = null, CancellationToken cancellationToken = default) =>
+        GenerateAsync(prompt, type, options, cancellationToken).GetAwaiter().GetResult();
+
+    /// <summary>The same without holding up the caller.</summary>
+    /// <inheritdoc cref="Generate{T}(string, JsonTypeInfo{T}, GenerationOptions?, CancellationToken)"/>
+    public async Task<T?> GenerateAsync<T>(string prompt, JsonTypeInfo<T> type, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        options = (options ?? new GenerationOptions()) with { Format = OutputFormat.JsonOf(type) };
+        return TypedOutput.Read((await CompleteAsync(prompt, options, cancellationToken).ConfigureAwait(false)).Text, type);
     }
 
     /// <summary>Continues a text and gives it out as it comes, in pieces of whole characters; together they are what <see cref="Generate"/> returns.</summary>

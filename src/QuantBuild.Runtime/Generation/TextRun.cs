@@ -1,4 +1,5 @@
 using System.Text;
+using QuantBuild.Constraints;
 using QuantBuild.Decoding;
 
 namespace QuantBuild.Generation;
@@ -22,7 +23,7 @@ internal sealed class TextRun
     private readonly TaskCompletionSource<GenerationResult> completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly int promptTokens;
     private readonly int cachedTokens;
-    private Constraints.ConstraintState? constraint;
+    private ConstraintState? constraint;
     private IReadOnlyList<int> drafted = [];
     private float[] logits = [];
     private int generated;
@@ -75,7 +76,7 @@ internal sealed class TextRun
         draftedTokens += drafted.Count;
         int wanted = (drafted.Count + 1) * settings.VocabularySize;
         if (logits.Length < wanted) logits = new float[wanted];
-        return new BatchPart(state.Cache, new int[][] { [.. state.Tokens.Skip(first), .. drafted] }[0]) { Logits = logits.AsMemory(0, wanted) };
+        return new BatchPart(state.Cache, (int[])[.. state.Tokens.Skip(first), .. drafted]) { Logits = logits.AsMemory(0, wanted) };
     }
 
     /// <summary>Takes the result of the pass.</summary>
@@ -113,7 +114,7 @@ internal sealed class TextRun
     {
         if (constraint is not null)
         {
-            Constraints.TokenMask mask = constraint.Allowed(Math.Min(settings.Sampling.MaxTokens - generated, settings.ContextLength - state.Tokens.Count));
+            TokenMask mask = constraint.Allowed(Math.Min(settings.Sampling.MaxTokens - generated, settings.ContextLength - state.Tokens.Count));
             if (mask.Count == 0)
             {
                 Finish(FinishReason.EndOfText, null);
@@ -201,7 +202,7 @@ internal sealed record TextRunSettings
     public required ContextOverflow Overflow { get; init; }
 
     /// <summary>What the text must look like.</summary>
-    public Constraints.ConstraintState? Constraint { get; init; }
+    public ConstraintState? Constraint { get; init; }
 
     /// <summary>Guesses tokens, for this text alone.</summary>
     public IDrafter? Drafter { get; init; }

@@ -1,5 +1,6 @@
 using System.Text;
 using Microsoft.ML.Tokenizers;
+using QuantBuild.Constraints;
 using QuantBuild.Text;
 
 namespace QuantBuild;
@@ -20,6 +21,7 @@ public sealed class TextTokenizer
 
     // By id: the bytes of each token; null where no token has the id, empty where it is special.
     private readonly byte[]?[] bytes;
+    private readonly Lazy<TokenTrie> trie;
 
     private TextTokenizer(TokenizerFile file)
     {
@@ -31,10 +33,14 @@ public sealed class TextTokenizer
         bytes = new byte[]?[1 + Math.Max(file.Vocabulary.Values.DefaultIfEmpty(-1).Max(), file.AddedTokens.Select(t => t.Id).DefaultIfEmpty(-1).Max())];
         foreach ((string token, int id) in file.Vocabulary) bytes[id] = ByteAlphabet.Decode(token);
         foreach (AddedToken token in file.AddedTokens) bytes[token.Id] = token.Special ? [] : ByteAlphabet.Decode(token.Content);
+        trie = new Lazy<TokenTrie>(MakeTrie);
     }
 
     /// <summary>One more than the largest token id.</summary>
     public int VocabularySize => bytes.Length;
+
+    /// <summary>The tokens that text is made of, by their bytes: all but added ones.</summary>
+    internal TokenTrie Trie => trie.Value;
 
     /// <summary>Reads a tokenizer.</summary>
     /// <param name="tokenizerJson">The bytes of <c>tokenizer.json</c>.</param>
@@ -94,6 +100,13 @@ public sealed class TextTokenizer
     {
         ArgumentOutOfRangeException.ThrowIfNegative(id);
         return id < bytes.Length ? bytes[id] : null;
+    }
+
+    private TokenTrie MakeTrie()
+    {
+        byte[]?[] plain = [.. bytes];
+        foreach (AddedToken token in file.AddedTokens) plain[token.Id] = null;
+        return new TokenTrie(plain);
     }
 
     private void EncodePlain(string text, List<int> ids)
