@@ -27,7 +27,7 @@ public sealed class AutoMethod
         new(w => w.Use == ModelUse.MaximumAccuracy && w.IsCalibrated, "Gptq", [new("Bits", "8"), new("GroupSize", "128")], "8 bits with a scale for each 128 inputs lose least"),
         new(w => w.Use == ModelUse.MaximumAccuracy, "Rtn", [new("Bits", "8"), new("GroupSize", "128")], "8 bits with a scale for each 128 inputs lose least, also without CalibrationData"),
         new(w => w.Use is ModelUse.Production or ModelUse.FastestInference && !w.HasGroups && w.Bits == 8, "Int8", [new("OutlierThreshold", "0")],
-            "of 8 bits it decodes fastest, and loses next to nothing"),
+            "of 8 bits it is the smallest, decodes as fast as any, and loses next to nothing"),
         new(w => w.Use == ModelUse.FastestInference && w.IsCalibrated, "Gptq", [new("Bits", "4"), new("StaticGroups", "true")],
             "4 bits are the fewest bytes to read for a token that keep their quality, and static groups leave the columns in order"),
         new(w => w.Use == ModelUse.FastestInference, "Rtn", [new("Bits", "4")], "4 bits are few bytes to read for a token; CalibrationData would make it GPTQ, with half the loss"),

@@ -52,7 +52,7 @@ static class DecodeBenchmark
             {
                 string artifact = folder.File(i + ".safetensors");
                 WorkerRun.Quantize(format.Spec, artifact, evaluate: false);
-                return LanguageModel.Load(artifact, new LoadOptions { Threads = 1 });
+                return LanguageModel.Load(artifact, new LoadOptions { Threads = 1, PromptCacheTokens = 0 });
             }),
         ];
         double[][] seconds = [.. models.Select(_ => new double[ShortRuns])];
@@ -82,19 +82,15 @@ static class DecodeBenchmark
 
     private static void Measure(string artifact, int bits, int threads)
     {
-        using LanguageModel model = LanguageModel.Load(artifact, new LoadOptions { Threads = threads });
-        string text = File.ReadAllText(Repository.Evaluation);
-        string prompt = model.Tokenizer.Decode(model.Tokenizer.Encode(text, addSpecialTokens: false).Take(PromptTokens));
-        GenerationOptions one = new() { Temperature = 0, MaxTokens = 1 };
-        GenerationOptions many = new() { Temperature = 0, MaxTokens = NewTokens + 1 };
-
-        double first = Figures.Median(Figures.Seconds(Runs, () => model.Generate(prompt, one)));
-        double all = Figures.Median(Figures.Seconds(Runs, () => model.Generate(prompt, many)));
+        using LanguageModel model = LanguageModel.Load(artifact, new LoadOptions { Threads = threads, PromptCacheTokens = 0 });
+        int[] prompt = [.. model.Tokenizer.Encode(File.ReadAllText(Repository.Evaluation)).Take(PromptTokens)];
+        double[][] runs = [.. Enumerable.Range(0, Runs + 1).Select(_ => model.StepSeconds(prompt).Take(NewTokens + 1).ToArray()).Skip(1)];
+        double first = Figures.Median(runs.Select(run => run[0])), next = Figures.Median(runs.SelectMany(run => run.Skip(1)));
 
         double bandwidth = ReadBandwidth.Measure(threads);
         long bytes = BytesPerToken(artifact);
         Console.WriteLine(
-            $"| {bits} | {threads} | {PromptTokens / first:F0} | {NewTokens / (all - first):F0} | {bytes / 1e6:F2} MB " +
+            $"| {bits} | {threads} | {PromptTokens / first:F0} | {1 / next:F0} | {bytes / 1e6:F2} MB " +
             $"| {bandwidth / 1e9:F1} GB/s | {bandwidth / bytes:F0} |");
     }
 

@@ -69,15 +69,15 @@ public class AutoMethodTests
     [InlineData("FineTuning", "Method=Gptq", "QB3015")]
     [InlineData("FineTuning", "Method=Nf4 Override=lm_head:Method=Gptq", "QB3015")]
     [InlineData("FineTuning", "Method=Nf4", null)]
-    [InlineData("Production", "Method=Gptq Bits=8", "QB3016")]
-    [InlineData("FastestInference", "Method=Rtn Bits=8", "QB3016")]
+    [InlineData("Production", "Method=Nf4", "QB3016")]
+    [InlineData("FastestInference", "Method=Fp4", "QB3016")]
+    [InlineData("FastestInference", "Method=Rtn Bits=8", null)]
     [InlineData("FastestInference", "Method=Int8", null)]
     [InlineData("FastestInference", "Method=Gptq", null)]
     [InlineData("FastestInference", "Method=Gptq TargetBitsPerWeight=8", null)]
-    [InlineData("Production", "Method=Nf4", null)]
-    [InlineData("Development", "Method=Rtn Bits=8", null)]
+    [InlineData("Development", "Method=Nf4", null)]
     [InlineData("MaximumAccuracy", "Method=Gptq Bits=8", null)]
-    [InlineData("", "Method=Rtn Bits=8", null)]
+    [InlineData("", "Method=Nf4", null)]
     public void A_use_warns_of_what_speaks_against_it(string use, string given, string? id) =>
         Assert.Equal(id, UseChecks.Of(ModelUses.Read(use), QuantizationSpec.FromMetadata(Given(given))).SingleOrDefault()?.Id);
 

@@ -155,15 +155,14 @@ internal sealed unsafe class LinearInput
     {
         int first = t / BlockTokens * BlockTokens, count = Math.Min(BlockTokens, Tokens - first), place = t - first;
         outliers[t].Clear();
-        float largest = Int8RowOutlier.LeastAbsmax;
-        float* rest = First(floats) + ((long)t * FloatStride);
-        for (int k = 0; k < PaddedInputs; k++)
+        Vector256<float> largestOfAll = default;
+        for (int k = 0; k < PaddedInputs; k += 8) largestOfAll = Vector256.Max(largestOfAll, Vector256.Abs(Vector256.Load(x + k)));
+        float largest = MathF.Max(Int8RowOutlier.LeastAbsmax, Largest(largestOfAll));
+        float* rest = x;
+        if (!(largest < Form.Outliers))
         {
-            float magnitude = MathF.Abs(x[k]);
-            bool isOutlier = !(magnitude < Form.Outliers);
-            if (isOutlier) outliers[t].Add((k, x[k]));
-            else largest = MathF.Max(largest, magnitude);
-            rest[k] = isOutlier ? 0 : x[k];
+            rest = First(floats) + ((long)t * FloatStride);
+            largest = TakeOutliers(t, x, rest);
         }
 
         sbyte* target = Bytes(first) + (place * PackedTiles.ChunkInputs);
@@ -173,6 +172,24 @@ internal sealed unsafe class LinearInput
         {
             Round(rest, start, Math.Min(start + Form.SegmentInputs, PaddedInputs), largest, target, count, scale, sum);
         }
+    }
+
+    /// <summary>Writes down a token's outliers, and a copy without them.</summary>
+    /// <returns>The largest magnitude of the others.</returns>
+    private float TakeOutliers(int t, float* x, float* rest)
+    {
+        float largest = Int8RowOutlier.LeastAbsmax;
+        for (int k = 0; k < PaddedInputs; k++)
+        {
+            float magnitude = MathF.Abs(x[k]);
+            // Not a number is one, and makes the outputs none.
+            bool isOutlier = !(magnitude < Form.Outliers);
+            if (isOutlier) outliers[t].Add((k, x[k]));
+            else largest = MathF.Max(largest, magnitude);
+            rest[k] = isOutlier ? 0 : x[k];
+        }
+
+        return largest;
     }
 
     /// <summary>Rounds a segment.</summary>

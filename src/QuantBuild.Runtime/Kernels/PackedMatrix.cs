@@ -97,7 +97,7 @@ internal sealed unsafe class PackedMatrix<TChunk, TScales, TDot>(int outputs, in
             total = Vector256.MultiplyAddEstimate(Vector256.ConvertToSingle(sum), scales.At(at, segment) * a[segment], total);
         }
 
-        if (form.Outliers > 0) total = AddOutliers(total, tile, x.Outliers(token));
+        if (form.Outliers > 0 && x.Outliers(token) is { Length: > 0 } outliers) total = AddOutliers(total, tile, outliers);
         Store(total, tile, y);
     }
 
@@ -179,7 +179,7 @@ internal sealed unsafe class PackedMatrix<TChunk, TScales, TDot>(int outputs, in
     {
         for (int t = 0; t < count; t++)
         {
-            if (form.Outliers > 0) totals[t] = AddOutliers(totals[t], tile, x.Outliers(first + t));
+            if (form.Outliers > 0 && x.Outliers(first + t) is { Length: > 0 } outliers) totals[t] = AddOutliers(totals[t], tile, outliers);
             Store(totals[t], tile, y + (t * yStride));
         }
     }
