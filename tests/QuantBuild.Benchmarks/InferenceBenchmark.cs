@@ -19,8 +19,8 @@ static class InferenceBenchmark
         using TemporaryFolder folder = new();
         artifact ??= Make(folder);
         List<string> llama = [];
-        Console.WriteLine("| threads | load | managed memory | first token of 512 | prompt of 512, tokens/s | decode at 0, tokens/s | at 512 | at 2,000 | bytes a token | read bandwidth | of the ceiling |");
-        Console.WriteLine("|---|---|---|---|---|---|---|---|---|---|---|");
+        Console.WriteLine("| threads | load | managed memory | own memory in all | first token of 512 | prompt of 512, tokens/s | decode at 0, tokens/s | at 512 | at 2,000 | bytes a token | read bandwidth | of the ceiling |");
+        Console.WriteLine("|---|---|---|---|---|---|---|---|---|---|---|---|");
         int[] threads = [.. new[] { 1, Environment.ProcessorCount }.Distinct()];
         foreach (int count in threads)
         {
@@ -71,7 +71,7 @@ static class InferenceBenchmark
         bandwidth = Math.Max(bandwidth, ReadBandwidth.Measure(threads));
         long bytes = DecodeBenchmark.BytesPerToken(artifact);
         Console.WriteLine(
-            $"| {threads} | {load:F2} s | {allocated / 1e6:F0} MB | {prompt:F1} s | {PromptTokens / prompt:F1} | {string.Join(" | ", decode.Select(seconds => $"{1 / seconds:F1}"))} " +
+            $"| {threads} | {load:F2} s | {allocated / 1e6:F0} MB | {WorkerRun.OwnBytes(Environment.ProcessId) / 1e6:F0} MB | {prompt:F1} s | {PromptTokens / prompt:F1} | {string.Join(" | ", decode.Select(seconds => $"{1 / seconds:F1}"))} " +
             $"| {bytes / 1e6:F1} MB | {bandwidth / 1e9:F1} GB/s | {100 * bytes / decode[0] / bandwidth:F0}% |");
         return (PromptTokens / prompt, 1 / decode[0]);
     }

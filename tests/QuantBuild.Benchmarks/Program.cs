@@ -1,6 +1,6 @@
 // Makes the tables of docs/quality.md and docs/performance.md.
 //
-//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | budget | quantize | decode | formats | build
+//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | budget | runtime-quality | quantize | decode | formats | kernels | build
 //                                                                  | sampling | synthetic [--samples 16] [--context 2048]
 //                                                                  | gptq-peer --reference <folder> [--python python3]
 
@@ -26,6 +26,9 @@ switch (args is [string verb, ..] ? verb : "")
     case "inference":
         InferenceBenchmark.Run(Options.Value(args, "--artifact"));
         return 0;
+    case "runtime-quality":
+        RuntimeQualityTable.Run();
+        return 0;
     case "kernels":
         KernelBenchmark.Run();
         return 0;
@@ -48,6 +51,6 @@ switch (args is [string verb, ..] ? verb : "")
         Console.Error.WriteLine("gptq-peer needs --reference with the folder that has the gptq.py and quant.py to compare with.");
         return 1;
     default:
-        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, quantize, decode, formats, build, sampling, synthetic, gptq-peer.");
+        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, runtime-quality, quantize, decode, formats, kernels, inference, build, sampling, synthetic, gptq-peer.");
         return 1;
 }

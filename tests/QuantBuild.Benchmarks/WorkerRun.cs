@@ -70,7 +70,7 @@ sealed record WorkerRun(ArtifactManifest Manifest, BuildRecord Record, double Wa
     }
 
     /// <summary>Memory of a process that is its own: pages of mapped files count as resident too, and cost nothing where memory is short.</summary>
-    private static long OwnBytes(int process)
+    public static long OwnBytes(int process)
     {
         const string name = "RssAnon:";
         try
