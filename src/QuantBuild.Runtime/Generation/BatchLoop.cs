@@ -68,6 +68,7 @@ internal sealed class BatchLoop(Decoder decoder, int mostTexts, int mostWaiting)
         {
             lock (guard)
             {
+                RemoveCancelled();
                 while (running.Count < mostTexts && waiting.Count > 0) running.Add(waiting.Dequeue());
                 runningTexts = running.Count;
                 if (running.Count == 0 && disposed) return;
@@ -78,20 +79,33 @@ internal sealed class BatchLoop(Decoder decoder, int mostTexts, int mostWaiting)
         }
     }
 
+    /// <summary>Whoever waits in vain need not wait for the end of the queue.</summary>
+    private void RemoveCancelled()
+    {
+        if (!waiting.Any(run => run.CancellationToken.IsCancellationRequested)) return;
+        for (int i = waiting.Count; i > 0; i--)
+        {
+            TextRun run = waiting.Dequeue();
+            if (run.CancellationToken.IsCancellationRequested) run.Fail(new OperationCanceledException(run.CancellationToken));
+            else waiting.Enqueue(run);
+        }
+    }
+
     /// <summary>One pass; whether there was anything to compute.</summary>
     private bool Step()
     {
         step.Clear();
-        int room = Decoder.LargestBatch;
-        // Texts first, prompts with the room that they leave.
+        int room = Decoder.LargestBatch, texts = running.Count(run => run.Pending == 1);
+        // Texts first, each with room for a token of every other; prompts with the room that they leave.
         foreach (TextRun run in running.OrderBy(run => run.Pending > 1))
         {
+            if (run.Pending == 1) texts--;
             if (room == 0) break;
             if (run.IsAhead()) continue;
             try
             {
                 run.CancellationToken.ThrowIfCancellationRequested();
-                BatchPart part = run.Next(room);
+                BatchPart part = run.Next(room - texts);
                 step.Add((run, part));
                 room -= part.Tokens.Length;
             }

@@ -46,14 +46,25 @@ internal sealed class LookupDrafter(int maxTokens) : IDrafter
     }
 }
 
-/// <summary>Takes the likeliest tokens of a smaller model.</summary>
-internal sealed class ModelDrafter(LanguageModel model, int maxTokens) : IDrafter
+/// <summary>Takes the likeliest tokens of a smaller model, which stays alive for as long.</summary>
+internal sealed class ModelDrafter : IDrafter
 {
-    private readonly KvCache cache = model.CreateCache();
-    private readonly float[] logits = new float[model.Config.VocabularySize];
+    private readonly LanguageModel model;
+    private readonly KvCache cache;
+    private readonly float[] logits;
     private readonly List<int> seen = [];
+    private bool disposed;
 
-    public int MaxTokens => maxTokens;
+    /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
+    public ModelDrafter(LanguageModel model, int maxTokens)
+    {
+        (this.model, MaxTokens) = (model, maxTokens);
+        model.Enter();
+        cache = model.CreateCache();
+        logits = new float[model.Config.VocabularySize];
+    }
+
+    public int MaxTokens { get; }
 
     public IReadOnlyList<int> Draft(List<int> tokens, int most, CancellationToken cancellationToken)
     {
@@ -64,7 +75,7 @@ internal sealed class ModelDrafter(LanguageModel model, int maxTokens) : IDrafte
         seen.RemoveRange(same, seen.Count - same);
         List<int> drafted = [];
         int[] next = [.. tokens.Skip(same)];
-        most = Math.Min(Math.Min(most, maxTokens), model.Config.ContextLength - tokens.Count);
+        most = Math.Min(Math.Min(most, MaxTokens), model.Config.ContextLength - tokens.Count);
         while (drafted.Count < most)
         {
             model.Feed(cache, next, logits, cancellationToken);
@@ -77,5 +88,11 @@ internal sealed class ModelDrafter(LanguageModel model, int maxTokens) : IDrafte
         return drafted;
     }
 
-    public void Dispose() => cache.Dispose();
+    public void Dispose()
+    {
+        if (disposed) return;
+        disposed = true;
+        cache.Dispose();
+        model.Leave();
+    }
 }

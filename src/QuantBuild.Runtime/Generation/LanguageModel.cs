@@ -112,7 +112,7 @@ public sealed class LanguageModel : IDisposable
     /// <exception cref="QuantBuildException">QB4005: the prompt leaves no room in the context. QB4006: an option is out of its range.</exception>
     /// <exception cref="ObjectDisposedException">The model was disposed.</exception>
     public string Generate(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default) =>
-        CompleteAsync(prompt, options, cancellationToken).GetAwaiter().GetResult().Text;
+        Continue(null, prompt ?? throw new ArgumentNullException(nameof(prompt)), options, cancellationToken).Text;
 
     /// <summary>Continues a text without holding up the caller. Parameters, result and errors are those of <see cref="Generate"/>.</summary>
     public async Task<string> GenerateAsync(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default) =>
@@ -134,14 +134,14 @@ public sealed class LanguageModel : IDisposable
     /// As for <see cref="Generate(string, GenerationOptions?, CancellationToken)"/>. QB4008: the type cannot be held to. QB4009: <see cref="GenerationOptions.MaxTokens"/> are fewer than the shortest value needs.
     /// </exception>
     public T? Generate<T>(string prompt, JsonTypeInfo<T> type, GenerationOptions? options = null, CancellationToken cancellationToken = default) =>
-        GenerateAsync(prompt, type, options, cancellationToken).GetAwaiter().GetResult();
+        TypedOutput.Read(Generate(prompt, Typed(options, type), cancellationToken), type);
 
     /// <summary>The same without holding up the caller.</summary>
     /// <inheritdoc cref="Generate{T}(string, JsonTypeInfo{T}, GenerationOptions?, CancellationToken)"/>
     public async Task<T?> GenerateAsync<T>(string prompt, JsonTypeInfo<T> type, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
-        options = (options ?? new GenerationOptions()) with { Format = OutputFormat.JsonOf(type) };
-        return TypedOutput.Read((await CompleteAsync(prompt, options, cancellationToken).ConfigureAwait(false)).Text, type);
+        GenerationResult result = await CompleteAsync(prompt, Typed(options, type), cancellationToken).ConfigureAwait(false);
+        return TypedOutput.Read(result.Text, type);
     }
 
     /// <summary>Continues a text and gives it out as it comes, in pieces of whole characters; together they are what <see cref="Generate"/> returns.</summary>
@@ -297,7 +297,7 @@ public sealed class LanguageModel : IDisposable
     {
         options ??= new LoadOptions();
         CheckOption(nameof(LoadOptions.Threads), options.Threads, 0);
-        CheckOption(nameof(LoadOptions.MaxConcurrentTexts), options.MaxConcurrentTexts, 1);
+        CheckOption(nameof(LoadOptions.MaxConcurrentTexts), options.MaxConcurrentTexts, 1, Decoder.LargestBatch);
         CheckOption(nameof(LoadOptions.MaxWaitingTexts), options.MaxWaitingTexts, 0);
         CheckOption(nameof(LoadOptions.PromptCacheTokens), options.PromptCacheTokens, 0);
 
@@ -314,10 +314,37 @@ public sealed class LanguageModel : IDisposable
         }
     }
 
-    private static void CheckOption(string name, int actual, int least)
+    private static void CheckOption(string name, int actual, int least, int most = int.MaxValue)
     {
-        if (actual >= least) return;
-        throw new QuantBuildException(DiagnosticIds.OptionInvalid, $"LoadOptions.{name} is {actual}, expected at least {least}. Set it so, or leave it out.");
+        if (actual >= least && actual <= most) return;
+        string expected = most == int.MaxValue ? $"at least {least}" : $"from {least} to {most}";
+        throw new QuantBuildException(DiagnosticIds.OptionInvalid, $"LoadOptions.{name} is {actual}, expected {expected}. Set it so, or leave it out.");
+    }
+
+    private static GenerationOptions Typed<T>(GenerationOptions? options, JsonTypeInfo<T> type) =>
+        (options ?? new GenerationOptions()) with { Format = OutputFormat.JsonOf(type) };
+
+    /// <summary>Continues a text, on a caller who waits: no thread of the program's pool is needed to go on.</summary>
+    internal GenerationResult Continue(TextState? session, string text, GenerationOptions? options, CancellationToken cancellationToken)
+    {
+        Enter();
+        try
+        {
+            TextRun run = Begin(session, text, options, updated: null, isAhead: null, cancellationToken);
+            try
+            {
+                loop.Add(run);
+                return run.Result.GetAwaiter().GetResult();
+            }
+            finally
+            {
+                End(run, session);
+            }
+        }
+        finally
+        {
+            Leave();
+        }
     }
 
     /// <summary>Continues a text.</summary>
@@ -469,7 +496,8 @@ public sealed class LanguageModel : IDisposable
         DiagnosticIds.PromptTooLong,
         $"The text has {tokens} tokens, and the model has room for at most {room}. Shorten the text, or choose a model with a longer context.");
 
-    private void Enter()
+    /// <summary>Begins a call: until its end, the model is not released.</summary>
+    internal void Enter()
     {
         lock (lifetime)
         {
@@ -478,7 +506,7 @@ public sealed class LanguageModel : IDisposable
         }
     }
 
-    private void Leave()
+    internal void Leave()
     {
         lock (lifetime)
         {

@@ -50,8 +50,13 @@ internal static class SessionFile
                 ids.Add((uint)id < (uint)config.VocabularySize ? id : throw Unusable($"its token {i} is {id}, expected one below {config.VocabularySize}"));
             }
 
-            cache.Extend(computed);
-            foreach (KvPage page in cache.Pages) stream.ReadExactly(pages.Bytes(page));
+            // No more memory than the file has bytes for.
+            while (cache.Length < computed)
+            {
+                cache.Extend(Math.Min(KvPages.Tokens, computed - cache.Length));
+                stream.ReadExactly(pages.Bytes(cache.Pages[^1]));
+            }
+
             return new TextState(ids, cache);
         }
         catch (Exception e)

@@ -33,8 +33,12 @@ public sealed class TextSession : IDisposable
     /// <param name="cancellationToken">Ends the generation within a token; what was generated stays.</param>
     /// <returns>The continuation.</returns>
     /// <exception cref="QuantBuildException">As for <see cref="LanguageModel.Generate"/>.</exception>
-    public string Generate(string text, GenerationOptions? options = null, CancellationToken cancellationToken = default) =>
-        CompleteAsync(text, options, cancellationToken).GetAwaiter().GetResult().Text;
+    public string Generate(string text, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        using Turn turn = new(this);
+        return model.Continue(state, text, options, cancellationToken).Text;
+    }
 
     /// <summary>Adds text and continues it, with an account of how it came about. Parameters and errors are those of <see cref="Generate"/>.</summary>
     public async Task<GenerationResult> CompleteAsync(string text, GenerationOptions? options = null, CancellationToken cancellationToken = default)

@@ -20,8 +20,8 @@ internal sealed class Workers(int threads) : IDisposable
     // Parts for each thread: one that the system takes away for a moment is waited for by no more than a part.
     private const int PartsPerThread = 8;
 
-    // About 30 microseconds of watching: more than passes between two calls of a forward pass, less than anyone notices.
-    private const int WatchRounds = 600;
+    // Some 60 microseconds of watching: more than passes between two calls of a forward pass, less than anyone notices.
+    private const int WatchRounds = 200;
 
     // A ticket is the number of a call (24 bits), of its parts (20), and of the next part to be taken (20): one addition takes a part, and one that is taken too late, after the
     // call has ended, can be told from the parts of the next call.
@@ -71,7 +71,8 @@ internal sealed class Workers(int threads) : IDisposable
         for (int round = 0; Volatile.Read(ref finished) < parts; round++)
         {
             if (round < WatchRounds) Thread.SpinWait(10);
-            else spin.SpinOnce();
+            // Never asleep for a millisecond: the others are at their last part.
+            else spin.SpinOnce(sleep1Threshold: -1);
         }
 
         if (failure is null) return;

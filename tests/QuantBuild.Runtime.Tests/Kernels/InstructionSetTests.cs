@@ -9,7 +9,7 @@ public class InstructionSetTests
     [InlineData("DOTNET_EnableAVX512")]
     [InlineData("DOTNET_EnableAVX2")]
     [InlineData("DOTNET_EnableHWIntrinsic")]
-    public void Kernels_give_the_same_without(string instructions)
+    public async Task Kernels_give_the_same_without(string instructions)
     {
         ProcessStartInfo start = new("dotnet", ["vstest", typeof(InstructionSetTests).Assembly.Location, "--TestCaseFilter:FullyQualifiedName~Kernels.KernelTests|FullyQualifiedName~Kernels.ExponentialTests"])
         {
@@ -19,9 +19,9 @@ public class InstructionSetTests
         start.Environment[instructions] = "0";
         using Process process = Process.Start(start)!;
         Task<string> errors = process.StandardError.ReadToEndAsync();
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        Assert.True(process.ExitCode == 0, output + errors.Result);
+        string output = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        Assert.True(process.ExitCode == 0, output + await errors);
         Assert.Matches("Passed: +[1-9][0-9]{2}", output);
     }
 }
