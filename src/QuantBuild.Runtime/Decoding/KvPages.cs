@@ -68,6 +68,8 @@ internal sealed unsafe class KvPages : IDisposable
             InUse++;
             KvPage page = free.Count > 0 ? free.Pop() : new KvPage((IntPtr)NativeMemory.AlignedAlloc((nuint)PageBytes, 64));
             page.Holders = 1;
+            // Another text's keys and values may be in it, and a saved session has all of a page.
+            NativeMemory.Clear((void*)page.Memory, (nuint)PageBytes);
             return page;
         }
     }

@@ -29,13 +29,12 @@ internal sealed class BatchLoop(Decoder decoder, int mostTexts, int mostWaiting)
         lock (guard)
         {
             ObjectDisposedException.ThrowIf(disposed, typeof(LanguageModel));
-            if (waiting.Count >= mostWaiting && (waiting.Count > 0 || runningTexts >= mostTexts))
+            if ((long)runningTexts + waiting.Count >= (long)mostTexts + mostWaiting)
             {
-                QuantBuildException error = new(
+                throw new QuantBuildException(
                     DiagnosticIds.QueueFull,
-                    $"{waiting.Count} texts wait for the model already, and LoadOptions.MaxWaitingTexts allows {mostWaiting}. Try again later, tell whoever asks to, or allow more.");
-                run.Fail(error);
-                throw error;
+                    $"{mostTexts} texts are computed and {mostWaiting} wait for the model already, as many as LoadOptions.MaxConcurrentTexts and MaxWaitingTexts allow. " +
+                    "Try again later, tell whoever asks to, or allow more.");
             }
 
             waiting.Enqueue(run);
@@ -101,7 +100,8 @@ internal sealed class BatchLoop(Decoder decoder, int mostTexts, int mostWaiting)
         {
             if (run.Pending == 1) texts--;
             if (room == 0) break;
-            if (run.IsAhead()) continue;
+            // One that was cancelled is ended, though nobody reads what it has.
+            if (run.IsAhead() && !run.CancellationToken.IsCancellationRequested) continue;
             try
             {
                 run.CancellationToken.ThrowIfCancellationRequested();
@@ -117,6 +117,7 @@ internal sealed class BatchLoop(Decoder decoder, int mostTexts, int mostWaiting)
 
         if (step.Count > 0) Compute();
         running.RemoveAll(run => run.IsFinished);
+        lock (guard) runningTexts = running.Count;
         return step.Count > 0;
     }
 

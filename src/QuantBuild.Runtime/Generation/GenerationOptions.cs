@@ -70,7 +70,7 @@ public sealed record GenerationOptions
 
     /// <summary>
     /// Reports the log-probability of each token that is generated, and of this many of the likeliest tokens in its place; at least 0. They are the model's own: the
-    /// log-softmax of its logits, before bias, penalties, temperature and cuts. Default: none are reported.
+    /// log-softmax of its logits, before bias, penalties, temperature and cuts; with a <see cref="Format"/>, among the tokens that it allows. Default: none are reported.
     /// </summary>
     public int? LogProbabilities { get; init; }
 

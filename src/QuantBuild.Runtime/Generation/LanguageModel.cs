@@ -39,7 +39,8 @@ public sealed class LanguageModel : IDisposable
         string source = artifact.File.Path;
         Tokenizer = TextTokenizer.Load(artifact.TokenizerJson, source + ", tokenizer.json");
         defaults = GenerationDefaults.Parse(Manifest.GenerationConfigJson, source, DiagnosticIds.ArtifactMalformed);
-        endTokens = [.. Config.EosTokenIds, .. defaults.EosTokenIds];
+        // A negative one means that there is none.
+        endTokens = [.. Config.EosTokenIds.Concat(defaults.EosTokenIds).Where(id => id >= 0)];
         pages = new KvPages(Config, options.KvCache);
         int threads = options.Threads == 0 ? Environment.ProcessorCount : options.Threads;
         decoder = new Decoder(Config, new DecoderWeights(artifact), pages, new Workers(threads), options.FloatActivations);
@@ -194,7 +195,7 @@ public sealed class LanguageModel : IDisposable
     /// A vector for a text, to compare it with others by their dot product: the mean over its tokens of the model's last hidden state, of length 1. A model that was trained for embeddings gives
     /// better ones.
     /// </summary>
-    /// <param name="text">The text; at most as long as the context.</param>
+    /// <param name="text">The text; shorter than the context.</param>
     /// <param name="cancellationToken">Ends the computation.</param>
     /// <returns>[hidden size].</returns>
     /// <exception cref="QuantBuildException">QB4005: it does not fit the context.</exception>
@@ -330,10 +331,11 @@ public sealed class LanguageModel : IDisposable
         Enter();
         try
         {
+            int before = session?.Tokens.Count ?? 0;
             TextRun run = Begin(session, text, options, updated: null, isAhead: null, cancellationToken);
             try
             {
-                loop.Add(run);
+                Add(run, session, before);
                 return run.Result.GetAwaiter().GetResult();
             }
             finally
@@ -357,10 +359,11 @@ public sealed class LanguageModel : IDisposable
         Enter();
         try
         {
+            int before = session?.Tokens.Count ?? 0;
             TextRun run = Begin(session, text, options, updated: null, isAhead: null, cancellationToken);
             try
             {
-                loop.Add(run);
+                Add(run, session, before);
                 return await run.Result.ConfigureAwait(false);
             }
             finally
@@ -384,11 +387,12 @@ public sealed class LanguageModel : IDisposable
             // A reader that stops reading ends the text.
             using CancellationTokenSource reading = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             Channel<GenerationUpdate> updates = Channel.CreateUnbounded<GenerationUpdate>();
+            int before = session?.Tokens.Count ?? 0;
             TextRun run = Begin(
                 session, text, options, updated: update => updates.Writer.TryWrite(update), isAhead: () => updates.Reader.Count >= UpdatesAhead, reading.Token);
             try
             {
-                loop.Add(run);
+                Add(run, session, before);
                 _ = run.Result.ContinueWith(_ => updates.Writer.TryComplete(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
                 await foreach (GenerationUpdate update in updates.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
                 {
@@ -465,8 +469,18 @@ public sealed class LanguageModel : IDisposable
             Overflow = options.ContextOverflow,
             Constraint = options.Format?.ConstraintFor(Tokenizer, endTokens).Start,
         };
+        settings = settings with { Drafter = options.Speculation?.CreateDrafter(this) };
         List<int> tokens = session?.Tokens ?? [];
-        Extend(tokens, text, options.ContextOverflow);
+        try
+        {
+            Extend(tokens, text, options.ContextOverflow);
+        }
+        catch
+        {
+            settings.Drafter?.Dispose();
+            throw;
+        }
+
         if (tokens.Count >= Config.ContextLength)
         {
             int[] kept = TextRun.Shifted(tokens, settings);
@@ -475,13 +489,29 @@ public sealed class LanguageModel : IDisposable
             session?.Cache.Truncate(0);
         }
 
-        settings = settings with { Drafter = options.Speculation?.CreateDrafter(this) };
+        // The last token, at least, is to be computed.
+        session?.Cache.Truncate(tokens.Count - 1);
         TextState state = session ?? new TextState(tokens, prompts.Find(CollectionsMarshal.AsSpan(tokens), CreateCache));
         return new TextRun(settings, state, updated, cancellationToken)
         {
             IsAhead = isAhead ?? (() => false),
             PromptDone = session is null ? done => prompts.Add(done.State) : null,
         };
+    }
+
+    /// <summary>Begins to compute a text. One that is turned away leaves its session as it was.</summary>
+    private void Add(TextRun run, TextState? session, int before)
+    {
+        try
+        {
+            loop.Add(run);
+        }
+        catch (Exception e)
+        {
+            run.Fail(e);
+            if (session is not null && session.Tokens.Count > before) session.Tokens.RemoveRange(before, session.Tokens.Count - before);
+            throw;
+        }
     }
 
     /// <summary>Keeps what was computed, for a text that begins alike.</summary>

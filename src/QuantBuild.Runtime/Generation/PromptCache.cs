@@ -45,18 +45,20 @@ internal sealed class PromptCache(int mostTokens) : IDisposable
     {
         // Guesses may be in the cache, and are not in the text.
         int length = Math.Min(text.Cache.Length, text.Tokens.Count);
-        if (length < LeastTokens || length > mostTokens) return;
+        if (length < LeastTokens || text.Cache.Pages.Count * KvPages.Tokens > mostTokens) return;
         int[] tokens = [.. text.Tokens.Take(length)];
         lock (guard)
         {
             if (disposed) return;
+            if (entries.Exists(entry => entry.Tokens.AsSpan().StartsWith(tokens))) return;
             for (int i = entries.Count - 1; i >= 0; i--)
             {
                 if (tokens.AsSpan().StartsWith(entries[i].Tokens)) Remove(i);
             }
 
             entries.Add((tokens, text.Cache.Fork(length)));
-            while (entries.Sum(entry => entry.Tokens.Length) > mostTokens) Remove(0);
+            // Pages are what takes memory.
+            while (entries.Sum(entry => entry.Cache.Pages.Count * KvPages.Tokens) > mostTokens) Remove(0);
         }
     }
 

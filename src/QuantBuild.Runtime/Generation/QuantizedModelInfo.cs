@@ -55,7 +55,7 @@ public sealed record LoadOptions
     /// </summary>
     public bool FloatActivations { get; init; }
 
-    /// <summary>Texts that are computed at the same time, at most; from 1 to 128. Others wait for their turn.</summary>
+    /// <summary>Texts that are computed at the same time, at most; from 1 to 128. Others wait for their turn. A stream whose reader fell behind keeps its place.</summary>
     public int MaxConcurrentTexts { get; init; } = 32;
 
     /// <summary>Texts that wait for their turn, at most; at least 0. One more is an error, QB4010.</summary>

@@ -38,9 +38,9 @@ internal static class SessionFile
             int precision = ReadNumber(stream);
             if (precision != (int)pages.Precision) throw Unusable($"its keys and values are kept as {(KvPrecision)precision}, expected {pages.Precision} as LoadOptions.KvCache says");
             int tokens = ReadNumber(stream), computed = ReadNumber(stream);
-            if (tokens < 0 || tokens > config.ContextLength || computed < 0 || computed > tokens)
+            if (tokens < 0 || tokens > config.ContextLength || computed < 0 || computed > Math.Max(0, tokens - 1))
             {
-                throw Unusable($"it says that {computed} of {tokens} tokens are computed, expected at most all of at most {config.ContextLength}");
+                throw Unusable($"it says that {computed} of {tokens} tokens are computed, expected fewer than all, of at most {config.ContextLength}");
             }
 
             List<int> ids = [];

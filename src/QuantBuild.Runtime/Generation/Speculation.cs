@@ -24,7 +24,7 @@ public abstract class Speculation
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="maxTokens"/> is below 1.</exception>
     public static Speculation PromptLookup(int maxTokens = 6) => new LookupSpeculation(maxTokens);
 
-    /// <summary>Guesses what a smaller model says.</summary>
+    /// <summary>Guesses what a smaller model says. It guesses between the passes of the large one, which other texts wait for: for one text at a time rather than for many.</summary>
     /// <param name="draft">A model with the same tokenizer. It is not disposed, and may be used for other texts meanwhile.</param>
     /// <param name="maxTokens">The most tokens that are guessed at a time.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="maxTokens"/> is below 1.</exception>

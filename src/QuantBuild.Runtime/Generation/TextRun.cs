@@ -29,6 +29,9 @@ internal sealed class TextRun
     private int generated;
     private int draftedTokens;
     private int acceptedTokens;
+    private FinishReason? finish;
+    private TokenLogProbabilities? last;
+    private string lastPiece = "";
 
     /// <param name="settings">How to generate.</param>
     /// <param name="state">The prompt; grows with the text.</param>
@@ -89,17 +92,24 @@ internal sealed class TextRun
             done(this);
         }
 
-        for (int row = 0; row <= drafted.Count; row++)
+        try
         {
-            int token = Choose(logits.AsSpan(row * settings.VocabularySize, settings.VocabularySize));
-            if (IsFinished) break;
-            if (row < drafted.Count && drafted[row] == token) acceptedTokens++;
-            else break;
+            for (int row = 0; row <= drafted.Count && finish is null; row++)
+            {
+                int token = Choose(logits.AsSpan(row * settings.VocabularySize, settings.VocabularySize));
+                if (row == drafted.Count || drafted[row] != token) break;
+                acceptedTokens++;
+            }
+        }
+        finally
+        {
+            // The last token is computed with the next pass; behind it are guesses that were wrong.
+            state.Cache.Truncate(state.Tokens.Count - 1);
         }
 
-        // The last token is computed with the next pass; behind it are guesses that were wrong.
-        state.Cache.Truncate(state.Tokens.Count - 1);
-        if (!IsFinished && state.Tokens.Count >= settings.ContextLength) Shift();
+        // Last of all: from here on the text is whoever's waits for it.
+        if (finish is { } reason) Complete(reason);
+        else if (state.Tokens.Count >= settings.ContextLength) Shift();
     }
 
     /// <summary>Ends the text with an error.</summary>
@@ -108,16 +118,19 @@ internal sealed class TextRun
         End();
         if (error is OperationCanceledException canceled) completion.TrySetCanceled(canceled.CancellationToken);
         else completion.TrySetException(error);
+        // Whoever waits for the text hears of it; perhaps nobody does any more.
+        _ = completion.Task.Exception;
     }
 
     private int Choose(Span<float> row)
     {
         if (constraint is not null)
         {
-            TokenMask mask = constraint.Allowed(Math.Min(settings.Sampling.MaxTokens - generated, settings.ContextLength - state.Tokens.Count));
+            int left = settings.Sampling.MaxTokens - generated;
+            TokenMask mask = constraint.Allowed(settings.Overflow == ContextOverflow.Stop ? Math.Min(left, settings.ContextLength - state.Tokens.Count) : left);
             if (mask.Count == 0)
             {
-                Finish(FinishReason.EndOfText, null);
+                finish = FinishReason.EndOfText;
                 return -1;
             }
 
@@ -132,31 +145,32 @@ internal sealed class TextRun
         if (choice.LogProbabilities is { } reported) logProbabilities!.Add(reported);
         if (settings.EndTokens.Contains(token))
         {
-            Finish(FinishReason.EndOfText, choice.LogProbabilities);
+            finish = FinishReason.EndOfText;
+            last = choice.LogProbabilities;
             return token;
         }
 
         constraint = constraint?.Advance(token);
         string piece = stops.Append(decoder.Append(token));
         text.Append(piece);
-        FinishReason? reason = stops.Found ? FinishReason.StopString
+        finish = stops.Found ? FinishReason.StopString
             : constraint is { MustEnd: true } ? FinishReason.EndOfText
             : generated >= settings.Sampling.MaxTokens ? FinishReason.MaxTokens
             : state.Tokens.Count >= settings.ContextLength && settings.Overflow == ContextOverflow.Stop ? FinishReason.ContextFull
             : null;
-        if (reason is { } ended) Finish(ended, choice.LogProbabilities, piece);
-        else updated?.Invoke(new GenerationUpdate(piece, choice.LogProbabilities, null));
+        if (finish is null) updated?.Invoke(new GenerationUpdate(piece, choice.LogProbabilities, null));
+        else (last, lastPiece) = (choice.LogProbabilities, piece);
         return token;
     }
 
-    private void Finish(FinishReason reason, TokenLogProbabilities? last, string piece = "")
+    private void Complete(FinishReason reason)
     {
         string rest = stops.Append(decoder.Finish()) + stops.Finish();
         text.Append(rest);
         GenerationUsage usage = new(promptTokens, cachedTokens, generated) { DraftedTokens = draftedTokens, AcceptedTokens = acceptedTokens };
         GenerationResult result = new(text.ToString(), reason, usage, logProbabilities);
         End();
-        updated?.Invoke(new GenerationUpdate(piece + rest, last, result));
+        updated?.Invoke(new GenerationUpdate(lastPiece + rest, last, result));
         completion.TrySetResult(result);
     }
 

@@ -11,6 +11,7 @@ public sealed class TextSession : IDisposable
     private readonly LanguageModel model;
     private readonly TextState state;
     private int busy;
+    private bool disposed;
 
     internal TextSession(LanguageModel model, TextState state) => (this.model, this.state) = (model, state);
 
@@ -76,8 +77,15 @@ public sealed class TextSession : IDisposable
         model.SaveSession(stream, state);
     }
 
-    /// <summary>Releases the memory. A turn that runs is to be ended first.</summary>
-    public void Dispose() => state.Cache.Dispose();
+    /// <summary>Releases the memory.</summary>
+    /// <exception cref="InvalidOperationException">A turn is running: it is to be ended first.</exception>
+    public void Dispose()
+    {
+        if (disposed) return;
+        using Turn turn = new(this);
+        disposed = true;
+        state.Cache.Dispose();
+    }
 
     /// <summary>A turn, of which there is one at a time.</summary>
     private readonly struct Turn : IDisposable
@@ -92,6 +100,9 @@ public sealed class TextSession : IDisposable
             }
 
             this.session = session;
+            if (!session.disposed) return;
+            Dispose();
+            throw new ObjectDisposedException(nameof(TextSession));
         }
 
         public void Dispose() => Volatile.Write(ref session.busy, 0);

@@ -49,7 +49,7 @@ internal readonly unsafe struct GroupScales(IntPtr scales, IntPtr zeros, int zer
     // A division costs as much as all else that is done for a segment.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private long Place(long first, int segment) =>
-        first + ((segmentsPerGroup == 1 ? segment : groups == 1 ? 0 : segment / segmentsPerGroup) * (long)PackedTiles.Rows);
+        first + ((groups == 1 ? 0 : segmentsPerGroup == 1 ? segment : segment / segmentsPerGroup) * (long)PackedTiles.Rows);
 }
 
 /// <summary>The absolute maxima of blocks that run over the flattened weight, over what a table of bytes was multiplied by.</summary>

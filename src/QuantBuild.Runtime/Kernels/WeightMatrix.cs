@@ -43,18 +43,14 @@ internal abstract unsafe class WeightMatrix(int outputs, int inputs)
     public void Multiply(LinearInput x, int from, int to, float* y, long yStride)
     {
         if (x.Form.SegmentInputs > 0) MultiplyBytes(x, from, to, y, yStride);
-        else if (x.Tokens == 1) MultiplyVector(x.Floats, from, to, y);
         else MultiplyFloats(x.Floats, x.FloatStride, x.Tokens, from, to, y, yStride);
     }
 
     /// <summary>The product with activations in bytes.</summary>
     protected abstract void MultiplyBytes(LinearInput x, int from, int to, float* y, long yStride);
 
-    /// <summary>The product with one token's activations in float32.</summary>
-    protected virtual void MultiplyVector(float* x, int from, int to, float* y) => MultiplyFloats(x, 0, 1, from, to, y, 0);
-
     /// <summary>Makes some rows float once and uses them for every token.</summary>
-    private void MultiplyFloats(float* x, long xStride, int tokens, int from, int to, float* y, long yStride)
+    protected virtual void MultiplyFloats(float* x, long xStride, int tokens, int from, int to, float* y, long yStride)
     {
         float[] rented = ArrayPool<float>.Shared.Rent(RowsAtOnce * PaddedInputs);
         fixed (float* tile = rented)

@@ -127,6 +127,11 @@ internal sealed class Workers(int threads) : IDisposable
                 // A call may have come before it was known that this thread sleeps: then it does not.
                 if (Volatile.Read(ref ticket) >> EpochShift == seen && !disposed) wake.Wait();
                 Interlocked.Decrement(ref sleeping);
+                // Calls that came before it was known that this thread is awake have released it again; one that was meant for another only delays that one to the next call.
+                while (wake.Wait(0))
+                {
+                }
+
                 continue;
             }
 

@@ -42,8 +42,8 @@ public sealed class DecoderTests : IDisposable
         Assert.InRange(expected.SelectMany(row => row).Max(Math.Abs), 1, 100);
         for (int t = 0; t < tokens.Length; t++)
         {
-            // A key that float32 and float64 round to different halves moves a logit by a ten-thousandth.
-            Assert.InRange(Enumerable.Range(0, 4096).Max(i => Math.Abs(expected[t][i] - actual[(t * 4096) + i])), 0, 5e-4);
+            // A key that float32 and float64 round to different halves moves a logit by some ten-thousandths.
+            Assert.InRange(Enumerable.Range(0, 4096).Max(i => Math.Abs(expected[t][i] - actual[(t * 4096) + i])), 0, 2e-3);
         }
     }
 
@@ -68,9 +68,7 @@ public sealed class DecoderTests : IDisposable
             size = Math.Min(size, tokens.Length - done);
             decoder.Forward([new BatchPart(cache, tokens.AsMemory(done, size)) { Logits = logits }], CancellationToken.None);
             done += size;
-            ReadOnlySpan<float> expected = full.AsSpan((done - 1) * vocabulary, vocabulary);
-            // Sums of integers are exact. Those of floats are not, in a tile and alone; a key that comes out at the other side of a tie of half precision moves logits by more.
-            Assert.InRange(LargestDifference(expected, logits), 0, quantized ? 1e-4f : 1e-3f);
+            Assert.Equal(full.AsSpan((done - 1) * vocabulary, vocabulary).ToArray(), logits);
         }
     }
 
@@ -95,7 +93,7 @@ public sealed class DecoderTests : IDisposable
             {
                 int seen = done[i] + texts[i].Pieces[step];
                 float[] alone = Logits(decoder, pages, tokens.AsSpan(texts[i].First, seen).ToArray(), 11);
-                Assert.InRange(LargestDifference(alone.AsSpan(done[i] * vocabulary), together[i]), 0, 1e-4f);
+                Assert.Equal(alone[(done[i] * vocabulary)..], together[i]);
                 done[i] = seen;
             }
         }
@@ -200,13 +198,6 @@ public sealed class DecoderTests : IDisposable
         }
 
         return logits;
-    }
-
-    private static float LargestDifference(ReadOnlySpan<float> a, ReadOnlySpan<float> b)
-    {
-        float largest = 0;
-        for (int i = 0; i < a.Length; i++) largest = Math.Max(largest, Math.Abs(a[i] - b[i]));
-        return largest;
     }
 
     private static double Loss(float[] logits, ReadOnlySpan<int> tokens)

@@ -60,6 +60,13 @@ public sealed class ConcurrencyTests : IDisposable
         using LanguageModel model = LanguageModel.Load(path);
         GenerationOptions options = new() { MaxTokens = 400, Temperature = 0 };
         await foreach (string _ in model.StreamAsync(Prompts[0], options)) break;
+        // With as much waiting to be read as may wait.
+        await foreach (GenerationUpdate _ in model.StreamUpdatesAsync(Prompts[3], options))
+        {
+            await Task.Delay(300);
+            break;
+        }
+
         await using IAsyncEnumerator<string> slow = model.StreamAsync(Prompts[1], options).GetAsyncEnumerator();
         Assert.True(await slow.MoveNextAsync());
         string other = await model.GenerateAsync(Prompts[2], options).WaitAsync(TimeSpan.FromMinutes(1));

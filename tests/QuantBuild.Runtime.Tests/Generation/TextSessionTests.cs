@@ -68,6 +68,7 @@ public sealed class TextSessionTests : IDisposable
         AssertUnusable(model, [.. "QBSESSN2"u8, .. bytes[8..]], "letters");
         AssertUnusable(model, [.. bytes[..8], (byte)'x', .. bytes[9..]], "fingerprint");
         AssertUnusable(model, [.. bytes[..76], 0xFF, 0xFF, 0xFF, 0x7F, .. bytes[80..]], "tokens are computed");
+        AssertUnusable(model, [.. bytes[..80], bytes[76], .. bytes[81..]], "tokens are computed");
         AssertUnusable(model, [.. bytes[..84], 0xFF, 0xFF, 0xFF, 0x7F, .. bytes[88..]], "its token 0");
         using LanguageModel inBytes = LanguageModel.Load(path, new LoadOptions { KvCache = KvPrecision.Int8 });
         AssertUnusable(inBytes, bytes, "Float16");
@@ -81,8 +82,21 @@ public sealed class TextSessionTests : IDisposable
         await using IAsyncEnumerator<string> turn = session.StreamAsync("It was", new() { MaxTokens = 300, Temperature = 0 }).GetAsyncEnumerator();
         Assert.True(await turn.MoveNextAsync());
         Assert.Throws<InvalidOperationException>(() => session.Generate(" The", Greedy));
+        Assert.Throws<InvalidOperationException>(session.Dispose);
         await turn.DisposeAsync();
         Assert.NotEmpty(session.Generate(" The", Greedy));
+        session.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => session.Generate(" The", Greedy));
+        Assert.Throws<ObjectDisposedException>(session.Fork);
+    }
+
+    [Fact]
+    public void A_turn_that_fails_leaves_a_session_that_goes_on()
+    {
+        using TextSession session = model.CreateSession();
+        GenerationOptions forbidding = Greedy with { LogitBias = Enumerable.Range(0, 4096).ToDictionary(id => id, _ => float.NegativeInfinity) };
+        Assert.Equal("QB4006", Assert.Throws<QuantBuildException>(() => session.Generate("It was a dark", forbidding)).Id);
+        Assert.Equal(model.Generate("It was a dark", Greedy), session.Generate("", Greedy));
     }
 
     [Fact]

@@ -20,7 +20,7 @@ public unsafe class KernelTests
             {
                 foreach ((int inputs, int groupSize) in new[]
                 {
-                    (256, 16), (256, 32), (256, 128), (512, 256), (384, 192), (256, -1), (48, 16), (144, 48), (100, -1), (33, -1), (7, -1), (320, -1),
+                    (256, 16), (256, 32), (256, 128), (512, 256), (384, 192), (256, -1), (48, 16), (144, 48), (100, -1), (33, -1), (7, -1), (320, -1), (192, -1), (200, -1),
                 })
                 {
                     foreach (bool symmetric in new[] { false, true })
@@ -161,7 +161,13 @@ public unsafe class KernelTests
         {
             Activations x = Random(random, tokens, inputs);
             float[] y = Multiply(matrix, matrix.Form, x, tokens, out _);
-            for (int t = 0; t < tokens; t++) AssertRow(exact, inputs, Doubles(x.Span(t)), y.AsSpan(t * Outputs, Outputs), 1e-6);
+            for (int t = 0; t < tokens; t++)
+            {
+                AssertRow(exact, inputs, Doubles(x.Span(t)), y.AsSpan(t * Outputs, Outputs), 1e-6);
+                Activations alone = new(1, inputs);
+                x.Span(t).CopyTo(alone.Span(0));
+                Assert.Equal(y.AsSpan(t * Outputs, Outputs).ToArray(), Multiply(matrix, matrix.Form, alone, 1, out _));
+            }
         }
     }
 
