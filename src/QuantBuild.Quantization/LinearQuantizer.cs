@@ -30,7 +30,7 @@ internal static class LinearQuantizer
     {
         using DisposeScope scope = torch.NewDisposeScope();
         using Hessian hessian = new(shape.Inputs, weight.device);
-        states.Visit(
+        states.VisitTokens(
             (_, hidden) => input(hidden).DetachFromDisposeScope(),
             made =>
             {
@@ -39,7 +39,7 @@ internal static class LinearQuantizer
             },
             cancellationToken);
         if (spec.Method == QuantizationMethod.Awq) return Rtn.Quantize(weight, spec, hessian.Matrix);
-        using InverseFactor factor = InverseFactor.Create(hessian.Matrix, spec, shape.Name);
+        using InverseFactor factor = InverseFactor.InPlace(hessian.Matrix, spec, shape.Name);
         return Gptq.Quantize(weight, factor, spec, cancellationToken);
     }
 }
