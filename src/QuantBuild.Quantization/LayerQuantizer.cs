@@ -298,7 +298,7 @@ internal sealed class LayerQuantizer(
         linears[(int)role] = spec.Method switch
         {
             QuantizationMethod.Gptq or QuantizationMethod.AutoRound when factor is not null => WithFactor(role, spec, factor, correction),
-            QuantizationMethod.Awq => Rtn.Quantize(layer[role], spec, hessian),
+            QuantizationMethod.Awq => LinearQuantizer.RoundToNearest(layer[role], shape, spec, hessian),
             _ => LinearQuantizer.WithoutData(layer[role], shape, spec),
         };
         layer.Replace(role, linears[(int)role]!, device);
