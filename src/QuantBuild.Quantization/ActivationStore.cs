@@ -106,12 +106,22 @@ internal sealed class StoredActivation(ActivationStore store, torch.Tensor? tens
     /// <summary>The file, where it is in one.</summary>
     public string? Path => path;
 
+    /// <summary>How many rows of its last dimension it has.</summary>
+    public long Rows => shape[..^1].Aggregate(1L, (product, size) => product * size);
+
     /// <summary>The tensor, for the current dispose scope: not to be changed.</summary>
-    public torch.Tensor Load()
+    public torch.Tensor Load() => Load(0, Rows).view(shape);
+
+    /// <summary>Some of its rows, [count, last dimension], for the current dispose scope: not to be changed.</summary>
+    /// <param name="first">The first row.</param>
+    /// <param name="count">How many.</param>
+    public torch.Tensor Load(long first, long count)
     {
-        if (tensor is not null) return tensor.alias();
-        torch.Tensor read = torch.empty(shape, torch.float32);
+        long width = shape[^1];
+        if (tensor is not null) return tensor.view(-1, width).narrow(0, first, count);
+        torch.Tensor read = torch.empty([count, width], torch.float32);
         using FileStream file = new(path!, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+        file.Position = first * width * sizeof(float);
         file.ReadExactly(read.bytes);
         return read;
     }
@@ -122,6 +132,6 @@ internal sealed class StoredActivation(ActivationStore store, torch.Tensor? tens
         if (disposed) return;
         disposed = true;
         tensor?.Dispose();
-        store.Release(this, shape.Aggregate(1L, (product, size) => product * size) * sizeof(float));
+        store.Release(this, Rows * shape[^1] * sizeof(float));
     }
 }

@@ -55,15 +55,19 @@ internal sealed class Awq(
     public IReadOnlyDictionary<string, float[]> Scale(HiddenStates states)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        using Hessian output = new(AttentionWidth, device), down = new(config.IntermediateSize, device);
-        ActivationMagnitudes[] inputs = Measure(states, output, down);
-        torch.Tensor[] windows = Sample(states);
+        float[]? values, gated;
+        ActivationMagnitudes[] inputs;
+        // All against the float layer: what one scale changes in the rounding of a linear, another leaves as it is. First those that need the large matrices.
+        using (Hessian output = new(AttentionWidth, device), down = new(config.IntermediateSize, device))
+        {
+            inputs = Measure(states, output, down);
+            values = ScalesOutput ? OfLinear(LinearRole.Output, inputs[1], output, SharedByHeads, PerHead) : null;
+            gated = ScalesDown ? OfLinear(LinearRole.Down, inputs[3], down, means => means, scales => scales) : null;
+        }
 
-        // All against the float layer: what one scale changes in the rounding of a linear, another leaves as it is.
+        torch.Tensor[] windows = Sample(states);
         float[]? attention = ScalesAttention ? OfNorm(Attention, inputs[0], windows, hidden => forward.AttentionInput(hidden, layer), forward.Attend) : null;
-        float[]? values = ScalesOutput ? OfLinear(LinearRole.Output, inputs[1], output, SharedByHeads, PerHead) : null;
         float[]? mlp = ScalesMlp ? OfNorm(Mlp, inputs[2], windows, MlpInput, DecoderForward.Gate) : null;
-        float[]? gated = ScalesDown ? OfLinear(LinearRole.Down, inputs[3], down, means => means, scales => scales) : null;
 
         Dictionary<string, float[]> norms = [];
         if (attention is not null)
@@ -102,22 +106,36 @@ internal sealed class Awq(
     {
         ActivationMagnitudes[] magnitudes = [new(config.HiddenSize), new(AttentionWidth), new(config.HiddenSize), new(config.IntermediateSize)];
         states.Visit(
-            (_, hidden) =>
+            (index, hidden) =>
             {
-                torch.Tensor input = forward.AttentionInput(hidden, layer);
-                torch.Tensor context = forward.Attend(input, layer);
-                torch.Tensor mlpInput = forward.MlpInput(DecoderForward.AfterAttention(hidden, context, layer), layer);
-                torch.Tensor gated = DecoderForward.Gate(mlpInput, layer);
-                float[][] sums = [.. new[] { input, context, mlpInput, gated }.Select(ActivationMagnitudes.Sum)];
-                return (Sums: sums, Tokens: hidden.shape[0] * hidden.shape[1], Context: context.DetachFromDisposeScope(), Gated: gated.DetachFromDisposeScope());
+                torch.Tensor input = forward.AttentionInput(hidden, layer), context = forward.Attend(input, layer);
+                float[] inputs = ActivationMagnitudes.Sum(input), contexts = ActivationMagnitudes.Sum(context);
+                return (Index: index, Tokens: hidden.shape[0] * hidden.shape[1], Input: inputs, Output: contexts, Context: context.DetachFromDisposeScope());
             },
             made =>
             {
-                for (int i = 0; i < magnitudes.Length; i++) magnitudes[i].Add(made.Sums[i], made.Tokens);
+                magnitudes[0].Add(made.Input, made.Tokens);
+                magnitudes[1].Add(made.Output, made.Tokens);
                 if (ScalesOutput) output.Add(made.Context);
-                if (ScalesDown) down.Add(made.Gated);
+                // The input of down is the widest of all: never that of a whole batch.
+                states.VisitTokens(
+                    made.Index,
+                    made.Context,
+                    (hidden, context) =>
+                    {
+                        torch.Tensor input = forward.MlpInput(DecoderForward.AfterAttention(hidden, context, layer), layer);
+                        torch.Tensor gated = DecoderForward.Gate(input, layer);
+                        return (Tokens: input.shape[1], Mlp: ActivationMagnitudes.Sum(input), Down: ActivationMagnitudes.Sum(gated), Gated: gated.DetachFromDisposeScope());
+                    },
+                    part =>
+                    {
+                        magnitudes[2].Add(part.Mlp, part.Tokens);
+                        magnitudes[3].Add(part.Down, part.Tokens);
+                        if (ScalesDown) down.Add(part.Gated);
+                        part.Gated.Dispose();
+                    },
+                    cancellationToken);
                 made.Context.Dispose();
-                made.Gated.Dispose();
             },
             cancellationToken);
         return magnitudes;
@@ -162,7 +180,8 @@ internal sealed class Awq(
                 AtOnce,
                 i =>
                 {
-                    torch.Tensor error = part(inputs[i], rounded).Minus(targets[i]);
+                    // Of either sign: it is squared.
+                    torch.Tensor error = part(inputs[i], rounded).neg_().PlusInPlace(targets[i]);
                     return (error * error).sum().cpu().item<float>();
                 },
                 (_, sum) => loss += sum,
@@ -187,7 +206,7 @@ internal sealed class Awq(
         double[] magnitudes = shared(AwqScales.WeightMagnitudes([(layer[role], GroupSize(role))]));
         return Best(shared(activations.Means), magnitudes, scales =>
         {
-            torch.Tensor error = Rounded(role, scales is null ? null : perInput(scales)).Minus(layer[role]);
+            torch.Tensor error = Rounded(role, scales is null ? null : perInput(scales)).neg_().PlusInPlace(layer[role]);
             int rows = (int)error.shape[0];
             double loss = 0;
             OrderedSteps.Run(
@@ -222,7 +241,9 @@ internal sealed class Awq(
         {
             cancellationToken.ThrowIfCancellationRequested();
             using DisposeScope scope = torch.NewDisposeScope();
-            return loss(scales);
+            double found = loss(scales);
+            FreedMemory.Return();
+            return found;
         }
     }
 
@@ -232,7 +253,8 @@ internal sealed class Awq(
         QuantizationSpec spec = plan[shapes[(int)role]]!;
         if (scales is null) return Rtn.Quantize(layer[role], spec).Dequantize(device);
         torch.Tensor scale = Vector(scales);
-        return Rtn.Quantize(layer[role] * scale, spec).Dequantize(device) / scale;
+        using torch.Tensor scaled = layer[role] * scale;
+        return Rtn.Quantize(scaled, spec).Dequantize(device).div_(scale);
     }
 
     private int GroupSize(LinearRole role) =>

@@ -10,7 +10,7 @@ namespace QuantBuild.Quantization;
 internal sealed class DecoderForward : IDisposable
 {
     // Tokens of an MLP that are computed at once.
-    internal const long TokensAtOnce = 512;
+    internal const long TokensAtOnce = TokenPart.Most;
 
     private readonly DecoderConfig config;
     private readonly torch.Tensor cosine; // [context, headDim]
@@ -41,34 +41,72 @@ internal sealed class DecoderForward : IDisposable
     /// <summary>Causal attention, the input of o: [B, T, D] to [B, T, heads * headDim].</summary>
     public torch.Tensor Attend(torch.Tensor input, LayerWeights layer)
     {
-        torch.Tensor query = Rotate(Heads(layer.Apply(LinearRole.Query, input), config.Heads));
-        torch.Tensor key = Shared(Rotate(Heads(layer.Apply(LinearRole.Key, input), config.KvHeads)));
-        torch.Tensor value = Shared(Heads(layer.Apply(LinearRole.Value, input), config.KvHeads));
-        torch.Tensor context = scaled_dot_product_attention(query, key, value, is_casual: true); // [B, heads, T, headDim]
-        return context.transpose(1, 2).reshape(input.shape[0], input.shape[1], (long)config.Heads * config.HeadDim);
+        torch.Tensor query = Heads(layer.Apply(LinearRole.Query, input), config.Heads);
+        torch.Tensor key = Heads(layer.Apply(LinearRole.Key, input), config.KvHeads);
+        torch.Tensor value = Heads(layer.Apply(LinearRole.Value, input), config.KvHeads);
+        int shared = config.Heads / config.KvHeads;
+        torch.Tensor[] contexts = new torch.Tensor[config.KvHeads];
+        for (int head = 0; head < contexts.Length; head++)
+        {
+            // The query heads that share a key and a value head; what is made on the way is small.
+            using DisposeScope scope = torch.NewDisposeScope();
+            torch.Tensor queries = query.narrow(1, head * shared, shared);
+            torch.Tensor context = scaled_dot_product_attention(
+                Rotate(queries), Rotate(key.narrow(1, head, 1)).expand(-1, shared, -1, -1), value.narrow(1, head, 1).expand(-1, shared, -1, -1), is_casual: true);
+            // Nobody reads these queries again, and the context is as large.
+            contexts[head] = (torch.is_grad_enabled() ? context : queries.copy_(context)).MoveToOuterDisposeScope();
+        }
+
+        torch.Tensor all = torch.is_grad_enabled() ? torch.cat(contexts, 1) : query; // [B, heads, T, headDim]
+        return all.transpose(1, 2).reshape(input.shape[0], input.shape[1], (long)config.Heads * config.HeadDim);
     }
 
     /// <summary>The residual stream after attention, [B, T, D].</summary>
     public static torch.Tensor AfterAttention(torch.Tensor hidden, torch.Tensor context, LayerWeights layer) =>
-        hidden.Plus(layer.Apply(LinearRole.Output, context));
+        Sum(layer.Apply(LinearRole.Output, context), hidden);
 
     /// <summary>The input of gate and up: the normed residual stream, [B, T, D].</summary>
     public torch.Tensor MlpInput(torch.Tensor hidden, LayerWeights layer) => Norm(hidden, layer.MlpNorm);
 
+    /// <summary>The residual stream after attention, [B, T, D], from that before it.</summary>
+    public torch.Tensor AfterAttention(torch.Tensor hidden, LayerWeights layer)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        return AfterAttention(hidden, Attended(hidden, layer), layer).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The input of o, [B, T, heads * headDim], from the residual stream before attention.</summary>
+    public torch.Tensor Attended(torch.Tensor hidden, LayerWeights layer)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        return Attend(AttentionInput(hidden, layer), layer).MoveToOuterDisposeScope();
+    }
+
     /// <summary>The input of down: <c>silu(gate x) * up x</c>, [B, T, intermediate].</summary>
-    public static torch.Tensor Gate(torch.Tensor input, LayerWeights layer) =>
-        ByTokens(input, tokens => silu(layer.Apply(LinearRole.Gate, tokens)) * layer.Apply(LinearRole.Up, tokens));
+    public static torch.Tensor Gate(torch.Tensor input, LayerWeights layer) => ByTokens(input, tokens =>
+    {
+        torch.Tensor gate = layer.Apply(LinearRole.Gate, tokens);
+        if (torch.is_grad_enabled()) return silu(gate) * layer.Apply(LinearRole.Up, tokens);
+        using torch.Tensor up = layer.Apply(LinearRole.Up, tokens);
+        return silu(gate, inplace: true).mul_(up);
+    });
 
     /// <summary>The whole layer, [B, T, D] to [B, T, D].</summary>
     public torch.Tensor Layer(torch.Tensor hidden, LayerWeights layer)
     {
-        hidden = AfterAttention(hidden, Attend(AttentionInput(hidden, layer), layer), layer);
-        return AfterMlp(hidden, layer);
+        using torch.Tensor between = AfterAttention(hidden, layer);
+        return AfterMlp(between, layer);
     }
 
     /// <summary>The residual stream after the MLP, [B, T, D], from that before it.</summary>
-    public torch.Tensor AfterMlp(torch.Tensor hidden, LayerWeights layer) =>
-        ByTokens(hidden, tokens => tokens.Plus(layer.Apply(LinearRole.Down, Gate(MlpInput(tokens, layer), layer))));
+    public torch.Tensor AfterMlp(torch.Tensor hidden, LayerWeights layer) => ByTokens(hidden, tokens =>
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        return AfterMlp(tokens, Gate(MlpInput(tokens, layer), layer), layer).MoveToOuterDisposeScope();
+    });
+
+    /// <summary>The residual stream after the MLP, [B, T, D], from that before it and the input of down.</summary>
+    public static torch.Tensor AfterMlp(torch.Tensor hidden, torch.Tensor gated, LayerWeights layer) => Sum(layer.Apply(LinearRole.Down, gated), hidden);
 
     /// <summary>The logits, [B, T, D] to [B, T, vocabulary].</summary>
     /// <param name="hidden">The residual stream after the last layer.</param>
@@ -109,18 +147,26 @@ internal sealed class DecoderForward : IDisposable
     }
 
     /// <summary>RMSNorm: <c>x / sqrt(mean(x^2) + epsilon) * weight</c>.</summary>
-    public torch.Tensor Norm(torch.Tensor hidden, torch.Tensor weight) => hidden * InverseRms(hidden) * weight;
+    public torch.Tensor Norm(torch.Tensor hidden, torch.Tensor weight)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor normed = hidden * InverseRms(hidden);
+        return (torch.is_grad_enabled() ? normed * weight : normed.mul_(weight)).MoveToOuterDisposeScope();
+    }
 
     /// <summary>What RMSNorm multiplies a token by: <c>1 / sqrt(mean(x^2) + epsilon)</c>, [B, T, D] to [B, T, 1].</summary>
-    public torch.Tensor InverseRms(torch.Tensor hidden) => (hidden * hidden).mean([-1], keepdim: true).PlusInPlace(epsilon).rsqrt_();
+    public torch.Tensor InverseRms(torch.Tensor hidden)
+    {
+        using torch.Tensor squares = hidden * hidden;
+        return squares.mean([-1], keepdim: true).PlusInPlace(epsilon).rsqrt_();
+    }
 
     /// <summary>[B, T, heads * headDim] to [B, heads, T, headDim].</summary>
     private torch.Tensor Heads(torch.Tensor projected, int heads) =>
         projected.view(projected.shape[0], projected.shape[1], heads, config.HeadDim).transpose(1, 2);
 
-    /// <summary>Gives each group of query heads its key or value head: [B, kvHeads, T, headDim] to [B, heads, T, headDim].</summary>
-    private torch.Tensor Shared(torch.Tensor heads) =>
-        config.KvHeads == config.Heads ? heads : heads.repeat_interleave(config.Heads / config.KvHeads, dim: 1);
+    /// <summary>The residual stream and what a linear adds to it.</summary>
+    private static torch.Tensor Sum(torch.Tensor added, torch.Tensor hidden) => torch.is_grad_enabled() ? hidden.Plus(added) : added.PlusInPlace(hidden);
 
     /// <summary>Rotary embedding: turns the pairs (i, i + headDim / 2) of [B, heads, T, headDim] by the angle of their position.</summary>
     private torch.Tensor Rotate(torch.Tensor heads)

@@ -37,17 +37,16 @@ public static class Gptq
         AffineLinear result = new(outputs, inputs, spec.Bits, groupSize, spec.Symmetric) { Order = isStatic ? null : factor.Order };
 
         // [K, N]: a column of the weight is contiguous.
-        torch.Tensor columns = weight.t();
-        columns = factor.Order is null
-            ? columns.contiguous().clone()
-            : columns.index_select(0, torch.tensor(factor.Order, torch.int64, weight.device)).contiguous();
+        torch.Tensor columns = factor.Order is null
+            ? torch.empty(inputs, outputs, torch.float32, weight.device).copy_(weight.t())
+            : weight.t().index_select(0, torch.tensor(factor.Order, torch.int64, weight.device));
         for (int column = 0; column < inputs; column++)
         {
             if (factor.Dead[column]) columns[column].zero_();
         }
 
         AffineGrid grid = new(spec.Bits, spec.Symmetric);
-        if (isStatic) Rtn.FitGroups(columns.index_select(0, torch.tensor(factor.Places!, torch.int64, weight.device)).t(), result, grid);
+        if (isStatic) FitGroups(columns, factor.Places!, result, grid);
         Block block = new(result, grid, isStatic ? factor.Order : null);
         for (int start = 0; start < inputs;)
         {
@@ -68,6 +67,13 @@ public static class Gptq
         }
 
         return result;
+    }
+
+    /// <summary>Chooses all groups before the first column.</summary>
+    private static void FitGroups(torch.Tensor columns, int[] places, AffineLinear result, AffineGrid grid)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        Rtn.FitGroups(columns.index_select(0, torch.tensor(places, torch.int64, columns.device)).t(), result, grid);
     }
 
     /// <summary>Takes a block's errors, as far as they have influence on them, from the columns after it.</summary>

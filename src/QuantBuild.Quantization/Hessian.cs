@@ -26,7 +26,7 @@ public sealed class Hessian : IDisposable
         sum = torch.zeros(inputs, inputs, torch.float32, device).DetachFromDisposeScope();
     }
 
-    /// <summary>The sum so far, float32 [K, K]: it lives as long as this, and is not to be changed.</summary>
+    /// <summary>The sum so far, float32 [K, K]: it lives as long as this, and may be changed only where nothing is added or asked for any more.</summary>
     public torch.Tensor Matrix
     {
         get

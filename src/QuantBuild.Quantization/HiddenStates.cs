@@ -52,6 +52,34 @@ internal sealed class HiddenStates : IDisposable
         FreedMemory.Return();
     }
 
+    /// <summary>Computes something of a few tokens at a time, for what sees each token alone; several such parts at once, and takes the results in their order.</summary>
+    /// <param name="step">Gets a part, and its tokens on the device, [1, tokens, D]; a tensor that it returns is to be detached from its dispose scope.</param>
+    /// <param name="take">Receives the results, on this thread.</param>
+    /// <param name="cancellationToken">Looked at between parts.</param>
+    public void VisitTokens<T>(Func<TokenPart, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken)
+    {
+        TokenPart[] parts = [.. Enumerable.Range(0, batches.Length).SelectMany(batch => TokenPart.Of(batch, batches[batch].Rows))];
+        OrderedSteps.Run(parts.Length, AtOnce, index => step(parts[index], Tokens(parts[index])), (_, result) => take(result), cancellationToken);
+        FreedMemory.Return();
+    }
+
+    /// <summary>The same for one batch, and something that was made of it.</summary>
+    /// <param name="batch">The batch's number.</param>
+    /// <param name="beside">[B, T, K].</param>
+    /// <param name="step">Gets a part's tokens of both, [1, tokens, D] and [1, tokens, K]; a tensor that it returns is to be detached from its dispose scope.</param>
+    /// <param name="take">Receives the results, on this thread.</param>
+    /// <param name="cancellationToken">Looked at between parts.</param>
+    public void VisitTokens<T>(int batch, torch.Tensor beside, Func<torch.Tensor, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken)
+    {
+        using torch.Tensor others = beside.view(1, -1, beside.shape[^1]);
+        TokenPart[] parts = [.. TokenPart.Of(batch, batches[batch].Rows)];
+        OrderedSteps.Run(
+            parts.Length, AtOnce, i => step(Tokens(parts[i]), others.narrow(1, parts[i].First, parts[i].Count)), (_, result) => take(result), cancellationToken);
+    }
+
+    /// <summary>A part of a batch on the device, [1, tokens, D], for the current dispose scope: not to be changed.</summary>
+    public torch.Tensor Tokens(TokenPart part) => batches[part.Batch].Load(part.First, part.Count).unsqueeze(0).to(device);
+
     /// <summary>A batch on the device, for the current dispose scope: not to be changed.</summary>
     public torch.Tensor Batch(int index) => batches[index].Load().to(device);
 
@@ -130,5 +158,21 @@ internal sealed class HiddenStates : IDisposable
     public void Dispose()
     {
         foreach (StoredActivation batch in batches) batch.Dispose();
+    }
+}
+
+/// <summary>Some of a batch's tokens, whatever window they are in.</summary>
+/// <param name="Batch">The batch.</param>
+/// <param name="First">The first token.</param>
+/// <param name="Count">How many.</param>
+internal readonly record struct TokenPart(int Batch, long First, long Count)
+{
+    /// <summary>Tokens of a part. How a sum is divided among parts is in its bits, so it does not depend on the number of processors.</summary>
+    public const int Most = 256;
+
+    /// <summary>The parts of a batch.</summary>
+    public static IEnumerable<TokenPart> Of(int batch, long tokens)
+    {
+        for (long first = 0; first < tokens; first += Most) yield return new TokenPart(batch, first, Math.Min(Most, tokens - first));
     }
 }

@@ -51,6 +51,17 @@ public sealed class InverseFactor : IDisposable
     /// <exception cref="QuantBuildException">QB3006 not finite, QB3007 singular with the largest damping.</exception>
     public static InverseFactor Create(torch.Tensor hessian, QuantizationSpec spec, string name)
     {
+        using torch.Tensor copy = hessian.clone();
+        return InPlace(copy, spec, name);
+    }
+
+    /// <summary>Factors a Hessian that nobody needs any more: the factor takes its place in memory, where it is as large as a decoder layer.</summary>
+    /// <param name="hessian">float32 [K, K], contiguous; not to be used afterwards.</param>
+    /// <param name="spec">Damping and activation order.</param>
+    /// <param name="name">The linear, for errors.</param>
+    /// <exception cref="QuantBuildException">QB3006 not finite, QB3007 singular with the largest damping.</exception>
+    internal static InverseFactor InPlace(torch.Tensor hessian, QuantizationSpec spec, string name)
+    {
         using DisposeScope scope = torch.NewDisposeScope();
         int inputs = (int)hessian.shape[0];
         float[] diagonal = hessian.diagonal().cpu().contiguous().data<float>().ToArray();
@@ -64,21 +75,25 @@ public sealed class InverseFactor : IDisposable
         int[] order = [.. Enumerable.Range(0, inputs)];
         // Equal diagonals keep their order, so that the result does not depend on the sort.
         if (spec.ActOrder) order = [.. order.OrderByDescending(i => diagonal[i])];
-        torch.Tensor? index = spec.ActOrder ? torch.tensor(order, torch.int64, hessian.device) : null;
+        if (spec.ActOrder) Triangular.Permute(hessian, torch.tensor(order, torch.int64, hessian.device));
 
         bool[] dead = [.. order.Select(i => diagonal[i] == 0)];
         double mean = diagonal.Average(value => value == 0 ? 1.0 : value);
+        torch.Tensor[] blocks = Triangular.Diagonal(hessian);
         for (double damping = spec.Damping; ; damping *= 10)
         {
             using DisposeScope attempt = torch.NewDisposeScope();
             float[] added = [.. dead.Select(d => (float)((d ? 1 : 0) + (damping * mean)))];
-            torch.Tensor damped = index is null ? hessian.clone() : Permuted(hessian, index);
-            damped.diagonal().PlusInPlace(torch.tensor(added, device: hessian.device));
+            hessian.diagonal().PlusInPlace(torch.tensor(added, device: hessian.device));
             // H = R R^T with R upper, and U = R^-1: half the work of inverting H and factoring the inverse, and one rounding less.
-            if (Triangular.FactorUpper(damped))
+            if (Triangular.FactorUpper(hessian))
             {
-                Triangular.InvertUpper(damped);
-                if (damped.AllFinite()) return new InverseFactor(name, damped.DetachFromDisposeScope(), spec.ActOrder ? order : null, dead, damping);
+                Triangular.InvertUpper(hessian);
+                if (hessian.AllFinite())
+                {
+                    Triangular.ClearLower(hessian);
+                    return new InverseFactor(name, hessian.alias().DetachFromDisposeScope(), spec.ActOrder ? order : null, dead, damping);
+                }
             }
 
             if (damping * 10 > LargestDamping)
@@ -88,13 +103,9 @@ public sealed class InverseFactor : IDisposable
                     $"{name}: its Hessian is not positive definite, even with a damping of {damping.ToString(CultureInfo.InvariantCulture)} " +
                     "of its mean diagonal. More calibration text, or more varied text, helps; or set Damping higher, or Method to Rtn.");
             }
-        }
-    }
 
-    private static torch.Tensor Permuted(torch.Tensor hessian, torch.Tensor index)
-    {
-        using torch.Tensor rows = hessian.index_select(0, index);
-        return rows.index_select(1, index);
+            Triangular.Restore(hessian, blocks);
+        }
     }
 
     /// <inheritdoc/>

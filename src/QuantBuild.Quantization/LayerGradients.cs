@@ -25,7 +25,8 @@ internal sealed class LayerGradients(int batches, ActivationStore store) : IDisp
         torch.Tensor leaf = hidden.detach().requires_grad_();
         torch.Tensor[] read = new torch.Tensor[Roles], made = new torch.Tensor[Roles];
         using LayerWeights observed = layer.Share();
-        observed.Observer = (role, input, output) => (read[(int)role], made[(int)role]) = (input, output);
+        // They are needed after the step of the forward pass that made them.
+        observed.Observer = (role, input, output) => (read[(int)role], made[(int)role]) = (input.DetachFromDisposeScope(), output.DetachFromDisposeScope());
         torch.Tensor after = forward.Layer(leaf, observed);
         IList<torch.Tensor> found = torch.autograd.grad([after], [leaf, .. made], [upstream]);
         for (int role = 0; role < Roles; role++)
@@ -36,6 +37,7 @@ internal sealed class LayerGradients(int batches, ActivationStore store) : IDisp
             gradients[batch, role] = Keep(found[role + 1]);
         }
 
+        foreach (torch.Tensor observation in read.Concat(made)) observation.Dispose();
         return found[0];
     }
 

@@ -52,6 +52,7 @@ internal sealed class LayerPass(
             streams.Quantized?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
             streams.Quantized?.CheckFinite(LayerName(layer));
             if (streams is { Float: { } before, Quantized: { } after }) layerErrors.Add(Evaluation.RelativeError(before, after, cancellationToken));
+            FreedMemory.ReturnAll();
             listener.Progress((double)(layer + 1) / steps, $"layer {layer + 1} of {config.Layers}{(resumed ? " (made before)" : "")}");
         }
 

@@ -44,16 +44,19 @@ internal sealed class LayerQuantizer(
             return new FinishedLayer(linears, new Dictionary<string, float[]>());
         }
 
-        // The layer as it was: what is scaled or quantized is replaced in the other set alone.
-        using LayerWeights original = layer.Share();
         // The residual streams move on while the linears are quantized one group after the other; learned rounding begins at the layer's input again.
         using HiddenStates? inputs = shapes.Any(shape => plan[shape] is { Method: QuantizationMethod.AutoRound }) ? calibration.Quantized.Copy() : null;
-        Awq awq = new(plan, forward, index, layer, device, cancellationToken);
-        IReadOnlyDictionary<string, float[]> norms = awq.Scales ? awq.Scale(calibration.Quantized) : new Dictionary<string, float[]>();
-        if (plan.Spec.TrueSequential) Sequential(calibration, original);
-        else InOnePass(calibration, original);
+        IReadOnlyDictionary<string, float[]> norms = plan.Spec.TrueSequential ? Sequential(calibration) : InOnePass(calibration);
         if (inputs is not null) Learn(inputs, calibration);
         return new FinishedLayer(linears, norms);
+    }
+
+    /// <summary>Scales inputs as AWQ does, where it has a part in the layer.</summary>
+    /// <returns>The norms that changed, by tensor name.</returns>
+    private IReadOnlyDictionary<string, float[]> Scale(HiddenStates states)
+    {
+        Awq awq = new(plan, forward, index, layer, device, cancellationToken);
+        return awq.Scales ? awq.Scale(states) : new Dictionary<string, float[]>();
     }
 
     /// <summary>Learns the rounding of the linears that ask for it, all together; the others stay as they are.</summary>
@@ -85,117 +88,206 @@ internal sealed class LayerQuantizer(
     /// True-sequential order: each group of linears is calibrated on what the groups before it give once they are quantized. Where the float stream is at hand,
     /// each makes good what was lost before it.
     /// </summary>
-    private void Sequential(CalibrationStreams calibration, LayerWeights original)
+    /// <remarks>
+    /// The float stream goes through a half of the layer before that half's linears are quantized, so that their float weights are never in memory beside the quantized ones; what
+    /// is quantized and not read for a while is set aside.
+    /// </remarks>
+    private IReadOnlyDictionary<string, float[]> Sequential(CalibrationStreams calibration)
     {
         (HiddenStates states, HiddenStates? floats) = calibration;
-        Calibrate(Attention, config.HiddenSize, states, floats, original, (hidden, weights) => forward.AttentionInput(hidden, weights), adds: false);
+        // The layer as it was: what is scaled or quantized is replaced in the other set alone.
+        using LayerWeights? original = floats is null ? null : layer.Share();
+        IReadOnlyDictionary<string, float[]> norms = Scale(states);
 
-        // The attention of each batch is kept from here to the residual stream: it is as large as that, and dear to compute twice.
-        using (HiddenStates contexts = states.Map(hidden => forward.Attend(forward.AttentionInput(hidden, layer), layer), cancellationToken))
-        using (HiddenStates? floatContexts = floats?.Map(hidden => forward.Attend(forward.AttentionInput(hidden, original), original), cancellationToken))
+        using (Statistics? attention = Measure(Attention, states, floats, original, (hidden, weights) => forward.AttentionInput(hidden, weights)))
         {
-            Calibrate(Output, AttentionWidth, contexts, floatContexts, original, (context, _) => context, adds: true, states, floats);
-            states.Update(contexts, (hidden, context) => DecoderForward.AfterAttention(hidden, context, layer), cancellationToken);
-            floats?.Update(floatContexts!, (hidden, context) => DecoderForward.AfterAttention(hidden, context, original), cancellationToken);
+            floats?.Update(hidden => forward.AfterAttention(hidden, original!), cancellationToken);
+            original?.Release([.. Attention, .. Output]);
+            Quantize(Attention, attention);
         }
 
-        Calibrate(Mlp, config.HiddenSize, states, floats, original, (hidden, weights) => forward.MlpInput(hidden, weights), adds: false);
-        Calibrate(
-            Down, config.IntermediateSize, states, floats, original,
-            (hidden, weights) => DecoderForward.Gate(forward.MlpInput(hidden, weights), weights), adds: true, states, floats);
+        // The attention of each batch is kept from here to the residual stream: it is as large as that, and dear to compute twice.
+        using (HiddenStates contexts = states.Map(hidden => forward.Attended(hidden, layer), cancellationToken))
+        {
+            using (Statistics? output = MeasureAdding(LinearRole.Output, AttentionWidth, contexts, context => context, states, floats)) Quantize(Output, output);
+            states.Update(contexts, (hidden, context) => DecoderForward.AfterAttention(hidden, context, layer), cancellationToken);
+        }
+
+        SetAside([.. Attention, .. Output]);
+        using (Statistics? mlp = Measure(Mlp, states, floats, original, (hidden, weights) => forward.MlpInput(hidden, weights)))
+        {
+            floats?.Update(hidden => forward.AfterMlp(hidden, original!), cancellationToken);
+            original?.Dispose();
+            Quantize(Mlp, mlp);
+        }
+
+        using (Statistics? down = MeasureAdding(
+            LinearRole.Down, config.IntermediateSize, states, hidden => DecoderForward.Gate(forward.MlpInput(hidden, layer), layer), states, floats))
+        {
+            SetAside(Mlp);
+            Quantize(Down, down);
+        }
+
+        BringBack(Mlp);
         states.Update(hidden => forward.AfterMlp(hidden, layer), cancellationToken);
-        floats?.Update(hidden => forward.AfterMlp(hidden, original), cancellationToken);
+        BringBack([.. Attention, .. Output]);
+        return norms;
     }
 
     /// <summary>All linears calibrated in one pass with the layer's float weights.</summary>
-    private void InOnePass(CalibrationStreams calibration, LayerWeights original)
+    private IReadOnlyDictionary<string, float[]> InOnePass(CalibrationStreams calibration)
     {
-        (HiddenStates states, HiddenStates? floats) = calibration;
-        using Hessian attention = new(config.HiddenSize, device), output = new(AttentionWidth, device);
-        using Hessian mlp = new(config.HiddenSize, device), down = new(config.IntermediateSize, device);
+        HiddenStates states = calibration.Quantized;
+        calibration.Float?.Update(hidden => forward.Layer(hidden, layer), cancellationToken);
+        IReadOnlyDictionary<string, float[]> norms = Scale(states);
+        using Statistics attention = new(new Hessian(config.HiddenSize, device)), output = new(new Hessian(AttentionWidth, device));
+        using Statistics mlp = new(new Hessian(config.HiddenSize, device)), down = new(new Hessian(config.IntermediateSize, device));
         states.Visit(
-            (_, hidden) =>
+            (index, hidden) =>
             {
                 torch.Tensor input = forward.AttentionInput(hidden, layer);
-                torch.Tensor context = forward.Attend(input, layer);
-                torch.Tensor mlpInput = forward.MlpInput(DecoderForward.AfterAttention(hidden, context, layer), layer);
-                torch.Tensor[] inputs = [input, context, mlpInput, DecoderForward.Gate(mlpInput, layer)];
-                foreach (torch.Tensor made in inputs) made.DetachFromDisposeScope();
-                return inputs;
-            },
-            inputs =>
-            {
-                foreach ((Hessian hessian, torch.Tensor input) in new[] { attention, output, mlp, down }.Zip(inputs))
-                {
-                    hessian.Add(input);
-                    input.Dispose();
-                }
-            },
-            cancellationToken);
-        Quantize(Attention, attention, null);
-        Quantize(Output, output, null);
-        Quantize(Mlp, mlp, null);
-        Quantize(Down, down, null);
-        states.Update(hidden => forward.Layer(hidden, layer), cancellationToken);
-        floats?.Update(hidden => forward.Layer(hidden, original), cancellationToken);
-    }
-
-    /// <summary>Quantizes a group of linears on what they read.</summary>
-    /// <param name="roles">The group.</param>
-    /// <param name="width">K, the width of the input.</param>
-    /// <param name="states">What the input is computed of, with the quantized layers before.</param>
-    /// <param name="floats">The same with the float layers before, where errors are to be corrected.</param>
-    /// <param name="original">The layer's float weights.</param>
-    /// <param name="input">Computes the input, [B, T, K].</param>
-    /// <param name="adds">Whether the group's output is added to the residual stream.</param>
-    /// <param name="residual">The residual stream that it is added to.</param>
-    /// <param name="floatResidual">The same with the float layers.</param>
-    private void Calibrate(
-        LinearRole[] roles, int width, HiddenStates states, HiddenStates? floats, LayerWeights original,
-        Func<torch.Tensor, LayerWeights, torch.Tensor> input, bool adds, HiddenStates? residual = null, HiddenStates? floatResidual = null)
-    {
-        if (roles.All(role => plan[shapes[(int)role]] is not { } spec || !QuantizationSpec.IsCalibrated(spec.Method)))
-        {
-            foreach (LinearRole role in roles) Quantize(role, null, null, null);
-            return;
-        }
-
-        if (!plan.Spec.ErrorCorrection) floats = null;
-        using Hessian hessian = new(width, device);
-        using ErrorCorrection? correction = floats is null ? null : new(width, adds ? config.HiddenSize : null, device);
-        states.Visit(
-            (batch, hidden) =>
-            {
-                torch.Tensor quantized = input(hidden, layer);
-                torch.Tensor? lost = floats is null ? null : input(floats.Batch(batch), original).Minus(quantized).DetachFromDisposeScope();
-                torch.Tensor? before = lost is null || !adds ? null : floatResidual!.Batch(batch).Minus(residual!.Batch(batch)).DetachFromDisposeScope();
-                return (Input: quantized.DetachFromDisposeScope(), Lost: lost, Before: before);
+                return (Index: index, Context: forward.Attend(input, layer).DetachFromDisposeScope(), Input: input.DetachFromDisposeScope());
             },
             made =>
             {
-                hessian.Add(made.Input);
-                correction?.Add(made.Lost!, made.Input, made.Before);
+                attention.Hessian.Add(made.Input);
                 made.Input.Dispose();
-                made.Lost?.Dispose();
-                made.Before?.Dispose();
+                output.Hessian.Add(made.Context);
+                states.VisitTokens(
+                    made.Index,
+                    made.Context,
+                    (hidden, context) =>
+                    {
+                        torch.Tensor input = forward.MlpInput(DecoderForward.AfterAttention(hidden, context, layer), layer);
+                        return (Gated: DecoderForward.Gate(input, layer).DetachFromDisposeScope(), Input: input.DetachFromDisposeScope());
+                    },
+                    part =>
+                    {
+                        mlp.Hessian.Add(part.Input);
+                        down.Hessian.Add(part.Gated);
+                        part.Input.Dispose();
+                        part.Gated.Dispose();
+                    },
+                    cancellationToken);
+                made.Context.Dispose();
             },
             cancellationToken);
-        Quantize(roles, hessian, correction);
+        Quantize(Attention, attention);
+        Quantize(Output, output);
+        Quantize(Mlp, mlp);
+        Quantize(Down, down);
+        states.Update(hidden => forward.Layer(hidden, layer), cancellationToken);
+        return norms;
     }
 
-    private void Quantize(LinearRole[] roles, Hessian hessian, ErrorCorrection? correction)
+    /// <summary>Adds up what a group of linears is quantized with, which reads a norm's output.</summary>
+    /// <param name="roles">The group.</param>
+    /// <param name="states">The residual stream, with the quantized layers before.</param>
+    /// <param name="floats">The same with the float layers before, where there is one.</param>
+    /// <param name="original">The layer's float weights, where there is a float stream.</param>
+    /// <param name="input">Computes the input, [B, T, D].</param>
+    /// <returns>The sums; <see langword="null"/> where no linear of the group asks for them.</returns>
+    private Statistics? Measure(
+        LinearRole[] roles, HiddenStates states, HiddenStates? floats, LayerWeights? original, Func<torch.Tensor, LayerWeights, torch.Tensor> input)
     {
+        if (!roles.Any(IsCalibrated)) return null;
+        bool corrects = Corrects(roles, floats);
+        Statistics sums = new(new Hessian(config.HiddenSize, device), corrects ? ErrorCorrection.OfInputs(config.HiddenSize, device) : null);
+        return Sum(sums, states, (part, hidden) =>
+        {
+            torch.Tensor seen = input(hidden, layer);
+            return (seen, corrects ? input(floats!.Tokens(part), original!).Minus(seen) : null);
+        });
+    }
+
+    /// <summary>Adds up what a linear is quantized with, whose output is added to the residual stream.</summary>
+    /// <param name="role">The linear.</param>
+    /// <param name="width">K, the width of its input.</param>
+    /// <param name="sources">What the input is computed of.</param>
+    /// <param name="input">Computes it, [B, T, K].</param>
+    /// <param name="states">The residual stream before the linear's output is added.</param>
+    /// <param name="floats">That of the float layers, where there is one, behind the float linear.</param>
+    /// <returns>The sums; <see langword="null"/> where the linear does not ask for them.</returns>
+    private Statistics? MeasureAdding(
+        LinearRole role, int width, HiddenStates sources, Func<torch.Tensor, torch.Tensor> input, HiddenStates states, HiddenStates? floats)
+    {
+        if (!IsCalibrated(role)) return null;
+        bool corrects = Corrects([role], floats);
+        Statistics sums = new(new Hessian(width, device), corrects ? ErrorCorrection.OfOutputs(config.HiddenSize, width, device) : null);
+        return Sum(sums, sources, (part, source) =>
+        {
+            torch.Tensor seen = input(source);
+            // W x + r - W x': what lacks behind the linear if it were not quantized.
+            return (seen, corrects ? floats!.Tokens(part).Minus(layer.Apply(role, seen).PlusInPlace(states.Tokens(part))) : null);
+        });
+    }
+
+    /// <summary>Adds up over all tokens; frees the sums where that fails.</summary>
+    private Statistics Sum(Statistics sums, HiddenStates sources, Func<TokenPart, torch.Tensor, (torch.Tensor Seen, torch.Tensor? Lost)> step)
+    {
+        try
+        {
+            sources.VisitTokens(
+                (part, source) =>
+                {
+                    (torch.Tensor seen, torch.Tensor? lost) = step(part, source);
+                    return (Seen: seen.DetachFromDisposeScope(), Lost: lost?.DetachFromDisposeScope());
+                },
+                made =>
+                {
+                    sums.Hessian.Add(made.Seen);
+                    if (made.Lost is not null) sums.Correction!.Add(made.Lost, made.Seen);
+                    made.Seen.Dispose();
+                    made.Lost?.Dispose();
+                },
+                cancellationToken);
+            return sums;
+        }
+        catch
+        {
+            sums.Dispose();
+            throw;
+        }
+    }
+
+    private bool IsCalibrated(LinearRole role) => plan[shapes[(int)role]] is { } spec && QuantizationSpec.IsCalibrated(spec.Method);
+
+    private bool IsFactored(LinearRole role) => plan[shapes[(int)role]]?.Method is QuantizationMethod.Gptq or QuantizationMethod.AutoRound;
+
+    private bool Corrects(LinearRole[] roles, HiddenStates? floats) => floats is not null && plan.Spec.ErrorCorrection && roles.Any(IsFactored);
+
+    /// <summary>Frees the weights of linears that are quantized: what they stand for can be had again.</summary>
+    private void SetAside(LinearRole[] roles) => layer.Release(roles.Where(role => linears[(int)role] is not null));
+
+    private void BringBack(LinearRole[] roles)
+    {
+        foreach (LinearRole role in roles)
+        {
+            if (linears[(int)role] is { } linear) layer.Replace(role, linear, device);
+        }
+    }
+
+    /// <summary>Quantizes a group of linears.</summary>
+    /// <param name="roles">The group.</param>
+    /// <param name="sums">What was added up for it; is used up, and freed.</param>
+    private void Quantize(LinearRole[] roles, Statistics? sums)
+    {
+        using Statistics? used = sums;
         using DisposeScope scope = torch.NewDisposeScope();
-        torch.Tensor matrix = hessian.Matrix;
+        torch.Tensor? matrix = sums?.Hessian.Matrix;
+        LinearRole[] factored = sums is null ? [] : [.. roles.Where(IsFactored)];
+        // The factor takes the Hessian's place, so who reads that comes first.
+        foreach (LinearRole role in roles.Except(factored)) Quantize(role, matrix, null, null);
+        if (factored.Length == 0) return;
+
         string name = shapes[(int)roles[0]].Name;
-        bool isFactored = roles.Any(role => plan[shapes[(int)role]]?.Method is QuantizationMethod.Gptq or QuantizationMethod.AutoRound);
-        using InverseFactor? factor = isFactored ? InverseFactor.Create(matrix, plan.Spec, name) : null;
-        if (factor is not null && factor.Damping > plan.Spec.Damping)
+        using InverseFactor factor = InverseFactor.InPlace(matrix!, plan.Spec, name);
+        if (factor.Damping > plan.Spec.Damping)
         {
             inform($"{name}: its Hessian is not positive definite with a damping of {plan.Spec.Damping}; with {factor.Damping} it is");
         }
 
-        foreach (LinearRole role in roles) Quantize(role, matrix, factor, correction);
+        foreach (LinearRole role in factored) Quantize(role, null, factor, sums!.Correction);
     }
 
     private void Quantize(LinearRole role, torch.Tensor? hessian, InverseFactor? factor, ErrorCorrection? correction)
@@ -206,7 +298,7 @@ internal sealed class LayerQuantizer(
         linears[(int)role] = spec.Method switch
         {
             QuantizationMethod.Gptq or QuantizationMethod.AutoRound when factor is not null => WithFactor(role, spec, factor, correction),
-            QuantizationMethod.Awq => Rtn.Quantize(layer[role], spec, hessian),
+            QuantizationMethod.Awq => LinearQuantizer.RoundToNearest(layer[role], shape, spec, hessian),
             _ => LinearQuantizer.WithoutData(layer[role], shape, spec),
         };
         layer.Replace(role, linears[(int)role]!, device);
@@ -214,10 +306,29 @@ internal sealed class LayerQuantizer(
 
     private AffineLinear WithFactor(LinearRole role, QuantizationSpec spec, InverseFactor factor, ErrorCorrection? correction)
     {
-        torch.Tensor target = correction?.Target(layer[role], factor) ?? layer[role];
+        torch.Tensor target = layer[role];
+        if (correction is not null)
+        {
+            target = correction.Target(target, factor);
+            layer.Release(role);
+        }
+
         if (spec.Method == QuantizationMethod.Gptq) return Gptq.Quantize(target, factor, spec, cancellationToken);
         AffineLinear start = Gptq.Quantize(target, factor, AutoRound.Start(spec), cancellationToken);
         learned.Add(role, new RoundingParameters(target, start));
         return start;
+    }
+
+    /// <summary>What a group of linears is quantized with.</summary>
+    /// <param name="Hessian">Of their inputs.</param>
+    /// <param name="Correction">What they make good, where they do.</param>
+    private sealed record Statistics(Hessian Hessian, ErrorCorrection? Correction = null) : IDisposable
+    {
+        /// <inheritdoc/>
+        public void Dispose()
+        {
+            Hessian.Dispose();
+            Correction?.Dispose();
+        }
     }
 }

@@ -90,6 +90,12 @@ internal sealed class LayerWeights : IDisposable
         roundings[(int)role] = rounding;
     }
 
+    /// <summary>Frees weights that are not read again, or not before they are replaced.</summary>
+    public void Release(params IEnumerable<LinearRole> roles)
+    {
+        foreach (LinearRole role in roles) linears[(int)role].Dispose();
+    }
+
     /// <summary>Replaces the weight of the norm before attention, and frees the old one.</summary>
     /// <param name="weight">[hidden].</param>
     public void ReplaceAttentionNorm(torch.Tensor weight)

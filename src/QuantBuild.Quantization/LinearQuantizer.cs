@@ -1,3 +1,4 @@
+using System.Globalization;
 using TorchSharp;
 
 namespace QuantBuild.Quantization;
@@ -9,13 +10,36 @@ internal static class LinearQuantizer
     /// <param name="weight">float32 [N, K].</param>
     /// <param name="shape">Which linear.</param>
     /// <param name="spec">How; a method that needs calibration data is round to nearest without it.</param>
-    /// <exception cref="QuantBuildException">QB3006: a weight is out of the method's range.</exception>
+    /// <exception cref="QuantBuildException">QB3006: a weight is out of the format's range.</exception>
     public static QuantizedLinear WithoutData(torch.Tensor weight, LinearShape shape, QuantizationSpec spec) => LinearFormats.Of(spec, shape) switch
     {
         Codebook4Format format => BlockCodebook.Quantize(weight, format),
         Int8RowOutlierFormat format => RowInt8.Quantize(weight, format, shape.WeightName),
-        _ => Rtn.Quantize(weight, spec),
+        _ => RoundToNearest(weight, shape, spec),
     };
+
+    /// <summary>Rounds to the nearest point of each group's grid.</summary>
+    /// <param name="weight">float32 [N, K].</param>
+    /// <param name="shape">Which linear.</param>
+    /// <param name="spec">How.</param>
+    /// <param name="hessian">As for <see cref="Rtn.Quantize(torch.Tensor, QuantizationSpec, torch.Tensor)"/>.</param>
+    /// <exception cref="QuantBuildException">QB3006: a grid whose scale is a float16 does not reach a group's weights, and would clip them.</exception>
+    public static AffineLinear RoundToNearest(torch.Tensor weight, LinearShape shape, QuantizationSpec spec, torch.Tensor? hessian = null)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor groups = weight.reshape(-1, spec.GroupSize == QuantizationSpec.PerChannel ? shape.Inputs : spec.GroupSize);
+        float[] low = groups.amin([1]).cpu().data<float>().ToArray(), high = groups.amax([1]).cpu().data<float>().ToArray();
+        double range = low.Zip(high).Max(ends => spec.Symmetric ? 2.0 * Math.Max(-ends.First, ends.Second) : Math.Max(0.0, ends.Second) - Math.Min(0.0, ends.First));
+        int steps = (1 << spec.Bits) - 1;
+        // What rounds to infinity in float16.
+        if (Half.IsFinite((Half)(range / steps))) return Rtn.Quantize(weight, spec, hessian);
+        throw new QuantBuildException(
+            DiagnosticIds.NonFinite,
+            $"{shape.WeightName}: the weights of a group span {Number(range)}, and {spec.Bits} bits reach {Number((double)Half.MaxValue * steps)}, " +
+            $"as their scale is a float16 whose largest is 65504. Leave the layer in floating point with Override=\"{shape.Name}: Float\"; or, if the weights are damaged, copy the model again.");
+
+        static string Number(double value) => value.ToString("G4", CultureInfo.InvariantCulture);
+    }
 
     /// <summary>Quantizes a weight with GPTQ; or with AWQ, but for the scales of its inputs.</summary>
     /// <param name="weight">float32 [N, K].</param>
@@ -30,7 +54,7 @@ internal static class LinearQuantizer
     {
         using DisposeScope scope = torch.NewDisposeScope();
         using Hessian hessian = new(shape.Inputs, weight.device);
-        states.Visit(
+        states.VisitTokens(
             (_, hidden) => input(hidden).DetachFromDisposeScope(),
             made =>
             {
@@ -38,8 +62,8 @@ internal static class LinearQuantizer
                 made.Dispose();
             },
             cancellationToken);
-        if (spec.Method == QuantizationMethod.Awq) return Rtn.Quantize(weight, spec, hessian.Matrix);
-        using InverseFactor factor = InverseFactor.Create(hessian.Matrix, spec, shape.Name);
+        if (spec.Method == QuantizationMethod.Awq) return RoundToNearest(weight, shape, spec, hessian.Matrix);
+        using InverseFactor factor = InverseFactor.InPlace(hessian.Matrix, spec, shape.Name);
         return Gptq.Quantize(weight, factor, spec, cancellationToken);
     }
 }

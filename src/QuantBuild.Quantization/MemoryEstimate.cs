@@ -7,25 +7,32 @@ namespace QuantBuild.Quantization;
 /// On a GPU, weights, matrices and batches are in its own memory, which is not reckoned here: what remains on the host is a copy on its way, and the activations.
 /// </remarks>
 /// <param name="Largest">The step that needs most.</param>
-/// <param name="Activations">Bytes of all residual streams, and of the attention outputs that are kept beside them.</param>
+/// <param name="Activations">Bytes of all residual streams, and of the attention outputs that are kept beside one of them.</param>
 /// <param name="Limit">Bytes that the worker may use.</param>
 internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long Limit)
 {
     /// <summary>Bytes for the runtimes of .NET and torch, with their libraries, and for what is small.</summary>
     public const long Runtime = 500_000_000;
 
-    // Of the size of a Hessian: its sum and the correction's, then the factor, and the rows of it while they are permuted.
-    private const int MatricesToFactor = 4;
+    // Copies of a weight while GPTQ quantizes it: what is aimed at, the columns; then the dequantized one.
+    private const int WeightsToQuantize = 3;
 
-    // The sums and the factor stay while the columns are quantized; then copies of the weight: the correction in steps, the columns.
-    private const int MatricesToQuantize = 3;
-    private const int WeightsToQuantize = 6;
+    // Two more where all groups are chosen before the first column: the weight in its own order, on the host.
+    private const int WeightsToFitGroups = 2;
 
-    // Residual streams, attention heads and MLP activations of a batch that are alive at the same time in a layer's forward pass; an MLP is computed by parts.
-    private const int HiddenInBatch = 6;
-    private const int HeadsInBatch = 4;
-    private const int MlpInBatch = 2;
-    private const int MlpInPart = 3;
+    // Copies of a weight while AWQ tries scales: scaled and rounded; of two that read the same input, another.
+    private const int WeightsToScale = 3;
+
+    // Of a batch in a layer's forward pass: its residual streams, and what is made of a part of it at a time, by attention for each key head and by the MLP for few tokens.
+    private const int HiddenInBatch = 3;
+    private const int QueriesInPart = 5;
+    private const int HiddenInPart = 5;
+    private const int MlpInPart = 2;
+
+    // The same where gradients are to be computed, and nothing can be freed on the way.
+    private const int HiddenToLearn = 6;
+    private const int HeadsToLearn = 4;
+    private const int MlpToLearn = 5;
 
     // Of the size of a layer, for learned rounding: positions with their means and squares, the rounded weights and their gradients; and for each processor the
     // gradients of a window. What a backward pass keeps of a forward pass is twice what that pass needs.
@@ -57,9 +64,10 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
         bool streams = texts.Calibration is not null || texts.Evaluation is not null;
         // Both are loaded to be looked up in, or to be quantized, and the quantized one beside them.
         MemoryStep embedding = new("the embedding", streams || plan[config.Embedding] is not null ? table * (plan[config.Embedding] is null ? 1 : 2) : 0, 0);
-        MemoryStep head = new("the head", texts.Evaluation is not null || plan[config.Head] is not null ? table * (plan[config.Head] is null ? 1 : 2) : 0, SecondOrder(plan, [config.Head]));
+        long quantizing = plan[config.Head] is { } how && QuantizationSpec.IsCalibrated(how.Method) ? Matrix(config.HiddenSize) + (WeightsToQuantize * table) : 0;
+        MemoryStep head = new("the head", texts.Evaluation is not null || plan[config.Head] is not null ? table * (plan[config.Head] is null ? 1 : 2) : 0, quantizing);
         bool learns = Enumerable.Range(0, config.Layers).SelectMany(config.Linears).Any(linear => plan[linear]?.Method == QuantizationMethod.AutoRound);
-        MemoryStep layers = new("a decoder layer", 2 * layer, SecondOrder(plan, config.Linears(0)) + (learns ? (LayersToLearn + Environment.ProcessorCount) * layer : 0));
+        MemoryStep layers = new("a decoder layer", 2 * layer, 0);
         if (device.type != DeviceType.CPU)
         {
             head = new(head.Name, table, 0);
@@ -68,7 +76,9 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
         else if (streams)
         {
             head = head with { Work = head.Work + Logits(texts) };
-            layers = layers with { Work = layers.Work + (Batches(config, texts) * (learns ? BatchesToLearn : 1)) };
+            layers = Steps(plan, texts, layer).MaxBy(step => step.Weights + step.Work)!;
+            long learning = ((LayersToLearn + Environment.ProcessorCount) * layer) + (BatchesToLearn * BatchesToTrain(config, texts));
+            if (learns) layers = layers with { Work = layers.Work + learning };
         }
 
         return new MemoryEstimate(new[] { embedding, layers, head }.MaxBy(step => step.Weights + step.Work)!, ActivationsOf(plan, texts), limit);
@@ -97,27 +107,69 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
 
     private static long Bytes(LinearShape linear) => (long)linear.Outputs * linear.Inputs * sizeof(float);
 
-    /// <summary>What it takes to calibrate the largest of some linears.</summary>
-    private static long SecondOrder(QuantizationPlan plan, IEnumerable<LinearShape> linears) => linears
-        .Where(linear => plan[linear] is { } spec && QuantizationSpec.IsCalibrated(spec.Method))
-        .Select(linear =>
+    private static long Matrix(long width) => width * width * sizeof(float);
+
+    /// <summary>What a layer goes through, one after the other.</summary>
+    private static IEnumerable<MemoryStep> Steps(QuantizationPlan plan, Texts texts, long layer)
+    {
+        DecoderConfig config = plan.Config;
+        IReadOnlyList<LinearShape> linears = config.Linears(0);
+        LinearShape Of(LinearRole role) => linears[(int)role];
+        (long width, long attention, long intermediate) = (config.HiddenSize, (long)config.Heads * config.HeadDim, config.IntermediateSize);
+        // The integers of what is quantized are kept, a byte each.
+        long values = linears.Where(linear => plan[linear] is not null).Sum(Bytes) / sizeof(float);
+        bool calibrates = linears.Any(linear => plan[linear] is { } spec && QuantizationSpec.IsCalibrated(spec.Method));
+        bool scales = linears.Any(linear => plan[linear] is { Method: QuantizationMethod.Awq });
+        MemoryStep Step(long floats, long work) => new("a decoder layer", floats + values, work);
+
+        // Where AWQ changes weights for one stream, the other keeps its own.
+        yield return Step(layer * (scales && plan.ComparesStreams ? 2 : 1), Batches(config, texts));
+        // What needs nothing but its weight is packed and dequantized beside it.
+        yield return Step(layer, WeightsToQuantize * linears.Max(Bytes));
+        if (!calibrates) yield break;
+
+        long parts = Environment.ProcessorCount * PartOfTokens(config);
+        long copies = WeightsToQuantize + (plan.Spec.StaticGroups || linears.Any(linear => plan[linear]?.Method == QuantizationMethod.AutoRound) ? WeightsToFitGroups : 0);
+        long down = Matrix(intermediate) + (plan.ComparesStreams ? Bytes(Of(LinearRole.Down)) : 0);
+        if (scales)
         {
-            long matrix = (long)linear.Inputs * linear.Inputs * sizeof(float);
-            // All Hessians of a layer at once, where it is calibrated in one pass.
-            long others = plan.Spec.TrueSequential ? 0 : 3 * matrix;
-            return others + Math.Max(MatricesToFactor * matrix, (MatricesToQuantize * matrix) + (WeightsToQuantize * Bytes(linear)));
-        })
-        .DefaultIfEmpty()
-        .Max();
+            long search = Math.Max(parts, WeightsToScale * linears.Max(Bytes));
+            yield return Step(layer, Matrix(attention) + Matrix(intermediate) + Math.Max(Batches(config, texts) + parts, search));
+            yield return Step(layer, (WeightsToScale * Bytes(Of(LinearRole.Gate))) + (BatchTokens(texts) * (width + (3 * intermediate)) * sizeof(float)));
+        }
+
+        if (!plan.Spec.TrueSequential)
+        {
+            long matrices = (2 * Matrix(width)) + Matrix(attention) + Matrix(intermediate);
+            yield return Step(layer, matrices + Math.Max(Batches(config, texts) + parts, copies * linears.Max(Bytes)));
+            yield break;
+        }
+
+        // Of what attention has, only what is not quantized stays while the MLP is; and while it comes down, of the MLP too.
+        long Kept(IEnumerable<LinearShape> some) => some.Where(linear => plan[linear] is null).Sum(Bytes);
+        LinearShape[] before = [.. linears.Take((int)LinearRole.Gate)], mlp = [.. linears.Skip((int)LinearRole.Gate)];
+        yield return Step(layer, (2 * Math.Max(Matrix(width), Matrix(attention))) + Math.Max(parts, copies * before.Max(Bytes)));
+        yield return Step(mlp.Sum(Bytes) + Kept(before), (2 * Matrix(width)) + Math.Max(parts, copies * Bytes(Of(LinearRole.Gate))));
+        yield return Step(mlp.Sum(Bytes) + Kept(before), down + parts);
+        yield return Step(Bytes(Of(LinearRole.Down)) + Kept(linears), down + (copies * Bytes(Of(LinearRole.Down))));
+    }
 
     /// <summary>Batches that go through a layer side by side.</summary>
     private static long Batches(DecoderConfig config, Texts texts)
     {
-        long tokens = BatchTokens(texts);
-        long hidden = tokens * ((HiddenInBatch * (long)config.HiddenSize) + ((long)HeadsInBatch * config.Heads * config.HeadDim));
-        long mlp = ((MlpInBatch * tokens) + (MlpInPart * Math.Min(tokens, DecoderForward.TokensAtOnce))) * config.IntermediateSize;
-        return Environment.ProcessorCount * (hidden + mlp) * sizeof(float);
+        long tokens = BatchTokens(texts), heads = (long)config.Heads * config.HeadDim, shared = (long)config.KvHeads * config.HeadDim;
+        long attention = tokens * (heads + (2 * shared) + (QueriesInPart * heads / config.KvHeads)) * sizeof(float);
+        return Environment.ProcessorCount * ((tokens * HiddenInBatch * config.HiddenSize * sizeof(float)) + Math.Max(attention, PartOfTokens(config)));
     }
+
+    /// <summary>Few tokens on their way to the MLP's last linear, with what a correction compares.</summary>
+    private static long PartOfTokens(DecoderConfig config) =>
+        TokenPart.Most * (((long)HiddenInPart * config.HiddenSize) + ((long)MlpInPart * config.IntermediateSize)) * sizeof(float);
+
+    /// <summary>The same where learned rounding takes them back again.</summary>
+    private static long BatchesToTrain(DecoderConfig config, Texts texts) =>
+        Environment.ProcessorCount * BatchTokens(texts) * sizeof(float)
+        * (((long)HiddenToLearn * config.HiddenSize) + ((long)HeadsToLearn * config.Heads * config.HeadDim) + ((long)MlpToLearn * config.IntermediateSize));
 
     // Float and quantized logits, and their distributions in float64 a part at a time.
     private static long Logits(Texts texts) => texts.Evaluation is null ? 0 : Environment.ProcessorCount * 4 * Evaluation.LogitsAtOnce * sizeof(float);
@@ -128,10 +180,11 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
     {
         DecoderConfig config = plan.Config;
         long Tokens(TokenWindows? windows) => windows?.Tokens.Length ?? 0;
-        int calibrated = plan.ComparesStreams ? 2 : 1;
-        // The attention outputs of the calibration text are kept while o is quantized.
+        // Learned rounding begins at the layer's input again.
+        int calibrated = 1 + (plan.ComparesStreams ? 1 : 0) + (plan.Quantized.Any(linear => plan[linear]!.Method == QuantizationMethod.AutoRound) ? 1 : 0);
+        // The attention outputs of the calibration text behind the quantized layers are kept while o is quantized.
         long contexts = plan.Spec.TrueSequential ? (long)config.Heads * config.HeadDim : 0;
-        long values = (Tokens(texts.Calibration) * calibrated * (config.HiddenSize + contexts))
+        long values = (Tokens(texts.Calibration) * ((calibrated * config.HiddenSize) + contexts))
             + (((2 * Tokens(texts.Evaluation)) + Tokens(texts.Sample)) * config.HiddenSize);
         return values * sizeof(float);
     }

@@ -34,8 +34,8 @@ static class SyntheticBenchmark
         }
 
         QuantizationSpec gptq = new() { CalibrationSamples = samples, CalibrationContext = context, EvaluationContext = context };
-        // The calibration windows through float and quantized layers, each with its attention outputs; and the held-out ones, floating point and quantized.
-        double activations = ((4.0 * samples) + (2.0 * (Windows(samples) / 10))) * context * config.HiddenSize * sizeof(float);
+        // The calibration windows through float and quantized layers, these with their attention outputs; and the held-out ones, floating point and quantized.
+        double activations = ((3.0 * samples) + (2.0 * (Windows(samples) / 10))) * context * config.HiddenSize * sizeof(float);
         Print(WorkerRun.Quantize(gptq, folder.File("gptq.safetensors"), evaluate: false, few, text), gptq.Method, config, FewLayers, activations);
         Console.WriteLine();
         Console.WriteLine("The bound is twice the weights of a layer in float32, the activations that are kept, and 500 MB.");

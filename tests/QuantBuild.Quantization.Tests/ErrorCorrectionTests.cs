@@ -23,11 +23,12 @@ public sealed class ErrorCorrectionTests
         }
 
         using DisposeScope scope = torch.NewDisposeScope();
-        using ErrorCorrection correction = new(Inputs, adds ? Outputs : null, torch.CPU);
+        using ErrorCorrection correction = adds ? ErrorCorrection.OfOutputs(Outputs, Inputs, torch.CPU) : ErrorCorrection.OfInputs(Inputs, torch.CPU);
         using Hessian hessian = new(Inputs, torch.CPU);
         torch.Tensor input = RandomData.Tensor(seen);
         hessian.Add(input);
-        correction.Add(RandomData.Tensor(x).Minus(input), input, adds ? RandomData.Tensor(lostBefore) : null);
+        torch.Tensor missing = RandomData.Tensor(x).Minus(input);
+        correction.Add(adds ? missing.matmul(RandomData.Tensor(weight).t()).Plus(RandomData.Tensor(lostBefore)) : missing, input);
         QuantizationSpec spec = new() { ActOrder = actOrder, Damping = 0.01 };
         using InverseFactor factor = InverseFactor.Create(hessian.Matrix, spec, "test");
         float[] actual = correction.Target(RandomData.Tensor(weight), factor).data<float>().ToArray();

@@ -72,6 +72,20 @@ public sealed class HessianTests
     }
 
     [Fact]
+    public void A_damping_that_was_too_small_leaves_no_trace_in_the_factor()
+    {
+        // 700 columns are several blocks; all eigenvalues but one are 0 or, by rounding, a little less.
+        const int size = 700;
+        using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor ones = torch.tensor(RandomData.Normal(new Random(4), size)).view(size, 1), matrix = ones.mm(ones.t());
+        using InverseFactor found = InverseFactor.Create(matrix, new QuantizationSpec { Damping = 1e-9 }, "test");
+        Assert.InRange(found.Damping, 1e-8, 1e-3);
+        using InverseFactor direct = InverseFactor.Create(matrix, new QuantizationSpec { Damping = found.Damping }, "test");
+        Assert.Equal(found.Damping, direct.Damping);
+        Assert.Equal(direct.Upper.data<float>().ToArray(), found.Upper.data<float>().ToArray());
+    }
+
+    [Fact]
     public void A_Hessian_that_no_damping_helps_is_QB3007_and_names_the_linear()
     {
         using torch.Tensor matrix = RandomData.Tensor(new double[,] { { 1, 9 }, { 9, 1 } });

@@ -29,8 +29,8 @@ public sealed class MemoryEstimateTests(QuantizedSample sample) : IClassFixture<
         Texts texts = new(Windows(6 * 128, 128), 6 * 128, Windows(10 * 64, 64), EvaluationText.EvaluationData);
         Assert.Equal(6 * 128, texts.Sample!.Tokens.Length);
         const long calibration = 6 * 128, evaluation = 10 * 64;
-        // Calibration twice, each with its attention outputs; evaluation twice; the sample.
-        Assert.Equal(((calibration * 2 * (256 + 256)) + (((2 * evaluation) + calibration) * 256)) * 4, Estimate(new QuantizationSpec(), texts).Activations);
+        // Calibration twice, once with its attention outputs; evaluation twice; the sample.
+        Assert.Equal(((calibration * ((2 * 256) + 256)) + (((2 * evaluation) + calibration) * 256)) * 4, Estimate(new QuantizationSpec(), texts).Activations);
         Assert.Equal(
             ((calibration * (256 + 256)) + (((2 * evaluation) + calibration) * 256)) * 4,
             Estimate(new QuantizationSpec { ErrorCorrection = false }, texts).Activations);

@@ -38,6 +38,10 @@ public sealed class NonFiniteTests
     public void A_head_whose_logits_overflow_is_reported_by_its_name() => AssertError(Rtn, evaluated: true, "lm_head.weight", "lm_head.weight", value => value < 0 ? -Huge : Huge);
 
     [Fact]
+    public void A_weight_that_no_scale_in_float16_reaches_is_reported_by_its_name() =>
+        AssertError(Rtn, evaluated: false, "model.layers.1.mlp.down_proj.weight", "model.layers.1.mlp.down_proj.weight", value => value * 3e6f);
+
+    [Fact]
     public void A_head_that_is_quantized_and_is_not_finite_is_reported_by_its_name() =>
         AssertError(Rtn with { Override = "lm_head: Bits=8" }, evaluated: false, "lm_head.weight", "lm_head.weight", _ => float.PositiveInfinity);
 

@@ -30,6 +30,12 @@ internal sealed class SampleBuild : IDisposable
         };
     }
 
+    /// <summary>Another model in the place of the sample.</summary>
+    public string ModelPath
+    {
+        init => Request = Request with { ModelPath = value };
+    }
+
     /// <summary>What the worker is asked for.</summary>
     public WorkerRequest Request { get; init; }
 

@@ -3,12 +3,17 @@ using System.Runtime.InteropServices;
 namespace QuantBuild.Quantization;
 
 /// <summary>
-/// Memory that torch freed and the C library keeps. Batches of activations leave glibc's heap full of holes, several times what is in use; a build
+/// Memory that nobody uses and the process keeps. Batches of activations leave glibc's heap full of holes, several times what is in use; a build
 /// should not take from others what it does not need.
 /// </summary>
 internal static class FreedMemory
 {
     private static bool canTrim = OperatingSystem.IsLinux();
+
+    // Garbage of .NET's own that may lie about. The collector is in no haste where a processor's cache is large, and the integers of a few linears are as large as a layer.
+    private const long MostGarbage = 32 << 20;
+
+    private static long inUse;
 
     // Of more than these bytes each block is a mapping of its own, and gone when it is freed; smaller ones are quicker to have again.
     private const int MappedBytes = 4 << 20;
@@ -30,8 +35,22 @@ internal static class FreedMemory
         }
     }
 
-    /// <summary>Gives it back to the system.</summary>
+    /// <summary>Gives it back to the system, and all garbage: where much of what was in use is so no longer.</summary>
+    public static void ReturnAll()
+    {
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        inUse = GC.GetTotalMemory(forceFullCollection: false);
+        TrimHeap();
+    }
+
+    /// <summary>Gives it back to the system, and garbage where there is much.</summary>
     public static void Return()
+    {
+        if (GC.GetTotalMemory(forceFullCollection: false) - inUse > MostGarbage) ReturnAll();
+        else TrimHeap();
+    }
+
+    private static void TrimHeap()
     {
         if (!canTrim) return;
         try
