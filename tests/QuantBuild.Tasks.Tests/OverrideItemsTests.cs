@@ -117,8 +117,8 @@ public sealed class OverrideItemsTests : IDisposable
     public void What_its_use_speaks_against_is_a_warning_and_without_a_use_none()
     {
         Assert.Equal(["QB3015"], Declare([TestProject.Sound(("Use", "FineTuning"))]).Warnings.Select(warning => warning.Code));
-        Assert.Equal(["QB3016"], Declare([TestProject.Sound(("Method", "Nf4"), ("Use", "FastestInference"))]).Warnings.Select(warning => warning.Code));
-        Assert.Empty(Declare([TestProject.Sound(("Method", "Nf4"))]).Warnings);
+        Assert.Equal(["QB3016"], Declare([TestProject.Item("tiny", [("Method", "Nf4"), ("Use", "FastestInference")])]).Warnings.Select(warning => warning.Code));
+        Assert.Empty(Declare([TestProject.Item("tiny", [("Method", "Nf4")])]).Warnings);
         Assert.Equal(["QB0006"], Declare([TestProject.Sound(("Use", "Fun"))]).ErrorCodes);
         Assert.Equal(Fingerprint([TestProject.Sound()]), Fingerprint([TestProject.Sound(("Use", "Production"))]));
     }
