@@ -7,15 +7,18 @@ namespace QuantBuild.Generators;
 
 /// <summary>
 /// Writes the class of a model. Every type is named in full from <c>global::</c>, since the user's code may have types and namespaces of
-/// any name; nothing is newer than C# 9; every public member is documented.
+/// any name; nothing is newer than C# 9, but the interface where the language has it; every public member is documented.
 /// </summary>
 internal static class ModelClassEmitter
 {
     private static readonly string Version = typeof(ModelClassEmitter).Assembly.GetName().Version.ToString(3);
 
     /// <summary>The text of the model's source file.</summary>
-    public static string Emit(ModelDescriptor model)
+    /// <param name="model">The model.</param>
+    /// <param name="staticInterfaces">Whether the language has static members of interfaces (C# 11).</param>
+    public static string Emit(ModelDescriptor model, bool staticInterfaces)
     {
+        string interfaces = staticInterfaces ? " : global::QuantBuild.IQuantizedModel" : "";
         string className = Identifier(model.ClassName);
         string name = XmlText(model.ModelName);
         string generated = $"[global::System.CodeDom.Compiler.GeneratedCode(\"QuantBuild.Generators\", \"{Version}\")]";
@@ -38,8 +41,12 @@ internal static class ModelClassEmitter
                 /// The weights are in <c>{{XmlText(model.ArtifactFileName)}}</c> beside the program. The static members share one instance, loaded on first
                 /// use; <see cref="Load"/> gives an instance of your own. All members may be used from several threads at once.
                 /// </remarks>
-                public static partial class {{className}}
+                public sealed partial class {{className}}{{interfaces}}
                 {
+                    private {{className}}()
+                    {
+                    }
+
                     /// <summary>What was built: method, bits, group size, parameters, context length, vocabulary, artifact.</summary>
                     {{generated}}
                     public static global::QuantBuild.QuantizedModelInfo Info => QuantBuildInstance.Info;

@@ -1,4 +1,5 @@
 using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.Text;
 using QuantBuild.Generators.Models;
 
@@ -16,6 +17,7 @@ public sealed class ModelClassGenerator : IIncrementalGenerator
     {
         public const string Read = nameof(Read);
         public const string Name = nameof(Name);
+        public const string Language = nameof(Language);
     }
 
     /// <inheritdoc/>
@@ -36,7 +38,13 @@ public sealed class ModelClassGenerator : IIncrementalGenerator
             .SelectMany(static (descriptors, _) => ModelClass.Distinct(descriptors))
             .WithTrackingName(Steps.Name);
 
-        context.RegisterSourceOutput(classes, static (output, model) => output.AddSource(model.HintName, ModelClassEmitter.Emit(model.Descriptor)));
+        // A type argument must be a type of an interface, and the interface's members are static: C# 11.
+        IncrementalValueProvider<bool> staticInterfaces = context.ParseOptionsProvider
+            .Select(static (options, _) => options is CSharpParseOptions { LanguageVersion: >= LanguageVersion.CSharp11 })
+            .WithTrackingName(Steps.Language);
+
+        context.RegisterSourceOutput(
+            classes.Combine(staticInterfaces), static (output, model) => output.AddSource(model.Left.HintName, ModelClassEmitter.Emit(model.Left.Descriptor, model.Right)));
 
         context.RegisterSourceOutput(files.Where(static file => file.Descriptor is null), static (output, file) =>
         {

@@ -75,7 +75,7 @@ public class GeneratedCodeTests
             namespace HelloQuant.Models
             {
                 /// <summary>The user's part.</summary>
-                public static partial class Gutenberg7mGptq4
+                public partial class Gutenberg7mGptq4
                 {
                     /// <summary>Initialized before the fields of the generated part.</summary>
                     public static string Greeting { get; } = Generate("Hello,", cancellationToken: default);
@@ -92,6 +92,30 @@ public class GeneratedCodeTests
             }
             """;
         Assert.Empty(Compile(LanguageVersion.Latest, User, Descriptors.Sample));
+    }
+
+    [Theory]
+    [InlineData(LanguageVersion.CSharp11, true)]
+    [InlineData(LanguageVersion.Latest, true)]
+    [InlineData(LanguageVersion.CSharp10, false)]
+    public void The_class_is_a_type_argument_where_the_language_has_static_members_of_interfaces(LanguageVersion version, bool has)
+    {
+        const string User = """
+            namespace Users
+            {
+                /// <summary>Takes models.</summary>
+                public static class Services
+                {
+                    /// <summary>As <c>AddQuantizedModel</c> does.</summary>
+                    public static string Use() => NameOf<HelloQuant.Models.Gutenberg7mGptq4>();
+                    private static string NameOf<T>() where T : global::QuantBuild.IQuantizedModel => T.Info.ClassName;
+                }
+            }
+            """;
+        INamedTypeSymbol type = Generate(version, "", Descriptors.Sample).GetTypeByMetadataName("HelloQuant.Models.Gutenberg7mGptq4")!;
+        Assert.Equal(has ? ["IQuantizedModel"] : [], type.Interfaces.Select(i => i.Name));
+        Assert.True(type.IsSealed && type.InstanceConstructors.All(c => c.DeclaredAccessibility == Accessibility.Private));
+        if (has) Assert.Empty(Compile(version, User, Descriptors.Sample));
     }
 
     [Fact]

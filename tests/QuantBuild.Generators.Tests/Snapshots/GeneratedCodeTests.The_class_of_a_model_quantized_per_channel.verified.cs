@@ -13,8 +13,12 @@ namespace HelloQuant.Models
     /// The weights are in <c>Gutenberg7mRtn8.safetensors</c> beside the program. The static members share one instance, loaded on first
     /// use; <see cref="Load"/> gives an instance of your own. All members may be used from several threads at once.
     /// </remarks>
-    public static partial class Gutenberg7mRtn8
+    public sealed partial class Gutenberg7mRtn8 : global::QuantBuild.IQuantizedModel
     {
+        private Gutenberg7mRtn8()
+        {
+        }
+
         /// <summary>What was built: method, bits, group size, parameters, context length, vocabulary, artifact.</summary>
         [global::System.CodeDom.Compiler.GeneratedCode("QuantBuild.Generators", "0.1.0")]
         public static global::QuantBuild.QuantizedModelInfo Info => QuantBuildInstance.Info;

@@ -13,8 +13,12 @@ namespace Ünïcode.@record.QuantBuild.System
     /// The weights are in <c>tab and &quot;quote&quot;.safetensors</c> beside the program. The static members share one instance, loaded on first
     /// use; <see cref="Load"/> gives an instance of your own. All members may be used from several threads at once.
     /// </remarks>
-    public static partial class @required
+    public sealed partial class @required : global::QuantBuild.IQuantizedModel
     {
+        private @required()
+        {
+        }
+
         /// <summary>What was built: method, bits, group size, parameters, context length, vocabulary, artifact.</summary>
         [global::System.CodeDom.Compiler.GeneratedCode("QuantBuild.Generators", "0.1.0")]
         public static global::QuantBuild.QuantizedModelInfo Info => QuantBuildInstance.Info;
