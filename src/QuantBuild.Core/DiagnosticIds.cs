@@ -172,6 +172,12 @@ public static class DiagnosticIds
     /// <summary>A saved session is of another model, or damaged.</summary>
     public const string SessionUnusable = "QB4011";
 
+    /// <summary>A chat or embedding request asks for what the client cannot do.</summary>
+    public const string ChatOptionUnsupported = "QB4012";
+
+    /// <summary>A chat message has a role or content that the model cannot read.</summary>
+    public const string ChatMessageUnsupported = "QB4013";
+
     /// <summary>The page that explains a diagnostic.</summary>
     /// <param name="id">One of the ids of this class.</param>
     public static string HelpLink(string id) => $"https://github.com/quantbuild/quantbuild/blob/main/docs/diagnostics/{id}.md";

@@ -11,6 +11,8 @@ internal static class Sample
 
     public static byte[] TokenizerJson { get; } = File.ReadAllBytes(Path.Combine(ModelFolder, "tokenizer.json"));
 
+    public static string DiagnosticPage(string id) => Path.Combine(Root(), "docs", "diagnostics", id + ".md");
+
     public static string GenerationPage => Path.Combine(Root(), "docs", "generation.md");
 
     private static string Root()

@@ -120,6 +120,11 @@ public sealed record GenerationDefaults
         Check(
             settings.StopStrings is not null && settings.StopStrings.All(s => !string.IsNullOrEmpty(s)),
             nameof(GenerationOptions.StopStrings), "a list with an empty text", "a list of texts that are not empty");
+        foreach (int token in options.StopTokens)
+        {
+            Check((uint)token < (uint)vocabularySize, nameof(GenerationOptions.StopTokens), token, $"tokens from 0 to {vocabularySize - 1} alone");
+        }
+
         Check(settings.LogProbabilities is null or >= 0, nameof(GenerationOptions.LogProbabilities), settings.LogProbabilities ?? 0, "at least 0");
         return settings;
     }

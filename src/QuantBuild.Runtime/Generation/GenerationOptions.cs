@@ -68,6 +68,9 @@ public sealed record GenerationOptions
     /// </summary>
     public IReadOnlyList<string> StopStrings { get; init; } = [];
 
+    /// <summary>Ids of tokens that end the text, besides those of the model. Default: none.</summary>
+    public IReadOnlyList<int> StopTokens { get; init; } = [];
+
     /// <summary>
     /// Reports the log-probability of each token that is generated, and of this many of the likeliest tokens in its place; at least 0. They are the model's own: the
     /// log-softmax of its logits, before bias, penalties, temperature and cuts; with a <see cref="Format"/>, among the tokens that it allows. Default: none are reported.

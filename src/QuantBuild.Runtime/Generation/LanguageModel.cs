@@ -458,16 +458,18 @@ public sealed class LanguageModel : IDisposable
     {
         cancellationToken.ThrowIfCancellationRequested();
         options ??= new GenerationOptions();
+        SamplingSettings sampling = defaults.Complete(options, Config.VocabularySize);
+        HashSet<int> ends = options.StopTokens.Count == 0 ? endTokens : [.. endTokens, .. options.StopTokens];
         TextRunSettings settings = new()
         {
-            Sampling = defaults.Complete(options, Config.VocabularySize),
+            Sampling = sampling,
             Tokenizer = Tokenizer,
-            EndTokens = endTokens,
+            EndTokens = ends,
             ContextLength = Config.ContextLength,
             VocabularySize = Config.VocabularySize,
             BeginToken = Config.BosTokenId,
             Overflow = options.ContextOverflow,
-            Constraint = options.Format?.ConstraintFor(Tokenizer, endTokens).Start,
+            Constraint = options.Format?.ConstraintFor(Tokenizer, ends).Start,
         };
         settings = settings with { Drafter = options.Speculation?.CreateDrafter(this) };
         List<int> tokens = session?.Tokens ?? [];

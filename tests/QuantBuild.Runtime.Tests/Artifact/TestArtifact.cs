@@ -55,13 +55,13 @@ internal static class TestArtifact
     }
 
     /// <summary>Writes a model of float32 weights.</summary>
-    public static string Write(string path, string config, Dictionary<string, float[]> weights, Rounding? rounding = null, string? generationConfig = null)
+    public static string Write(string path, string config, Dictionary<string, float[]> weights, Rounding? rounding = null, string? generationConfig = null, byte[]? tokenizerJson = null)
     {
         DecoderConfig parsed = DecoderConfig.Parse(config, "config.json");
         Dictionary<string, IReadOnlyList<int>> shapes = parsed.Tensors().ToDictionary(t => t.Key, t => t.Value);
         Write(path, config, name => TensorSource.FromBytes(
             name, ElementType.F32, [.. shapes[name].Select(s => (long)s)], MemoryMarshal.AsBytes(weights[name].AsSpan()).ToArray()),
-            rounding, "test", generationConfig);
+            rounding, "test", generationConfig, tokenizerJson);
         return path;
     }
 
@@ -132,11 +132,12 @@ internal static class TestArtifact
     }
 
     private static void Write(
-        string path, string config, Func<string, TensorSource> tensor, Rounding? rounding, string fingerprint, string? generationConfig)
+        string path, string config, Func<string, TensorSource> tensor, Rounding? rounding, string fingerprint, string? generationConfig,
+        byte[]? tokenizerJson = null)
     {
         DecoderConfig parsed = DecoderConfig.Parse(config, "config.json");
         Dictionary<string, LinearShape> linears = Enumerable.Range(0, parsed.Layers).SelectMany(parsed.Linears).ToDictionary(l => l.WeightName);
-        List<TensorSource> tensors = [ArtifactWriter.TokenizerTensor(Sample.TokenizerJson)];
+        List<TensorSource> tensors = [ArtifactWriter.TokenizerTensor(tokenizerJson ?? Sample.TokenizerJson)];
         Dictionary<string, LayerFormat> layers = [];
         foreach ((string name, _) in parsed.Tensors())
         {

@@ -1,0 +1,39 @@
+using Microsoft.Extensions.AI;
+using QuantBuild.Chat;
+
+namespace QuantBuild;
+
+/// <summary>
+/// How a conversation becomes the text that a model continues, and how its answer is read: what a chat template of Hugging Face says, in code. Safe to use from several threads at once.
+/// </summary>
+public abstract class ChatFormat
+{
+    /// <summary>
+    /// Texts that end a turn. One that is a special token of the model, such as <c>&lt;|im_end|&gt;</c>, ends it as a token.
+    /// </summary>
+    public abstract IReadOnlyList<string> StopStrings { get; }
+
+    /// <summary>How the model calls tools; <see langword="null"/> where the format has no place for them, and a request with tools is an error, QB4012.</summary>
+    public virtual ToolCallSyntax? ToolCalls => null;
+
+    /// <summary>Writes a conversation as a prompt.</summary>
+    /// <param name="messages">
+    /// The messages. Those of the system and of the user have <see cref="TextContent"/>; those of the assistant may have <see cref="FunctionCallContent"/> too, and those
+    /// of tools <see cref="FunctionResultContent"/>. Instructions and system messages at the beginning are one message.
+    /// </param>
+    /// <param name="tools">The tools that the model may call.</param>
+    /// <param name="addGenerationPrompt">Whether the text ends with the beginning of the assistant's turn.</param>
+    /// <returns>The prompt, without the token that begins texts: the tokenizer adds that.</returns>
+    public abstract string Render(IReadOnlyList<ChatMessage> messages, IReadOnlyList<AIFunctionDeclaration> tools, bool addGenerationPrompt);
+
+    /// <summary>
+    /// The format for a model that brings none: turns in ChatML where the tokenizer has its tokens <c>&lt;|im_start|&gt;</c> and <c>&lt;|im_end|&gt;</c>, else a plain transcript,
+    /// <c>User: …</c> and <c>Assistant: …</c>. Either describes tools, and reads their calls, as Hermes and Qwen models have it.
+    /// </summary>
+    /// <param name="tokenizer">The model's tokenizer.</param>
+    public static ChatFormat DefaultFor(TextTokenizer tokenizer)
+    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        return ChatMLFormat.Tokens.All(token => tokenizer.Encode(token, addSpecialTokens: false).Count == 1) ? new ChatMLFormat() : new TranscriptFormat();
+    }
+}
