@@ -37,11 +37,12 @@ public sealed class PackedFeed : IDisposable
     /// <param name="withUsersPackages">
     /// Whether the packages that the machine already has are there: libtorch is large, and a test need not fetch it.
     /// </param>
-    public string NuGetConfig(bool withUsersPackages = true) => $"""
+    /// <param name="withUsersSources">Whether the sources of packages that the machine has are sources too.</param>
+    public string NuGetConfig(bool withUsersPackages = true, bool withUsersSources = false) => $"""
         <configuration>
           <config><add key="globalPackagesFolder" value="{Path.Combine(Root, "packages")}" /></config>
           <fallbackPackageFolders><clear />{(withUsersPackages ? $"""<add key="user" value="{Metadata("NuGetPackageRoot")}" />""" : "")}</fallbackPackageFolders>
-          <packageSources><clear /><add key="feed" value="{Folder}" /></packageSources>
+          <packageSources>{(withUsersSources ? "" : "<clear />")}<add key="feed" value="{Folder}" /></packageSources>
         </configuration>
         """;
 
