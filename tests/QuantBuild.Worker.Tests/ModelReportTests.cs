@@ -77,8 +77,8 @@ public sealed class ModelReportTests : IDisposable
         Assert.Equal(actual.BitsPerWeight, computed.BitsPerWeight, 12);
         Assert.Equal(actual.FullContextBytes, computed.FullContextBytes);
         Assert.Equal(artifact.File.Tensors.Values.Sum(tensor => tensor.ByteLength), computed.FileBytes);
-        // Two layers, two heads of 16, 32 tokens, a key and a value of 4 bytes.
-        Assert.Equal(2 * 2 * 16 * 32 * 2 * 4, computed.FullContextBytes - computed.WeightBytes);
+        // Two layers, two heads of 16, 32 tokens, a key and a value of 2 bytes.
+        Assert.Equal(2 * 2 * 16 * 32 * 2 * 2, computed.FullContextBytes - computed.WeightBytes);
     }
 
     [Theory]

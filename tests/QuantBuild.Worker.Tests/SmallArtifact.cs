@@ -58,14 +58,16 @@ internal static class SmallArtifact
     private static IEnumerable<TensorSource> Parts(LinearShape linear, LayerFormat format)
     {
         (long n, long k) = (linear.Outputs, linear.Inputs);
+        // Tiles of 8 rows, chunks of 32 inputs.
+        long tiles = (n + 7) / 8, padded = (k + 31) / 32 * 32;
         string name = linear.Name;
         // As docs/artifact.md has them.
         switch (format)
         {
             case IntAffineFormat affine:
-                yield return Zeros(name + ".weight", ElementType.U8, [n, ((k + 31) / 32 * 32) * affine.Bits / 8]);
-                yield return Zeros(name + ".scales", ElementType.F16, [n, k / affine.GroupSize]);
-                if (!affine.Symmetric) yield return Zeros(name + ".zeros", ElementType.U8, [n, k / affine.GroupSize]);
+                yield return Zeros(name + ".weight", ElementType.U8, [tiles, padded * affine.Bits]);
+                yield return Zeros(name + ".scales", ElementType.F16, [tiles, k / affine.GroupSize, 8]);
+                if (!affine.Symmetric) yield return Zeros(name + ".zeros", ElementType.U8, [tiles, k / affine.GroupSize, 8]);
                 if (affine.Ordered)
                 {
                     byte[] order = [.. Enumerable.Range(0, (int)k).SelectMany(BitConverter.GetBytes)];
@@ -75,15 +77,15 @@ internal static class SmallArtifact
                 break;
             case Codebook4Format codebook:
                 long blocks = ((n * k) + codebook.BlockSize - 1) / codebook.BlockSize;
-                yield return Zeros(name + ".weight", ElementType.U8, [n, (k + 31) / 32 * 16]);
+                yield return Zeros(name + ".weight", ElementType.U8, [tiles, padded * 4]);
                 yield return Zeros(name + ".absmax", codebook.DoubleQuantized ? ElementType.U8 : ElementType.F32, [blocks]);
                 if (!codebook.DoubleQuantized) break;
                 yield return Zeros(name + ".nested_absmax", ElementType.F32, [(blocks + 255) / 256]);
                 yield return Zeros(name + ".offset", ElementType.F32, [1]);
                 break;
             case Int8RowOutlierFormat:
-                yield return Zeros(name + ".weight", ElementType.I8, [n, (k + 31) / 32 * 32]);
-                yield return Zeros(name + ".absmax", ElementType.F32, [n]);
+                yield return Zeros(name + ".weight", ElementType.I8, [tiles, padded * 8]);
+                yield return Zeros(name + ".absmax", ElementType.F32, [tiles, 8]);
                 break;
             default:
                 throw new InvalidDataException(string.Create(CultureInfo.InvariantCulture, $"{format}"));
