@@ -301,6 +301,12 @@ public sealed partial class LanguageModel : IDisposable
         CheckOption(nameof(LoadOptions.MaxConcurrentTexts), options.MaxConcurrentTexts, 1, Decoder.LargestBatch);
         CheckOption(nameof(LoadOptions.MaxWaitingTexts), options.MaxWaitingTexts, 0);
         CheckOption(nameof(LoadOptions.PromptCacheTokens), options.PromptCacheTokens, 0);
+        if (!Enum.IsDefined(options.KvCache))
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.OptionInvalid, $"LoadOptions.KvCache is {options.KvCache}, expected one of {string.Join(", ", Enum.GetNames<KvPrecision>())}. Set it so, or leave it out.");
+        }
+
 
         Artifact artifact = Artifact.Open(path);
         try

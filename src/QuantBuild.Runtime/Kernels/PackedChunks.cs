@@ -121,15 +121,16 @@ internal readonly unsafe struct EightBits : IPackedChunk
         byte* chunk, out Vector256<byte> v0, out Vector256<byte> v1, out Vector256<byte> v2, out Vector256<byte> v3,
         out Vector256<byte> v4, out Vector256<byte> v5, out Vector256<byte> v6, out Vector256<byte> v7)
     {
+        default(SignedBytes).Unpack(chunk, out v0, out v1, out v2, out v3, out v4, out v5, out v6, out v7);
         Vector256<byte> sign = Vector256.Create((byte)Offset);
-        v0 = Vector256.Load(chunk) ^ sign;
-        v1 = Vector256.Load(chunk + 32) ^ sign;
-        v2 = Vector256.Load(chunk + 64) ^ sign;
-        v3 = Vector256.Load(chunk + 96) ^ sign;
-        v4 = Vector256.Load(chunk + 128) ^ sign;
-        v5 = Vector256.Load(chunk + 160) ^ sign;
-        v6 = Vector256.Load(chunk + 192) ^ sign;
-        v7 = Vector256.Load(chunk + 224) ^ sign;
+        v0 ^= sign;
+        v1 ^= sign;
+        v2 ^= sign;
+        v3 ^= sign;
+        v4 ^= sign;
+        v5 ^= sign;
+        v6 ^= sign;
+        v7 ^= sign;
     }
 }
 

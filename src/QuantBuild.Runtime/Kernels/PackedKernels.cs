@@ -25,5 +25,5 @@ internal static class PackedKernels
     private static PackedMatrix<TChunk, TScales, TDot> With<TChunk, TScales, TDot>(LinearShape linear, IntPtr weight, TChunk chunks, TScales scales, InputForm form)
         where TChunk : struct, IPackedChunk
         where TScales : struct, ITileScales
-        where TDot : struct, IDotProduct => new(linear.Outputs, linear.Inputs, weight, chunks, scales, form);
+        where TDot : struct, IDotProduct<TDot> => new(linear.Outputs, linear.Inputs, weight, chunks, scales, form);
 }

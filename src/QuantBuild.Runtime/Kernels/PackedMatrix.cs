@@ -16,7 +16,7 @@ internal sealed unsafe class PackedMatrix<TChunk, TScales, TDot>(int outputs, in
     : WeightMatrix(outputs, inputs)
     where TChunk : struct, IPackedChunk
     where TScales : struct, ITileScales
-    where TDot : struct, IDotProduct
+    where TDot : struct, IDotProduct<TDot>
 {
     private const int ChunkInputs = PackedTiles.ChunkInputs;
     private const int HalfChunk = ChunkInputs / 2;

@@ -67,6 +67,7 @@ public class GenerationDefaultsTests
     {
         string page = File.ReadAllText(Sample.GenerationPage);
         Assert.All(typeof(GenerationOptions).GetProperties(), option => Assert.Contains($"\n| `{option.Name}` |", page, StringComparison.Ordinal));
+        Assert.All(typeof(LoadOptions).GetProperties(), option => Assert.Contains($"\n| `{option.Name}` |", page, StringComparison.Ordinal));
         using JsonDocument file = JsonDocument.Parse(Everything);
         Assert.All(
             file.RootElement.EnumerateObject().Select(member => member.Name).Where(name => name is not ("eos_token_id" or "transformers_version")),

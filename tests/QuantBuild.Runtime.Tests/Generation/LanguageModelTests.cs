@@ -133,7 +133,7 @@ public sealed class LanguageModelTests : IClassFixture<LanguageModelTests.Quanti
     public static TheoryData<string> BadOptions { get; } =
     [
         "MaxTokens", "Temperature", "TopK", "TypicalP", "TopP", "MinP", "RepetitionPenalty", "RepetitionWindow", "FrequencyPenalty", "PresencePenalty",
-        "LogitBias[4096]", "LogitBias[-1]", "LogitBias[7]", "StopStrings", "LogProbabilities",
+        "LogitBias[4096]", "LogitBias[-1]", "LogitBias[7]", "StopStrings", "StopTokens", "ContextOverflow", "LogProbabilities",
     ];
 
     [Theory]
@@ -156,6 +156,8 @@ public sealed class LanguageModelTests : IClassFixture<LanguageModelTests.Quanti
             "LogitBias[-1]" => new() { LogitBias = new Dictionary<int, float> { [-1] = 1 } },
             "LogitBias[7]" => new() { LogitBias = new Dictionary<int, float> { [4095] = -100, [7] = float.PositiveInfinity } },
             "LogProbabilities" => new() { LogProbabilities = -1 },
+            "StopTokens" => new() { StopTokens = [4096] },
+            "ContextOverflow" => new() { ContextOverflow = (ContextOverflow)2 },
             _ => new() { StopStrings = [""] },
         };
         QuantBuildException error = Assert.Throws<QuantBuildException>(() => Model.Generate(Prompt, options));
@@ -211,7 +213,19 @@ public sealed class LanguageModelTests : IClassFixture<LanguageModelTests.Quanti
         Assert.Contains("other", error.Message, StringComparison.Ordinal);
         Assert.Contains("sample", error.Message, StringComparison.Ordinal);
         Assert.Equal("QB4001", Assert.Throws<QuantBuildException>(() => LanguageModel.Load(info)).Id);
-        Assert.Equal("QB4006", Assert.Throws<QuantBuildException>(() => LanguageModel.Load(info, options with { Threads = -1 })).Id);
+        (string Name, LoadOptions Options)[] bad =
+        [
+            ("Threads", options with { Threads = -1 }), ("KvCache", options with { KvCache = (KvPrecision)2 }), ("MaxConcurrentTexts", options with { MaxConcurrentTexts = 0 }),
+            ("MaxConcurrentTexts", options with { MaxConcurrentTexts = 129 }), ("MaxWaitingTexts", options with { MaxWaitingTexts = -1 }),
+            ("PromptCacheTokens", options with { PromptCacheTokens = -1 }),
+        ];
+        foreach ((string name, LoadOptions wrong) in bad)
+        {
+            error = Assert.Throws<QuantBuildException>(() => LanguageModel.Load(info, wrong));
+            Assert.Equal("QB4006", error.Id);
+            Assert.Contains("LoadOptions." + name, error.Message, StringComparison.Ordinal);
+        }
+
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => LanguageModel.LoadAsync(info, options, new CancellationToken(canceled: true)));
     }
 

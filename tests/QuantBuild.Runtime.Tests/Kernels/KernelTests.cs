@@ -238,7 +238,7 @@ public unsafe class KernelTests
         yield return chosen;
         foreach (Type dot in new[] { typeof(Avx2DotProduct), typeof(AvxVnniDotProduct), typeof(ArmDotProduct), typeof(PortableDotProduct) })
         {
-            if (!(bool)dot.GetProperty(nameof(IDotProduct.IsSupported))!.GetValue(null)!) continue;
+            if (!(bool)dot.GetProperty(nameof(PortableDotProduct.IsSupported))!.GetValue(null)!) continue;
             Type[] types = chosen.GetType().GetGenericArguments();
             object copy = System.Runtime.CompilerServices.RuntimeHelpers.GetUninitializedObject(typeof(PackedMatrix<,,>).MakeGenericType(types[0], types[1], dot));
             // The fields are the same in each.
