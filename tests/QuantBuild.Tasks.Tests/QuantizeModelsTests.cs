@@ -296,7 +296,7 @@ public sealed class QuantizeModelsTests : IDisposable
             BuildEngine = engine,
             Models = project.Declare(items.Length > 0 ? items : [TestProject.Sound()]).Task.Declared,
             Device = "cpu",
-            WorkerAssembly = Path.Combine(AppContext.BaseDirectory, "QuantBuild.StubWorker.dll"),
+            WorkerAssembly = Path.Combine(AppContext.BaseDirectory, "QuantBuild.Worker.dll"),
         };
     }
 
