@@ -34,6 +34,9 @@ public static class DiagnosticIds
     /// <summary>A budget is smaller than the model can be made.</summary>
     public const string BudgetTooSmall = "QB0009";
 
+    /// <summary>A package with a model would not depend on the runtime.</summary>
+    public const string PackageLacksRuntime = "QB0020";
+
     /// <summary>CUDA was asked for and is not there.</summary>
     public const string CudaUnavailable = "QB1001";
 
@@ -57,6 +60,9 @@ public static class DiagnosticIds
 
     /// <summary>The model needs more memory than the worker may use.</summary>
     public const string MemoryTooLittle = "QB1008";
+
+    /// <summary>An artifact is to be packed that was not built.</summary>
+    public const string ArtifactNotBuilt = "QB1030";
 
     /// <summary>The model folder does not exist.</summary>
     public const string ModelMissing = "QB2001";

@@ -89,6 +89,7 @@ public sealed class DeclareModels : MSBuildTask
                     MaxMemory = model.MaxMemory,
                     CalibrationFile = model.CalibrationFile,
                     EvaluationFile = model.EvaluationFile,
+                    IsPacked = model.IsPacked,
                     Fingerprint = fingerprint,
                     ArtifactPath = Path.Combine(OutputFolder, model.ArtifactFileName),
                     Position = position,
