@@ -22,6 +22,7 @@ public sealed class QuantizeModels : WorkerTask
                 if (!isCurrent && !ArtifactLink.IsCached(model, cache) && !Quantize(model, cache, out ran)) continue;
                 bool accepted = Judge(model, isCurrent ? model.BuildRecordPath : cache.BuildRecordPath(model.Fingerprint), warningsAreShown: ran);
                 if (accepted && !isCurrent) ArtifactLink.Create(model, cache);
+                if (accepted && isCurrent) ArtifactLink.Confirm(model);
                 if (accepted && ran) Log.LogMessage(MessageImportance.High, $"{model.ClassName}: report: {Path.GetFullPath(model.ReportPath)}");
             }
             catch (QuantBuildException e)
