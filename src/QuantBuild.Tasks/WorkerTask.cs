@@ -9,7 +9,7 @@ namespace QuantBuild.Tasks;
 public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
 {
     // Longer without a sign of life, and one wonders whether the build hangs.
-    private static readonly TimeSpan LongestSilence = TimeSpan.FromSeconds(10);
+    internal static readonly TimeSpan LongestSilence = TimeSpan.FromSeconds(10);
 
     // What the worker ends with when it was told to stop: 128 + SIGINT.
     private const int Interrupted = 130;
@@ -119,6 +119,8 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
                 done |= message is { Kind: WorkerMessageKind.Done };
                 failed |= message is { Kind: WorkerMessageKind.Error };
                 Show(model, message, line);
+                // The rest only a detailed log shows.
+                return message is not null;
             },
             () => Log.LogMessage(
                 MessageImportance.High,
