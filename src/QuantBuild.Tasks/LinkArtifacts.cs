@@ -8,7 +8,7 @@ namespace QuantBuild.Tasks;
 /// </summary>
 public sealed class LinkArtifacts : MSBuildTask
 {
-    /// <summary>The files to copy to the output, with <c>TargetPath</c>.</summary>
+    /// <summary>Files to copy to the output, with <c>TargetPath</c>. Those that are no artifacts are left to the copy: metadata of our own does not come as far as here.</summary>
     [Required]
     public ITaskItem[] Artifacts { get; set; } = [];
 
@@ -22,7 +22,8 @@ public sealed class LinkArtifacts : MSBuildTask
         foreach (ITaskItem artifact in Artifacts)
         {
             FileInfo source = new(artifact.ItemSpec), target = new(Path.Combine(OutputFolder, artifact.GetMetadata("TargetPath")));
-            if (!source.Exists || (target.Exists && target.Length == source.Length && target.LastWriteTimeUtc == source.LastWriteTimeUtc)) continue;
+            bool isArtifact = source.Exists && File.Exists(DeclaredModel.StampPathOf(source.FullName));
+            if (!isArtifact || (target.Exists && target.Length == source.Length && target.LastWriteTimeUtc == source.LastWriteTimeUtc)) continue;
             try
             {
                 FileLink.Create(source.FullName, target.FullName);
