@@ -61,6 +61,18 @@ public static class DiagnosticIds
     /// <summary>The model needs more memory than the worker may use.</summary>
     public const string MemoryTooLittle = "QB1008";
 
+    /// <summary>The remote cache cannot be reached, or refuses.</summary>
+    public const string RemoteCacheFailed = "QB1009";
+
+    /// <summary>A build that is to take every model from a cache finds one in none.</summary>
+    public const string ArtifactNotCached = "QB1010";
+
+    /// <summary>An artifact in a cache is damaged.</summary>
+    public const string CacheDamaged = "QB1011";
+
+    /// <summary><c>QuantBuildRemoteCache</c> names no place that can be a cache, or has a secret in it.</summary>
+    public const string RemoteCacheInvalid = "QB1012";
+
     /// <summary>An artifact is to be packed that was not built.</summary>
     public const string ArtifactNotBuilt = "QB1030";
 
