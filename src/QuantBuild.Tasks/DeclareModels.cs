@@ -244,25 +244,12 @@ public sealed class DeclareModels : MSBuildTask
 
         try
         {
-            return Compute(path => Hash(hash, path, model.ClassName));
+            return Compute(path => Log.HashOf(path, hash));
         }
         catch (Exception e) when (BuildLog.IsFileError(e))
         {
             throw new QuantBuildException(DiagnosticIds.ModelMissing, $"A file of the model {model.Folder.Path} cannot be read: {e.Message} Allow reading it.", e);
         }
-    }
-
-    /// <summary>Hashes a file, on a thread of its own, so that this one can say every ten seconds what the build is at.</summary>
-    private string Hash(FileHash hash, string path, string className)
-    {
-        System.Diagnostics.Stopwatch watch = System.Diagnostics.Stopwatch.StartNew();
-        System.Threading.Tasks.Task<string> hashing = System.Threading.Tasks.Task.Run(() => hash.Compute(path));
-        while (System.Threading.Tasks.Task.WaitAny([hashing], WorkerTask.LongestSilence) < 0)
-        {
-            Log.LogMessage(MessageImportance.High, $"{className}: reading {Path.GetFileName(path)} to see whether it changed, {watch.Elapsed.TotalSeconds:F0} s so far");
-        }
-
-        return hashing.GetAwaiter().GetResult();
     }
 
     // An untouched file lets the compiler be skipped.
