@@ -1,4 +1,5 @@
 using System.IO.Compression;
+using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using System.Xml.Linq;
 
@@ -45,10 +46,11 @@ public sealed class PackTests(PackedFeed feed)
         BuildResult built = program.Build();
 
         Assert.Equal(0, built.Workers);
-        AssertRuns(program, program.Output);
-        BuildResult published = program.Run("publish", "--no-build", "-c", "Debug", "-o", "published");
+        AssertRuns(DotNet.Host, program.Output, "App.dll");
+        BuildResult published = program.Run("publish", "-r", RuntimeInformation.RuntimeIdentifier, "--no-self-contained", "-p:PublishSingleFile=true", "-o", "published");
         Assert.True(published.ExitCode == 0, published.Output);
-        AssertRuns(program, Path.Combine(program.Folder, "published"));
+        string folder = Path.Combine(program.Folder, "published");
+        AssertRuns(Path.Combine(folder, OperatingSystem.IsWindows() ? "App.exe" : "App"), folder);
 
         // One's reference is private, Two's is not.
         string[] libraries = [.. JsonNode.Parse(File.ReadAllText(Path.Combine(program.Folder, "obj/project.assets.json")))!["libraries"]!.AsObject().Select(entry => entry.Key.Split('/')[0])];
@@ -95,10 +97,10 @@ public sealed class PackTests(PackedFeed feed)
         </Project>
         """;
 
-    private static void AssertRuns(UserProject program, string folder)
+    private static void AssertRuns(string program, string folder, params string[] arguments)
     {
         Assert.Equal(["One.Models.TinyRtn4.safetensors", "Two.Models.TinyRtn4.safetensors"], Directory.GetFiles(folder, "*.safetensors").Select(file => Path.GetFileName(file)).Order());
-        (int exitCode, string output) = program.RunProgram(folder);
+        (int exitCode, string output) = DotNet.Run(program, arguments, folder);
         Assert.True(exitCode == 0, output);
         Assert.Equal(["True", "True", "True"], output.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries));
     }
