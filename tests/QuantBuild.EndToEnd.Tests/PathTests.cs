@@ -7,11 +7,11 @@ public sealed class PathTests(PackedFeed feed)
     [Fact]
     public void A_path_may_have_spaces_signs_and_letters_that_are_not_ASCII()
     {
-        UserProject project = new(feed, name: "Ünïcode @ 100% (größe), 語 & 'co'");
-        project.WriteModel("ein Mödell@1 50%25 语+", new TinyModel());
+        UserProject project = new(feed, name: "Ünïcode @ 100% (größe); 語 & 'co'");
+        project.WriteModel("ein Mödell@1; 50%25 语+", new TinyModel());
         project.Write("Program.cs", UserProject.Generating);
-        // MSBuild wants a percent sign in an item escaped.
-        project.Declare("""<QuantizedModel Include="ein Mödell@1 50%2525 语+" ClassName="TinyRtn4" Method="Rtn" Bits="4" GroupSize="16" Namespace="App.Models" />""");
+        // MSBuild wants a percent sign and a semicolon in an item escaped.
+        project.Declare("""<QuantizedModel Include="ein Mödell@1%3B 50%2525 语+" ClassName="TinyRtn4" Method="Rtn" Bits="4" GroupSize="16" Namespace="App.Models" />""");
 
         BuildResult result = project.Build();
 

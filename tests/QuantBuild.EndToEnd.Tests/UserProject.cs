@@ -86,10 +86,11 @@ internal sealed class UserProject
     /// <summary>Runs an SDK command on the project and hears each line of its output as it comes.</summary>
     public BuildResult Run(string command, Action<string>? line, params string[] arguments)
     {
-        string log = Path.Combine(Folder, $"../{++builds}.binlog");
+        // Relative: what the switch is told ends at a semicolon.
+        string log = $"../{++builds}.binlog";
         (int exitCode, string output) = DotNet.Run(
             DotNet.Host, [command, .. arguments, $"-bl:{log}", "-tl:off"], Folder, Environment(), line);
-        return new BuildResult(exitCode, output, log);
+        return new BuildResult(exitCode, output, Path.Combine(Folder, log));
     }
 
     /// <summary>Builds the project; the build must succeed.</summary>
