@@ -40,7 +40,7 @@ public static class DiagnosticIds
     /// <summary>The lock file cannot be read.</summary>
     public const string LockFileMalformed = "QB0011";
 
-    /// <summary>A package with a model would not depend on the runtime.</summary>
+    /// <summary>A package with a model does not depend on the runtime.</summary>
     public const string PackageLacksRuntime = "QB0020";
 
     /// <summary>CUDA was asked for and is not there.</summary>
