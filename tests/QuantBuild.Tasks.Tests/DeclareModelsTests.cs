@@ -32,6 +32,17 @@ public sealed class DeclareModelsTests : IDisposable
     }
 
     [Fact]
+    public void A_descriptor_says_whether_words_are_tokens()
+    {
+        project.Declare(TestProject.Sound());
+        Assert.False(project.Descriptor("TinyGptq4").WordsAreTokens);
+
+        project.Write("tiny/tokenizer.json", """{"pre_tokenizer": {"type": "ByteLevel"}, "model": {}}""");
+        project.Declare(TestProject.Sound());
+        Assert.True(project.Descriptor("TinyGptq4").WordsAreTokens);
+    }
+
+    [Fact]
     public void The_files_that_decide_artifacts_are_listed_once()
     {
         ITaskItem[] items = [TestProject.Sound(("EvaluationData", "evaluation.txt")), TestProject.Sound(("Bits", "3"))];
