@@ -87,4 +87,18 @@ public class GenerateInAsyncTests
         static async Task Answer() { await Task.Yield(); Console.WriteLine([|Large.Generate("Hello,")|]); }
         """,
         isProgram: true);
+
+    [Fact]
+    public Task A_test_may_wait() => Check.Reports<GenerateInAsyncAnalyzer>(
+        """
+        namespace Xunit { class FactAttribute : Attribute; }
+        class Tests
+        {
+            [Xunit.Fact]
+            public async Task Streams_what_it_generates() { await Task.Yield(); Large.Generate("Hello,"); }
+
+            [Obsolete]
+            public async Task Other() { await Task.Yield(); [|Large.Generate("Hello,")|]; }
+        }
+        """);
 }
