@@ -52,6 +52,7 @@ public partial class DocumentationTests
 
     [Theory]
     [InlineData("Method", "Gguf", "QB0001")]
+    [InlineData("Method", "Gptg", "QB0001")]
     [InlineData("Bits", "5", "QB0002")]
     [InlineData("GroupSize", "100", "QB0003")]
     [InlineData("Damping", "0", "QB0006")]

@@ -216,6 +216,7 @@ public sealed class DeclareModelsTests : IDisposable
         (_, RecordingBuildEngine engine, bool succeeded) = project.Declare(false, device, TestProject.Sound());
         Assert.False(succeeded);
         Assert.Equal(["QB1006"], engine.ErrorCodes);
+        Assert.Equal(device is "gpu" or "cuda:", Assert.Single(engine.Errors).Message!.Contains("Probably cuda is meant.", StringComparison.Ordinal));
     }
 
     [Theory]
