@@ -34,6 +34,12 @@ public static class DiagnosticIds
     /// <summary>A budget is smaller than the model can be made.</summary>
     public const string BudgetTooSmall = "QB0009";
 
+    /// <summary>A model is not what the lock file says that it is made of.</summary>
+    public const string LockFileMismatch = "QB0010";
+
+    /// <summary>The lock file cannot be read.</summary>
+    public const string LockFileMalformed = "QB0011";
+
     /// <summary>CUDA was asked for and is not there.</summary>
     public const string CudaUnavailable = "QB1001";
 
@@ -57,6 +63,18 @@ public static class DiagnosticIds
 
     /// <summary>The model needs more memory than the worker may use.</summary>
     public const string MemoryTooLittle = "QB1008";
+
+    /// <summary>The remote cache cannot be reached, or refuses.</summary>
+    public const string RemoteCacheFailed = "QB1009";
+
+    /// <summary>A build that is to take every model from a cache finds one in none.</summary>
+    public const string ArtifactNotCached = "QB1010";
+
+    /// <summary>An artifact in a cache is damaged.</summary>
+    public const string CacheDamaged = "QB1011";
+
+    /// <summary><c>QuantBuildRemoteCache</c> names no place that can be a cache, or has a secret in it.</summary>
+    public const string RemoteCacheInvalid = "QB1012";
 
     /// <summary>The model folder does not exist.</summary>
     public const string ModelMissing = "QB2001";

@@ -13,6 +13,8 @@ internal static class Program
             CompareCommand.Create(),
             MeasureCommand.Create(),
             SynthesizeCommand.Create(),
+            TransferCommands.CreateFetch(),
+            TransferCommands.CreateShare(),
         };
         return root.Parse(args).Invoke();
     }
