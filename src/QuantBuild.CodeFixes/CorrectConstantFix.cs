@@ -14,12 +14,14 @@ public sealed class CorrectConstantFix() : ModelCodeFix(DiagnosticIds.ConstantOu
 {
     private protected override Fix? Fix(SyntaxNode node, SemanticModel model, Diagnostic diagnostic, CancellationToken cancellationToken)
     {
-        if (node is not AssignmentExpressionSyntax { Parent: InitializerExpressionSyntax initializer } assignment) return null;
-        if (diagnostic.Properties[ConstantOutOfRangeAnalyzer.NearestKey] is { } nearest)
+        AssignmentExpressionSyntax? assignment = node as AssignmentExpressionSyntax;
+        ExpressionSyntax? value = assignment?.Right ?? (node as ArgumentSyntax ?? node.Parent as ArgumentSyntax)?.Expression;
+        if (value is not null && diagnostic.Properties.TryGetValue(ConstantOutOfRangeAnalyzer.NearestKey, out string? nearest) && nearest is not null)
         {
-            return new Fix($"Set it to {nearest}", root => root.ReplaceNode(assignment.Right, SyntaxFactory.ParseExpression(nearest).WithTriviaFrom(assignment.Right)));
+            return new Fix($"Set it to {nearest}", root => root.ReplaceNode(value, SyntaxFactory.ParseExpression(nearest).WithTriviaFrom(value)));
         }
 
+        if (assignment is not { Parent: InitializerExpressionSyntax initializer }) return null;
         InitializerExpressionSyntax without = initializer.WithExpressions(initializer.Expressions.Remove(assignment)).WithAdditionalAnnotations(Formatter.Annotation);
         return new Fix("Leave it out", root => root.ReplaceNode(initializer, without));
     }

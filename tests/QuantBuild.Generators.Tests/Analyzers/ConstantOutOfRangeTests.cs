@@ -20,6 +20,15 @@ public class ConstantOutOfRangeTests
         "class A { LoadOptions b = new() { Threads = 0, MaxConcurrentTexts = 128, MaxWaitingTexts = 0, PromptCacheTokens = 0 }; }");
 
     [Fact]
+    public Task The_tokens_that_are_guessed_at_a_time_too() => Check.Fixes<ConstantOutOfRangeAnalyzer, CorrectConstantFix>(
+        Options("Speculation = Speculation.PromptLookup([|0|])", "Speculation = Speculation.DraftModel(Small.Shared, [|maxTokens: -1|])"),
+        Options("Speculation = Speculation.PromptLookup(1)", "Speculation = Speculation.DraftModel(Small.Shared, maxTokens: 1)"));
+
+    [Fact]
+    public Task An_empty_stop_string_ends_every_text() => Check.Reports<ConstantOutOfRangeAnalyzer>(Options(
+        """StopStrings = ["\n", [|""|]]""", """StopStrings = new[] { [|""|] }""", """StopStrings = ["\n"]""", "StopStrings = []", "StopStrings = [prompt]"));
+
+    [Fact]
     public Task Named_constants_and_with_expressions_count() => Check.Fixes<ConstantOutOfRangeAnalyzer, CorrectConstantFix>(
         """
         class Program
@@ -40,7 +49,9 @@ public class ConstantOutOfRangeTests
     public Task Values_in_range_unset_or_unknown_are_left_alone() => Check.Reports<ConstantOutOfRangeAnalyzer>(Options(
         "Temperature = 0, TopP = 1, MinP = 1, TopK = 0, RepetitionPenalty = 0.5, FrequencyPenalty = -2, LogProbabilities = 0, MaxTokens = 1",
         "Temperature = null, TopP = null, MaxTokens = null",
-        "Temperature = prompt.Length - 1000, MaxTokens = int.Parse(prompt)"));
+        "Temperature = prompt.Length - 1000, MaxTokens = int.Parse(prompt)",
+        "Speculation = Speculation.PromptLookup()",
+        "Speculation = Speculation.PromptLookup(prompt.Length)"));
 
     [Fact]
     public Task A_property_of_that_name_in_another_type_is_left_alone() => Check.Reports<ConstantOutOfRangeAnalyzer>(
