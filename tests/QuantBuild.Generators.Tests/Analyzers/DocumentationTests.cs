@@ -69,6 +69,15 @@ public partial class DocumentationTests
         foreach (string source in snippets.Concat(programs.Select(File.ReadAllText))) Assert.Empty(await Report(source, contextLength: 512));
     }
 
+    [Fact]
+    public async Task A_program_that_is_being_typed_breaks_no_analyzer()
+    {
+        string[] pages = [.. Rules.Select(rule => File.ReadAllText(Path.Combine(Repository, "docs", "diagnostics", rule.Id + ".md")))];
+        string program = string.Concat(pages.SelectMany(page => Snippet().Matches(page).Select(match => match.Groups[1].Value)));
+        // Cut off everywhere, some characters apart.
+        for (int length = 0; length < program.Length; length += 97) await Report(program[..length], contextLength: 16);
+    }
+
     /// <summary>What the analyzers report of a program, as the compiler prints it. Whatever is called as the classes of models are is one.</summary>
     private static async Task<string[]> Report(string program, int contextLength)
     {
