@@ -286,6 +286,7 @@ public sealed class DeclareModels : MSBuildTask
             Parameters = config.Parameters,
             ContextLength = config.ContextLength,
             VocabularySize = config.VocabularySize,
+            WordsAreTokens = WordTokens.AreSeparate(model.Folder.TokenizerFile),
             ArtifactFileName = model.ArtifactFileName,
             Fingerprint = fingerprint,
         }.ToXml();

@@ -19,7 +19,7 @@ internal static class Device
 
         throw new QuantBuildException(
             DiagnosticIds.DeviceInvalid,
-            $"QuantBuildDevice is \"{device}\", expected auto, cpu, cuda, or cuda:N with the number of a GPU (cuda:0). Set the property to one of them, or leave it out for auto.");
+            $"QuantBuildDevice is \"{device}\", expected auto, cpu, cuda, or cuda:N with the number of a GPU (cuda:0).{DeviceName.Hint(device)} Set the property to one of them, or leave it out for auto.");
     }
 
     /// <summary>Checks that a CUDA device that was asked for can be there at all.</summary>
