@@ -58,6 +58,9 @@ public static class DiagnosticIds
     /// <summary>The model needs more memory than the worker may use.</summary>
     public const string MemoryTooLittle = "QB1008";
 
+    /// <summary>A conversation that was saved cannot be read.</summary>
+    public const string ConversationUnreadable = "QB1020";
+
     /// <summary>The model folder does not exist.</summary>
     public const string ModelMissing = "QB2001";
 
