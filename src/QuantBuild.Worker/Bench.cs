@@ -55,10 +55,10 @@ internal sealed record Bench
         double load = Stopwatch.GetElapsedTime(start).TotalSeconds;
         int longest = model.Config.ContextLength - StepsOfText;
         contexts ??= [.. Contexts.Where(context => context <= longest)];
-        if (contexts.FirstOrDefault(context => context < 1 || context > longest) is var wrong and not 0)
+        if (contexts.Where(context => context < 1 || context > longest).ToArray() is { Length: > 0 } wrong)
         {
             throw new QuantBuildException(
-                DiagnosticIds.OptionInvalid, $"--contexts has {wrong}, expected 1 to {longest}: the model has a context of {model.Config.ContextLength}, and {StepsOfText} tokens are decoded after each.");
+                DiagnosticIds.OptionInvalid, $"--contexts has {wrong[0]}, expected 1 to {longest}: the model has a context of {model.Config.ContextLength}, and {StepsOfText} tokens are decoded after each.");
         }
 
         double first = model.StepSeconds([MeasureRun.FirstToken(model)]).First();

@@ -17,9 +17,9 @@ public static class CommandLine
     {
         ParseResult result = Create().Parse(args);
         if (result.Action is not ParseErrorAction misuse) return result.Invoke();
-        // Help on standard output would be taken for the result.
+        // What stands on standard output would be taken for the result.
         misuse.ShowHelp = false;
-        result.Invoke();
+        result.Invoke(new InvocationConfiguration { Output = Console.Error });
         string verb = result.CommandResult.Command is RootCommand ? "" : result.CommandResult.Command.Name + " ";
         Console.Error.WriteLine($"{Name} {verb}--help shows what there is.");
         return Verb.Misused;

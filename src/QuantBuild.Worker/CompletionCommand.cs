@@ -54,7 +54,7 @@ internal static class CompletionCommand
     /// <summary>The command.</summary>
     public static Command Create()
     {
-        Argument<string> shell = new("shell") { Description = $"The shell: {string.Join(", ", Scripts.Keys)}." };
+        Argument<string> shell = new("shell") { HelpName = "shell", Description = $"The shell: {string.Join(", ", Scripts.Keys)}." };
         shell.AcceptOnlyFromAmong([.. Scripts.Keys]);
         Command command = new("completion", "Prints a script by which a shell completes verbs and options.") { shell };
         command.SetAction(result =>
