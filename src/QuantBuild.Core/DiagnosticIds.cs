@@ -58,6 +58,18 @@ public static class DiagnosticIds
     /// <summary>The model needs more memory than the worker may use.</summary>
     public const string MemoryTooLittle = "QB1008";
 
+    /// <summary>The remote cache cannot be reached, or refuses.</summary>
+    public const string RemoteCacheFailed = "QB1009";
+
+    /// <summary>A build that is to take every model from a cache finds one in none.</summary>
+    public const string ArtifactNotCached = "QB1010";
+
+    /// <summary>An artifact in a cache is damaged.</summary>
+    public const string CacheDamaged = "QB1011";
+
+    /// <summary><c>QuantBuildRemoteCache</c> names no place that can be a cache, or has a secret in it.</summary>
+    public const string RemoteCacheInvalid = "QB1012";
+
     /// <summary>A conversation that was saved cannot be read.</summary>
     public const string ConversationUnreadable = "QB1020";
 

@@ -40,15 +40,17 @@ public sealed class FileHash(string folder)
         FileInfo? before = Target(path);
         string? stamp = Stamp(before);
         bool settled = before is not null && DateTime.UtcNow - before.LastWriteTimeUtc > Settled;
-        string hash;
-        using (FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20))
-        using (SHA256 sha = SHA256.Create())
-        {
-            hash = Hex(sha.ComputeHash(stream));
-        }
-
+        string hash = OfFile(path);
         if (stamp is not null && settled && stamp == Stamp(Target(path))) Remember(path, stamp, hash);
         return hash;
+    }
+
+    /// <summary>The SHA-256 of a file as 64 lowercase hexadecimal digits, remembered nowhere.</summary>
+    public static string OfFile(string path)
+    {
+        using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20);
+        using SHA256 sha = SHA256.Create();
+        return Hex(sha.ComputeHash(stream));
     }
 
     /// <summary>The SHA-256 of a text in UTF-8 as 64 lowercase hexadecimal digits.</summary>

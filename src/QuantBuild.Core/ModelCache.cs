@@ -52,6 +52,38 @@ public sealed class ModelCache(string root)
         return cache?.ArtifactPath(fingerprint) == Path.GetFullPath(artifactPath) ? cache : Default();
     }
 
+    /// <summary>What the cache has of a fingerprint.</summary>
+    public CacheEntry Entry(string fingerprint) => new(this, fingerprint);
+
+    /// <summary>Every artifact that is there.</summary>
+    public IReadOnlyList<CacheEntry> Entries()
+    {
+        string artifacts = Path.Combine(Root, "artifacts");
+        return !Directory.Exists(artifacts) ? [] :
+        [
+            .. Directory.EnumerateFiles(artifacts, "*.safetensors", SearchOption.AllDirectories)
+                .Select(path => new CacheEntry(this, Path.GetFileNameWithoutExtension(path))).Where(entry => entry.Exists),
+        ];
+    }
+
+    /// <summary>Bytes of all files in the cache.</summary>
+    public long Bytes() => !Directory.Exists(Root) ? 0 : new DirectoryInfo(Root).EnumerateFiles("*", SearchOption.AllDirectories).Sum(file => file.Exists ? file.Length : 0);
+
+    /// <summary>Takes an artifact's lock if it is free.</summary>
+    /// <param name="fingerprint">The artifact's fingerprint.</param>
+    /// <returns>The lock; <see langword="null"/> where another process holds it, or the cache cannot be written.</returns>
+    public IDisposable? TryLock(string fingerprint)
+    {
+        try
+        {
+            return new FileStream(LockPath(fingerprint), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>
     /// Takes the lock under which an artifact is made, so that two projects, target frameworks or terminals make it once. The operating
     /// system frees it when the process ends, however it ends.
@@ -62,7 +94,7 @@ public sealed class ModelCache(string root)
     /// <exception cref="QuantBuildException">QB1004: the cache cannot be written.</exception>
     public IDisposable Lock(string fingerprint, Action waiting, CancellationToken cancellationToken)
     {
-        string path = Path.Combine(Root, "locks", fingerprint + ".lock");
+        string path = LockPath(fingerprint);
         try
         {
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
@@ -95,6 +127,8 @@ public sealed class ModelCache(string root)
             }
         }
     }
+
+    private string LockPath(string fingerprint) => Path.Combine(Root, "locks", fingerprint + ".lock");
 
     // Another process has the file open: ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION of Windows, EWOULDBLOCK of Linux (11) and of macOS (35).
     private static bool IsHeld(IOException e) => (e.HResult & 0xFFFF) is 32 or 33 or 11 or 35;

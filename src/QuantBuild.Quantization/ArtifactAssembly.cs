@@ -35,10 +35,10 @@ internal sealed class ArtifactAssembly(WorkerRequest request, ModelFolder model,
     /// <summary>Writes artifact and build record; both appear whole, the artifact last.</summary>
     /// <param name="manifest">What <see cref="Manifest"/> gave.</param>
     /// <param name="tokenizerJson">The bytes of <c>tokenizer.json</c>.</param>
-    /// <param name="record">Makes the record, of the artifact's bytes.</param>
+    /// <param name="record">Makes the record, given the path of the whole artifact.</param>
     /// <param name="beforePublishing">Called with the artifact's temporary path and the record, before either appears.</param>
     /// <exception cref="QuantBuildException">QB1003, QB1004.</exception>
-    public void Write(ArtifactManifest manifest, byte[] tokenizerJson, Func<long, BuildRecord> record, Action<string, BuildRecord>? beforePublishing)
+    public void Write(ArtifactManifest manifest, byte[] tokenizerJson, Func<string, BuildRecord> record, Action<string, BuildRecord>? beforePublishing)
     {
         List<SafetensorsFile> parts = [];
         // The record needs the artifact's size, and whoever sees the artifact should see the record.
@@ -63,7 +63,7 @@ internal sealed class ArtifactAssembly(WorkerRequest request, ModelFolder model,
                     .. plan.Config.Tensors().Where(tensor => !replaced.Contains(tensor.Key)).Select(tensor => weights.Source(tensor.Key)),
                     .. tensors.Values,
                 ]);
-            BuildRecord made = record(new FileInfo(unnamed).Length);
+            BuildRecord made = record(unnamed);
             beforePublishing?.Invoke(unnamed, made);
             made.Write(request.BuildRecordPath);
             File.Move(unnamed, request.ArtifactPath, overwrite: true);

@@ -104,7 +104,7 @@ public sealed class ModelQuantizer
         Inform($"peak memory {MemoryLimit.Text(PeakMemory())}, estimated {MemoryLimit.Text(memory.Total)}");
         return manifest;
 
-        BuildRecord Record(long artifactBytes)
+        BuildRecord Record(string artifact)
         {
             EndPhase("writing the artifact");
             return new BuildRecord
@@ -117,7 +117,8 @@ public sealed class ModelQuantizer
                 Phases = phases,
                 Calibration = calibratedOn,
                 StartedAt = startedAt,
-                ArtifactBytes = artifactBytes,
+                ArtifactBytes = new FileInfo(artifact).Length,
+                ArtifactSha256 = FileHash.OfFile(artifact),
                 Quality = manifest.Quality,
                 Warnings = warnings,
             };

@@ -44,7 +44,7 @@ internal sealed record DeclaredModel
     public string ReportPath => Path.ChangeExtension(ArtifactPath, ".html");
 
     /// <summary>Says which artifact the one under <c>obj</c> is.</summary>
-    public string StampPath => ArtifactPath + ".stamp";
+    public string StampPath => StampPathOf(ArtifactPath);
 
     /// <summary>The comparison of methods under <c>obj</c>, without the endings of its files.</summary>
     public string ComparisonPath => Path.ChangeExtension(ArtifactPath, ".compare");
@@ -52,6 +52,9 @@ internal sealed record DeclaredModel
     /// <summary>The request to the worker; there only while it runs.</summary>
     /// <param name="verb">What it is to do.</param>
     public string RequestPath(string verb) => $"{ArtifactPath}.{verb}-request.xml";
+
+    /// <summary>What lies beside every artifact under <c>obj</c>, and beside nothing else.</summary>
+    public static string StampPathOf(string artifactPath) => artifactPath + ".stamp";
 
     /// <summary>The item. Its identity is the artifact's path.</summary>
     public ITaskItem ToItem()

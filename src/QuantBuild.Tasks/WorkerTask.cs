@@ -39,6 +39,18 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
     /// <summary>Folder of libtorch relative to a package folder; empty where the worker knows better.</summary>
     public string LibTorchFolder { get; set; } = "";
 
+    /// <summary>What to do about models that are not made yet: <c>Auto</c>, <c>CacheOnly</c> or <c>Force</c>; empty is <c>Auto</c>.</summary>
+    public string Mode { get; set; } = "";
+
+    /// <summary>The team's cache: a folder, <c>http(s)://…</c> or <c>azure://…</c>; empty where there is none.</summary>
+    public string RemoteCache { get; set; } = "";
+
+    /// <summary>The user's cache.</summary>
+    private protected ModelCache Cache { get; } = ModelCache.Default();
+
+    /// <summary>Hashes of what is in the cache.</summary>
+    private protected FileHash Hash => new(Cache.HashFolder);
+
     /// <summary>Cancelled when the build is.</summary>
     protected CancellationToken CancellationToken => cancellation.Token;
 
@@ -61,6 +73,9 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
     /// <summary>Warns at a model's item.</summary>
     private protected void Warn(DeclaredModel model, string id, string text) => Log.WarningAt(id, $"{model.ClassName}: {text}", model.Position);
 
+    /// <summary>Whether the cache has an artifact whose bytes are those that were made.</summary>
+    private protected bool IsWhole(CacheEntry entry) => entry.Exists && entry.Damage(Hash.Compute) is null;
+
     /// <summary>Writes a request file, runs the worker on it, and deletes the file.</summary>
     /// <param name="model">What it is about.</param>
     /// <param name="verb">What the worker is to do.</param>
@@ -68,7 +83,7 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
     /// <param name="isMade">Whether there is what the worker was to make.</param>
     /// <returns>Whether it is made; if not, the worker said why.</returns>
     /// <exception cref="QuantBuildException">QB1005: the worker ended without a word. QB1003 or QB1004: the request cannot be written.</exception>
-    private protected bool Run(DeclaredModel model, string verb, Action<string> save, Func<bool> isMade)
+    private protected bool RunRequest(DeclaredModel model, string verb, Action<string> save, Func<bool> isMade)
     {
         string request = model.RequestPath(verb);
         try
@@ -83,7 +98,7 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
                 throw WriteFailure.Of(request, e);
             }
 
-            return RunWorker(model, verb, Path.GetFullPath(request), isMade);
+            return RunVerb(model, [verb, "--request", Path.GetFullPath(request)], isMade);
         }
         finally
         {
@@ -91,7 +106,13 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
         }
     }
 
-    private bool RunWorker(DeclaredModel model, string verb, string request, Func<bool> isMade)
+    /// <summary>Runs the worker.</summary>
+    /// <param name="model">What it is about.</param>
+    /// <param name="arguments">What the worker is to do: a verb and its arguments.</param>
+    /// <param name="isMade">Whether there is what the worker was to make.</param>
+    /// <returns>Whether it is made; if not, the worker said why.</returns>
+    /// <exception cref="QuantBuildException">QB1005: the worker ended without a word.</exception>
+    private protected bool RunVerb(DeclaredModel model, IReadOnlyList<string> arguments, Func<bool> isMade)
     {
         List<KeyValuePair<string, string>> environment =
         [
@@ -103,7 +124,7 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
         string[] probing = [.. PackageFolders.SelectMany(folder => new[] { "--additionalprobingpath", folder.TrimEnd('/', '\\') })];
         WorkerProcess worker = new(
             DotNetHost.Length > 0 ? DotNetHost : "dotnet",
-            ["exec", .. probing, WorkerAssembly, verb, "--request", request],
+            ["exec", .. probing, WorkerAssembly, .. arguments],
             environment);
 
         Log.LogMessage(MessageImportance.Normal, $"{model.ClassName}: {worker.CommandLine}");
@@ -137,7 +158,7 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
             : "It said nothing.";
         throw new QuantBuildException(
             DiagnosticIds.WorkerFailed,
-            $"The worker that quantizes {model.ClassName} ended with exit code {exitCode} and without a result, expected an artifact. " +
+            $"The worker that was to {arguments[0]} {model.ClassName} ended with exit code {exitCode} and without a result. " +
             $"Out of memory is a common cause (exit code 137). {said}");
     }
 

@@ -27,6 +27,8 @@ internal sealed record FailureDetails(string Code, string Message, string Help);
 [JsonSerializable(typeof(Bench))]
 [JsonSerializable(typeof(Diagnosis))]
 [JsonSerializable(typeof(Quantized))]
+[JsonSerializable(typeof(CacheListing))]
+[JsonSerializable(typeof(Cleaning))]
 [JsonSerializable(typeof(List<SavedMessage>))]
 internal sealed partial class CommandJson : JsonSerializerContext
 {

@@ -34,11 +34,14 @@ public static class CommandLine
         VerifyCommand.Create(),
         ChatCommand.Create(),
         BenchCommand.Create(),
+        CacheCommand.Create(),
         DoctorCommand.Create(),
         CompletionCommand.Create(),
         SynthesizeCommand.Create(),
         MeasureCommand.Create(),
         ProbeCommand.Create(),
+        TransferCommands.CreateFetch(),
+        TransferCommands.CreateShare(),
     };
 
     /// <summary>The option for scripts.</summary>

@@ -205,7 +205,7 @@ internal sealed class CompareRun
         return row with { TokensPerSecond = measured?.TokensPerSecond, ResidentBytes = measured?.ResidentBytes, Failure = whyNot is null ? null : "It could not be run: " + whyNot };
     }
 
-    private bool IsCached(string fingerprint) => File.Exists(cache.ArtifactPath(fingerprint)) && File.Exists(cache.BuildRecordPath(fingerprint));
+    private bool IsCached(string fingerprint) => cache.Entry(fingerprint).Exists;
 
     private void Progress(double fractionOfOne, string text)
     {

@@ -153,8 +153,6 @@ internal sealed class DoctorRun(string device, bool restores, IReport report, Ca
             return new Check(name, CheckStatus.Problem, cache.NotWritable(e).Message, DiagnosticIds.HelpLink(cache.NotWritable(e).Id));
         }
 
-        FileInfo[] files = [.. new DirectoryInfo(cache.Root).EnumerateFiles("*", SearchOption.AllDirectories)];
-        int artifacts = files.Count(file => file.Extension == ".safetensors");
-        return new Check(name, CheckStatus.Ok, $"{cache.Root}, writable, {Number.Count(artifacts)} artifacts, {Number.Bytes(files.Sum(file => file.Length))}");
+        return new Check(name, CheckStatus.Ok, $"{cache.Root}, writable, {Number.Count(cache.Entries().Count)} artifacts, {Number.Bytes(cache.Bytes())}");
     }
 }

@@ -6,13 +6,18 @@ namespace QuantBuild.Worker;
 internal sealed record Verification(bool IsWhole, IReadOnlyList<VerifiedArtifact> Artifacts)
 {
     /// <summary>Reads artifacts whole.</summary>
-    public static Verification Of(IEnumerable<string> paths, CancellationToken cancellationToken)
+    public static Verification Of(IEnumerable<string> paths, CancellationToken cancellationToken) => Of(paths, VerifiedArtifact.Of, cancellationToken);
+
+    /// <summary>Reads all artifacts of a cache.</summary>
+    public static Verification Of(ModelCache cache, CancellationToken cancellationToken) => Of(cache.Entries(), VerifiedArtifact.Of, cancellationToken);
+
+    private static Verification Of<T>(IEnumerable<T> all, Func<T, VerifiedArtifact> verify, CancellationToken cancellationToken)
     {
         List<VerifiedArtifact> artifacts = [];
-        foreach (string path in paths)
+        foreach (T one in all)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            artifacts.Add(VerifiedArtifact.Of(path));
+            artifacts.Add(verify(one));
         }
 
         return new Verification(artifacts.TrueForAll(artifact => artifact.Code is null), artifacts);
@@ -41,4 +46,10 @@ internal sealed record VerifiedArtifact(string Path, int? Tensors, long? Bytes, 
             return new VerifiedArtifact(path, null, null, e.Id, e.Message);
         }
     }
+
+    /// <summary>Reads an artifact of the cache: it is whole if it is what it was when it was made, and its tensors are what they say.</summary>
+    public static VerifiedArtifact Of(CacheEntry entry) => entry.Damage(FileHash.OfFile) is { } damage
+        ? new VerifiedArtifact(
+            entry.ArtifactPath, null, null, DiagnosticIds.CacheDamaged, $"The artifact {entry.ArtifactPath} is damaged: {damage}. The next build that needs it makes it again.")
+        : Of(entry.ArtifactPath);
 }

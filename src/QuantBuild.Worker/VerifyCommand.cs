@@ -21,17 +21,22 @@ internal static class VerifyCommand
             int exitCode = Verb.Run(report, cancelAtEndOfInput: false, cancellation =>
             {
                 verification = Verification.Of(result.GetValue(artifacts)!, cancellation.Token);
-                if (isJson) return JsonSerializer.Serialize(verification, CommandJson.Readable.Verification);
-                foreach (VerifiedArtifact damaged in verification.Artifacts.Where(artifact => artifact.Code is not null))
-                {
-                    report.Send(new WorkerMessage { Kind = WorkerMessageKind.Error, Code = damaged.Code, Text = damaged.Message! });
-                }
-
-                return string.Join(Environment.NewLine, verification.Artifacts.Where(artifact => artifact.Code is null).Select(Line));
+                return isJson ? JsonSerializer.Serialize(verification, CommandJson.Readable.Verification) : Text(verification, report);
             });
             return verification is { IsWhole: false } ? Verb.Failed : exitCode;
         });
         return command;
+    }
+
+    /// <summary>A line for each artifact that is whole; the others are reported as errors.</summary>
+    public static string Text(Verification verification, IReport report)
+    {
+        foreach (VerifiedArtifact damaged in verification.Artifacts.Where(artifact => artifact.Code is not null))
+        {
+            report.Send(new WorkerMessage { Kind = WorkerMessageKind.Error, Code = damaged.Code, Text = damaged.Message! });
+        }
+
+        return string.Join(Environment.NewLine, verification.Artifacts.Where(artifact => artifact.Code is null).Select(Line));
     }
 
     private static string Line(VerifiedArtifact whole) => $"whole: {whole.Path} ({Number.Count(whole.Tensors!.Value)} tensors, {Number.Bytes(whole.Bytes)})";

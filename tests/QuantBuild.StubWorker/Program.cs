@@ -7,6 +7,7 @@
 //   silent    makes an artifact after three seconds without a word
 //   obedient  waits for the end of standard input, exit code 130
 //   interrupted  ends at once with exit code 130, as at Ctrl+C
+//   remote    plays a remote cache that has the artifact: fetch makes it, share warns; and asked to quantize, makes it
 //   deaf      waits for nothing and ends never
 
 using System.Globalization;
@@ -30,6 +31,22 @@ switch (Environment.GetEnvironmentVariable("QUANTBUILD_STUB"))
               "Warnings": [{ "Id": "QB3014", "Text": "few bits" }]
             }
             """);
+    case "remote":
+        switch (args[0])
+        {
+            case "quantize":
+                return MakeArtifact();
+            case "fetch":
+                ModelCache cache = ModelCache.Default();
+                MakeFiles(args[1], cache.ArtifactPath(args[1]), cache.BuildRecordPath(args[1]), cache.ReportPath(args[1]), "{}");
+                break;
+            default:
+                Send(new() { Kind = WorkerMessageKind.Warning, Text = $"{string.Join(' ', args)} failed", Code = DiagnosticIds.RemoteCacheFailed });
+                break;
+        }
+
+        Send(new() { Kind = WorkerMessageKind.Done, Text = "done" });
+        return 0;
     case "error":
         Send(new() { Kind = WorkerMessageKind.Error, Text = "the weights are no good", Code = DiagnosticIds.WeightsMalformed });
         return 1;
@@ -57,12 +74,18 @@ int MakeArtifact(string record = "{}")
 {
     if (args[0] == "compare") return MakeComparison(CompareRequest.Load(args[^1]));
     WorkerRequest request = WorkerRequest.Load(args[^1]);
-    Directory.CreateDirectory(Path.GetDirectoryName(request.ArtifactPath)!);
-    File.WriteAllText(request.BuildRecordPath, record);
-    File.WriteAllText(request.ReportPath!, "report on " + request.Fingerprint);
-    File.WriteAllText(request.ArtifactPath, request.Fingerprint);
+    MakeFiles(request.Fingerprint, request.ArtifactPath, request.BuildRecordPath, request.ReportPath!, record);
     Send(new() { Kind = WorkerMessageKind.Done, Text = "done" });
     return 0;
+}
+
+static void MakeFiles(string fingerprint, string artifact, string buildRecord, string report, string record)
+{
+    Directory.CreateDirectory(Path.GetDirectoryName(artifact)!);
+    string checksum = $$"""{ "ArtifactBytes": {{fingerprint.Length}}, "ArtifactSha256": "{{FileHash.OfText(fingerprint)}}" """;
+    File.WriteAllText(buildRecord, checksum + (record == "{}" ? "}" : "," + record.TrimStart()[1..]));
+    File.WriteAllText(report, "report on " + fingerprint);
+    File.WriteAllText(artifact, fingerprint);
 }
 
 static int MakeComparison(CompareRequest request)

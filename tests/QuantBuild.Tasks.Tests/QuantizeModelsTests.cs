@@ -282,6 +282,7 @@ public sealed class QuantizeModelsTests : IDisposable
             Models = project.Declare(item).Task.Declared,
             ProjectFile = project.ProjectFile,
             Device = device,
+            WorkerAssembly = Path.Combine(AppContext.BaseDirectory, "QuantBuild.StubWorker.dll"),
         };
         task.Execute();
         return task;

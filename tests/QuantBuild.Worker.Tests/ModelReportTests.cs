@@ -18,6 +18,7 @@ public sealed class ModelReportTests : IDisposable
         Threads = 2,
         StartedAt = new DateTime(2026, 1, 2, 3, 4, 5, DateTimeKind.Utc),
         ArtifactBytes = 1,
+        ArtifactSha256 = "",
         Phases = [new("layers", 70), new("evaluation", 13.4)],
         Calibration = new CalibrationStatistics(54_321, 4, 32, 0.0312, 17.25),
         Warnings = [new BuildWarning("QB3011", "CalibrationData is short & sweet <b>")],

@@ -35,6 +35,9 @@ public sealed record BuildRecord
     /// <summary>Bytes of the artifact.</summary>
     public required long ArtifactBytes { get; init; }
 
+    /// <summary>SHA-256 of the artifact, as 64 lowercase hexadecimal digits: what a cache knows a damaged one by.</summary>
+    public required string ArtifactSha256 { get; init; }
+
     /// <summary>What quantization cost, where it was measured: what the artifact says, for builds that look at no artifact.</summary>
     public QualityFigures? Quality { get; init; }
 

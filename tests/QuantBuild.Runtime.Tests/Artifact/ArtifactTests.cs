@@ -164,7 +164,7 @@ public sealed class ArtifactTests : IDisposable
     [Fact]
     public void A_build_record_is_read_as_written_and_its_absence_is_no_error()
     {
-        BuildRecord record = new() { Seconds = 1.5, PeakMemoryBytes = 1L << 33, Device = "cpu", Threads = 2, StartedAt = new DateTime(2026, 1, 2, 3, 4, 5, DateTimeKind.Utc), ArtifactBytes = 77 };
+        BuildRecord record = new() { Seconds = 1.5, PeakMemoryBytes = 1L << 33, Device = "cpu", Threads = 2, StartedAt = new DateTime(2026, 1, 2, 3, 4, 5, DateTimeKind.Utc), ArtifactBytes = 77, ArtifactSha256 = "" };
         record = record with { Quality = Quality, Warnings = [new(DiagnosticIds.BitsLow, "few \"bits\" — 2")] };
         string path = BuildRecord.PathOf(folder.File("model.safetensors"));
         Assert.Equal(folder.File("model.build.json"), path);
