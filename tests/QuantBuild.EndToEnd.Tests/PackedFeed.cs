@@ -11,14 +11,7 @@ public sealed class PackedFeed : IDisposable
     /// <summary>Packs what the build of the tests has built.</summary>
     public PackedFeed()
     {
-        foreach (string project in new[] { "QuantBuild.Core", "QuantBuild.Runtime", "QuantBuild" })
-        {
-            (int exitCode, string output) = DotNet.Run(
-                DotNet.Host,
-                ["pack", Path.Combine(RepositoryRoot, "src", project), "--no-build", "-c", Metadata("Configuration"), "-o", Folder, $"-p:Version={Version}", "-v:q"],
-                RepositoryRoot);
-            if (exitCode != 0) throw new InvalidOperationException($"{project} could not be packed:{Environment.NewLine}{output}");
-        }
+        foreach (string project in new[] { "QuantBuild.Core", "QuantBuild.Runtime", "QuantBuild" }) Pack(project);
     }
 
     /// <summary>The repository.</summary>
@@ -32,6 +25,18 @@ public sealed class PackedFeed : IDisposable
 
     /// <summary>A cache that projects share whose test is not about the cache.</summary>
     public string SharedCache => Path.Combine(Root, "cache");
+
+    /// <summary>Packs a project into the feed; what most tests need is there from the beginning.</summary>
+    /// <returns>The package's path.</returns>
+    public string Pack(string project)
+    {
+        (int exitCode, string output) = DotNet.Run(
+            DotNet.Host,
+            ["pack", Path.Combine(RepositoryRoot, "src", project), "--no-build", "-c", Metadata("Configuration"), "-o", Folder, $"-p:Version={Version}", "-v:q"],
+            RepositoryRoot);
+        if (exitCode != 0) throw new InvalidOperationException($"{project} could not be packed:{Environment.NewLine}{output}");
+        return Path.Combine(Folder, $"{project}.{Version}.nupkg");
+    }
 
     /// <summary>The user's NuGet settings.</summary>
     /// <param name="withUsersPackages">
