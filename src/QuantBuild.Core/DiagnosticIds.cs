@@ -34,6 +34,12 @@ public static class DiagnosticIds
     /// <summary>A budget is smaller than the model can be made.</summary>
     public const string BudgetTooSmall = "QB0009";
 
+    /// <summary>A model is not what the lock file says that it is made of.</summary>
+    public const string LockFileMismatch = "QB0010";
+
+    /// <summary>The lock file cannot be read.</summary>
+    public const string LockFileMalformed = "QB0011";
+
     /// <summary>CUDA was asked for and is not there.</summary>
     public const string CudaUnavailable = "QB1001";
 

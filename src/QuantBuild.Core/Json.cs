@@ -26,6 +26,20 @@ internal static class Json
     /// <summary>The kind of a value: <c>object</c>, <c>array</c>, <c>string</c>, <c>number</c>, <c>boolean</c> or <c>null</c>.</summary>
     public static string Kind(this XElement value) => (string?)value.Attribute("type") ?? "string";
 
+    /// <summary>A text as a string of JSON, quotes and all.</summary>
+    public static string Quote(string text)
+    {
+        StringBuilder quoted = new("\"");
+        foreach (char c in text)
+        {
+            if (c is '"' or '\\') quoted.Append('\\').Append(c);
+            else if (c < ' ' || char.IsSurrogate(c)) quoted.Append("\\u").Append(((int)c).ToString("x4", CultureInfo.InvariantCulture));
+            else quoted.Append(c);
+        }
+
+        return quoted.Append('"').ToString();
+    }
+
     /// <summary>Writes members as one line of JSON; a <see langword="null"/> value is left out.</summary>
     public static string WriteLine(IEnumerable<KeyValuePair<string, object?>> members)
     {

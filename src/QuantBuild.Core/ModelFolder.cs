@@ -37,6 +37,20 @@ public sealed class ModelFolder
     /// <summary>Full path of <c>model.safetensors.index.json</c>, or <see langword="null"/> where there is none.</summary>
     public string? IndexFile => Optional("model.safetensors.index.json");
 
+    /// <summary>
+    /// The commit of the model's repository that the files are of, where the folder tells: one of huggingface_hub's cache has it in its name, and one that it downloaded to in a file.
+    /// </summary>
+    public string? Revision
+    {
+        get
+        {
+            string? parent = System.IO.Path.GetFileName(System.IO.Path.GetDirectoryName(Path));
+            if (parent == "snapshots" && IsCommit(System.IO.Path.GetFileName(Path))) return System.IO.Path.GetFileName(Path);
+            string metadata = System.IO.Path.Combine(Path, ".cache", "huggingface", "download", "config.json.metadata");
+            return File.Exists(metadata) && File.ReadLines(metadata).FirstOrDefault()?.Trim() is { } line && IsCommit(line) ? line : null;
+        }
+    }
+
     /// <summary>Every file that decides the artifact, ordered by name.</summary>
     public IReadOnlyList<string> Files =>
     [
@@ -86,6 +100,8 @@ public sealed class ModelFolder
 
         return new ModelFolder(folder, config, configJson, weights);
     }
+
+    private static bool IsCommit(string name) => name.Length == 40 && name.All(Uri.IsHexDigit);
 
     private static string Listing(string folder)
     {

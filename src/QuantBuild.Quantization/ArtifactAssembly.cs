@@ -22,6 +22,7 @@ internal sealed class ArtifactAssembly(WorkerRequest request, ModelFolder model,
             GenerationConfigJson = model.GenerationConfigFile is { } generation ? File.ReadAllText(generation) : null,
             TokenizerConfigJson = model.TokenizerConfigFile is { } tokenizer ? File.ReadAllText(tokenizer) : null,
             ModelFiles = [.. model.Files.Select(file => new SourceFile(Path.GetFileName(file), Size(file), hash.Compute(file)))],
+            ModelRevision = model.Revision,
             CalibrationSha256 = request.CalibrationFile is { } calibration && (request.Spec.NeedsCalibration || request.EvaluationFile is null)
                 ? hash.Compute(calibration)
                 : null,

@@ -36,6 +36,15 @@ public sealed class DeclareModels : MSBuildTask
     [Required]
     public string WorkerFolder { get; set; } = "";
 
+    /// <summary>Path of the lock file; empty where models are not locked.</summary>
+    public string LockFile { get; set; } = "";
+
+    /// <summary>Whether what is declared is the new agreement, whatever is locked.</summary>
+    public bool UpdateLockFile { get; set; }
+
+    /// <summary>Whether the lock file must have every model already, as on a machine that builds what others agreed on.</summary>
+    public bool LockedMode { get; set; }
+
     /// <summary>Whether an IDE asks only for what the compiler needs: nothing big is hashed then.</summary>
     public bool DesignTime { get; set; }
 
@@ -67,7 +76,7 @@ public sealed class DeclareModels : MSBuildTask
 
         List<ITaskItem> descriptors = [];
         List<ITaskItem> declared = [];
-        List<string?> inputs = [];
+        List<string?> files = [];
         foreach (KeyValuePair<ITaskItem, ModelDeclaration> entry in WithoutDuplicates(Read()))
         {
             ItemPosition position = ItemPosition.Of(entry.Key, ProjectFile);
@@ -75,9 +84,11 @@ public sealed class DeclareModels : MSBuildTask
             {
                 ModelDeclaration model = entry.Value;
                 string descriptorPath = Path.Combine(OutputFolder, model.ClassName + ModelDescriptor.FileSuffix);
-                string fingerprint = FingerprintOf(model, descriptorPath);
+                LockedModel? inputs = DesignTime ? null : InputsOf(model);
+                string fingerprint = inputs?.Fingerprint ?? KnownFingerprint(model, descriptorPath);
+                if (inputs is not null && LockFile.Length > 0) ModelLock.Check(Path.Combine(ProjectFolder, LockFile), model.ClassName, inputs, UpdateLockFile, LockedMode);
                 WriteDescriptor(model, fingerprint, descriptorPath);
-                inputs.AddRange([.. model.Folder.Files, model.CalibrationFile, model.EvaluationFile]);
+                files.AddRange([.. model.Folder.Files, model.CalibrationFile, model.EvaluationFile]);
                 if (!DesignTime) Advise(model, position);
                 descriptors.Add(new Microsoft.Build.Utilities.TaskItem(descriptorPath));
                 declared.Add(new DeclaredModel
@@ -102,7 +113,7 @@ public sealed class DeclareModels : MSBuildTask
 
         Descriptors = [.. descriptors];
         Declared = [.. declared];
-        Inputs = [.. inputs.OfType<string>().Distinct().Select(file => new Microsoft.Build.Utilities.TaskItem(file))];
+        Inputs = [.. files.OfType<string>().Distinct().Select(file => new Microsoft.Build.Utilities.TaskItem(file))];
         return !Log.HasLoggedErrors;
     }
 
@@ -215,25 +226,9 @@ public sealed class DeclareModels : MSBuildTask
         return distinct;
     }
 
-    private string FingerprintOf(ModelDeclaration model, string descriptorPath)
+    private LockedModel InputsOf(ModelDeclaration model)
     {
-        FileHash hash = new(ModelCache.Default().HashFolder);
         IReadOnlyList<string> quantizerFiles = Fingerprint.QuantizerFiles(WorkerFolder);
-        string Compute(Func<string, string> hashOf) =>
-            Fingerprint.Compute(model.Spec, model.Folder, model.CalibrationFile, model.EvaluationFile, quantizerFiles, hashOf);
-
-        if (DesignTime)
-        {
-            bool allKnown = true;
-            string fingerprint = Compute(path =>
-            {
-                string? known = File.Exists(path) ? hash.Recall(path) : null;
-                allKnown &= known is not null;
-                return known ?? "";
-            });
-            return allKnown ? fingerprint : Existing(descriptorPath)?.Fingerprint ?? "";
-        }
-
         if (quantizerFiles.FirstOrDefault(file => !File.Exists(file)) is { } missing)
         {
             throw new QuantBuildException(
@@ -243,12 +238,35 @@ public sealed class DeclareModels : MSBuildTask
 
         try
         {
-            return Compute(hash.Compute);
+            FileHash hash = new(ModelCache.Default().HashFolder);
+            IReadOnlyList<KeyValuePair<string, string>> inputs =
+                Fingerprint.Inputs(model.Spec, model.Folder, model.CalibrationFile, model.EvaluationFile, quantizerFiles, hash.Compute);
+            return new LockedModel(Fingerprint.Of(inputs), inputs);
         }
         catch (Exception e) when (BuildLog.IsFileError(e))
         {
             throw new QuantBuildException(DiagnosticIds.ModelMissing, $"A file of the model {model.Folder.Path} cannot be read: {e.Message} Allow reading it.", e);
         }
+    }
+
+    /// <summary>The fingerprint as far as it is known without hashing: an IDE does not wait for gigabytes.</summary>
+    private string KnownFingerprint(ModelDeclaration model, string descriptorPath)
+    {
+        FileHash hash = new(ModelCache.Default().HashFolder);
+        bool allKnown = true;
+        string fingerprint = Fingerprint.Compute(
+            model.Spec,
+            model.Folder,
+            model.CalibrationFile,
+            model.EvaluationFile,
+            Fingerprint.QuantizerFiles(WorkerFolder),
+            path =>
+            {
+                string? known = File.Exists(path) ? hash.Recall(path) : null;
+                allKnown &= known is not null;
+                return known ?? "";
+            });
+        return allKnown ? fingerprint : Existing(descriptorPath)?.Fingerprint ?? "";
     }
 
     // An untouched file lets the compiler be skipped.

@@ -39,8 +39,9 @@ internal static class FileLink
         }
     }
 
-    // File.Replace refuses where both are links to one file; the system's rename then does nothing, which is right.
-    private static void Replace(string source, string target)
+    /// <summary>Renames a file to a name that may be taken; whoever opens that sees the one or the other, whole.</summary>
+    /// <remarks>File.Replace refuses where both are links to one file; the system's rename then does nothing, which is right.</remarks>
+    public static void Replace(string source, string target)
     {
         if (!RuntimeInformation.IsOSPlatform(OSPlatform.Windows) && Rename(Utf8(Path.GetFullPath(source)), Utf8(Path.GetFullPath(target))) == 0) return;
         // Elsewhere; and where it failed, this says what hinders it. what hinders it.

@@ -117,6 +117,20 @@ public sealed class FingerprintTests : IDisposable
         Assert.Equal(before, Of(model, null, null));
     }
 
+    [Fact]
+    public void The_commit_of_the_models_repository_counts_where_its_folder_tells_it()
+    {
+        const string commit = "0123456789abcdef0123456789abcdef01234567";
+        string plain = Model("plain"), snapshot = Model("models--org--tiny/snapshots/" + commit), downloaded = Model("downloaded");
+        Directory.CreateDirectory(Path.Combine(downloaded, ".cache/huggingface/download"));
+        File.WriteAllText(Path.Combine(downloaded, ".cache/huggingface/download/config.json.metadata"), commit + "\netag\n1.5\n");
+        Assert.Null(ModelFolder.Open(plain).Revision);
+        Assert.Equal(commit, ModelFolder.Open(snapshot).Revision);
+        Assert.Equal(commit, ModelFolder.Open(downloaded).Revision);
+        Assert.Equal(Of(snapshot, null, null), Of(downloaded, null, null));
+        Assert.NotEqual(Of(plain, null, null), Of(snapshot, null, null));
+    }
+
     private string Of(string model, string? calibration, string? evaluation, QuantizationSpec? of = null, string quantizer = "0.1.0") =>
         Fingerprint.Compute(
             of ?? spec, ModelFolder.Open(model), calibration, evaluation, [Text("quantizer.dll", quantizer)], path => FileHash.OfText(File.ReadAllText(path)));

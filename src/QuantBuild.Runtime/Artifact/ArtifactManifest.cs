@@ -38,6 +38,9 @@ public sealed record ArtifactManifest
     /// <summary>The files of the model that was quantized.</summary>
     public required IReadOnlyList<SourceFile> ModelFiles { get; init; }
 
+    /// <summary>The commit of the repository that they come from, where their folder told it.</summary>
+    public string? ModelRevision { get; init; }
+
     /// <summary>SHA-256 of the calibration text, where one was read: to calibrate on, or to evaluate on its last tenth.</summary>
     public string? CalibrationSha256 { get; init; }
 
