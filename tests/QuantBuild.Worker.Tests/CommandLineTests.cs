@@ -57,6 +57,17 @@ public sealed class CommandLineTests(SampleArtifact sample)
     }
 
     [Theory]
+    [InlineData("quantize")]
+    [InlineData("compare")]
+    public void What_failed_is_JSON_too_where_JSON_is_asked_for(string verb)
+    {
+        CommandLineRun run = CommandLineRun.Of(verb, sample.File("no model"), "-o", sample.File("out"), "--json");
+        Assert.Equal(1, run.ExitCode);
+        Assert.Equal("QB2001", (string?)run.Json["error"]!["code"]);
+        Assert.Equal(DiagnosticIds.HelpLink("QB2001"), (string?)run.Json["error"]!["help"]);
+    }
+
+    [Theory]
     [InlineData("quantbuild ins", "inspect")]
     [InlineData("quantbuild inspect --js", "--json")]
     [InlineData("quantbuild   completion p", "pwsh")]

@@ -12,7 +12,7 @@ public sealed class SampleArtifact : IDisposable
     }
 
     /// <summary>The cache of command lines that are not about the cache.</summary>
-    public static string Cache { get; } = System.IO.Path.Combine(System.IO.Path.GetTempPath(), "quantbuild-tests-cache");
+    public static string Cache { get; } = System.IO.Path.Combine(AppContext.BaseDirectory, "cache");
 
     /// <summary>The artifact.</summary>
     public string Path { get; }

@@ -56,7 +56,8 @@ internal sealed class ChatRun : IDisposable
 
         client = model.AsChatClient();
         interrupts = new Interrupts(WhereNothingIsAnswered);
-        input = Console.IsInputRedirected || Console.IsErrorRedirected ? new PipedInput(Console.In) : new LineEditor(Console.Error, "> ", interrupts.Forget);
+        bool isTerminal = !Console.IsInputRedirected && !Console.IsErrorRedirected && notes.Profile.Capabilities.Ansi;
+        input = isTerminal ? new LineEditor(Console.Error, "> ", interrupts.Forget) : new PipedInput(Console.In);
     }
 
     private bool IsInteractive => input is LineEditor;
@@ -175,7 +176,7 @@ internal sealed class ChatRun : IDisposable
         IAsyncEnumerable<ChatResponseUpdate> stream = client.GetStreamingResponseAsync(conversation.Messages, options, cancellationToken);
         await using IAsyncEnumerator<ChatResponseUpdate> updates = stream.GetAsyncEnumerator(cancellationToken);
         // Reading a long prompt takes a while, and something should move.
-        bool any = IsInteractive && notes.Profile.Capabilities.Ansi
+        bool any = IsInteractive
             ? await notes.Status().StartAsync("reading", async _ => await updates.MoveNextAsync().ConfigureAwait(false)).ConfigureAwait(false)
             : await updates.MoveNextAsync().ConfigureAwait(false);
         for (; any; any = await updates.MoveNextAsync().ConfigureAwait(false))
