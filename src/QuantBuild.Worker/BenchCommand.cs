@@ -35,19 +35,21 @@ internal static class BenchCommand
         return command;
     }
 
-    private static string Text(Bench bench) => Terminal.Text(
-        Terminal.Table(
-            ["", ""],
+    private static string Text(Bench bench)
+    {
+        string about = TextTable.List(
             [
                 ["processor", $"{bench.Processor}, {bench.Threads} {(bench.Threads == 1 ? "thread" : "threads")}, {bench.Instructions}"],
                 ["loading", $"{Number.Fixed(1000 * bench.LoadSeconds, 0)} ms, and {Number.Fixed(1000 * bench.FirstTokenSeconds, 0)} ms to the first token"],
                 ["memory", $"{Number.Bytes(bench.ResidentBytes)}, {Number.Bytes(bench.BaseBytes)} of it before the model was loaded"],
-            ]),
-        Terminal.Blank,
-        Terminal.Table(
+            ],
+            Terminal.Width);
+        string speed = TextTable.Of(
             [">context", ">prompt, tokens/s", ">decoding, tokens/s"],
             bench.Rows.Select(row => new[]
             {
                 row.Context.ToString(CultureInfo.InvariantCulture), Number.Rate(row.PromptTokensPerSecond), Number.Rate(row.DecodeTokensPerSecond),
-            })));
+            }));
+        return about + Environment.NewLine + Environment.NewLine + speed;
+    }
 }

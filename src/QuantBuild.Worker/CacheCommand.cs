@@ -85,8 +85,9 @@ internal static class CacheCommand
     private static long Limit(string text) => CacheEviction.TryReadLimit(text) ?? throw new QuantBuildException(
         DiagnosticIds.MetadataInvalid, $"--limit {text} is not a size. Write a number above 0 with its unit, such as 20GB, or leave the option out to remove everything.");
 
-    private static string Text(CacheListing listing) => Terminal.Text(
-        Terminal.Table(
+    private static string Text(CacheListing listing)
+    {
+        string artifacts = TextTable.Of(
             ["model", "specification", ">bytes", "last use, UTC", "fingerprint"],
             listing.Artifacts.Select(artifact => new[]
             {
@@ -95,7 +96,8 @@ internal static class CacheCommand
                 Number.Count(artifact.Bytes),
                 artifact.LastUse.ToString("yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture),
                 artifact.Fingerprint,
-            })),
-        Terminal.Blank,
-        new Spectre.Console.Text($"{listing.Path}: {Number.Count(listing.Artifacts.Count)} artifacts, {Number.Bytes(listing.Bytes)} in all; builds keep it within {Number.Bytes(listing.Limit)}"));
+            }));
+        string sum = $"{listing.Path}: {Number.Count(listing.Artifacts.Count)} {(listing.Artifacts.Count == 1 ? "artifact" : "artifacts")}, {Number.Bytes(listing.Bytes)} in all; builds keep it within {Number.Bytes(listing.Limit)}";
+        return listing.Artifacts.Count == 0 ? sum : artifacts + Environment.NewLine + Environment.NewLine + sum;
+    }
 }

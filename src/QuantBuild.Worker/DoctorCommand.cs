@@ -28,7 +28,7 @@ internal static class DoctorCommand
         return command;
     }
 
-    private static string Text(Diagnosis diagnosis) => Terminal.Text(Terminal.Table(["", "", ""], diagnosis.Checks.SelectMany(Lines)));
+    private static string Text(Diagnosis diagnosis) => TextTable.List(diagnosis.Checks.SelectMany(Lines), Terminal.Width);
 
     // One for what was found, and one for what to do.
     private static IEnumerable<string[]> Lines(Check check)

@@ -153,6 +153,6 @@ internal sealed class DoctorRun(string device, bool restores, IReport report, Ca
             return new Check(name, CheckStatus.Problem, cache.NotWritable(e).Message, DiagnosticIds.HelpLink(cache.NotWritable(e).Id));
         }
 
-        return new Check(name, CheckStatus.Ok, $"{cache.Root}, writable, {Number.Count(cache.Entries().Count)} artifacts, {Number.Bytes(cache.Bytes())}");
+        return new Check(name, CheckStatus.Ok, $"{cache.Root}, writable, {Number.Bytes(cache.Bytes())}, artifacts: {Number.Count(cache.Entries().Count)}");
     }
 }

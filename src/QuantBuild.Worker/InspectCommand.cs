@@ -3,7 +3,6 @@ using System.Globalization;
 using System.Text.Json;
 using QuantBuild.Quantization;
 using QuantBuild.Worker.Reporting;
-using Spectre.Console;
 
 namespace QuantBuild.Worker;
 
@@ -26,13 +25,13 @@ internal static class InspectCommand
                 Inspection inspection = Inspection.Of(opened);
                 return isJson
                     ? JsonSerializer.Serialize(inspection, CommandJson.Readable.Inspection)
-                    : Terminal.Text(Head(inspection), Terminal.Blank, Tensors(inspection), Terminal.Blank, Totals(inspection));
+                    : string.Join(Environment.NewLine + Environment.NewLine, Head(inspection), Tensors(inspection), Totals(inspection));
             });
         });
         return command;
     }
 
-    private static Table Head(Inspection of)
+    private static string Head(Inspection of)
     {
         static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
         List<string[]> rows =
@@ -53,10 +52,10 @@ internal static class InspectCommand
             rows.Add(["made", Text($"{build.StartedAt:yyyy-MM-dd HH:mm:ss} UTC in {Number.Duration(build.Seconds)} on {build.Device}, {Number.Bytes(build.PeakMemoryBytes)} at the peak")]);
         }
 
-        return Terminal.Table(["", ""], rows);
+        return TextTable.List(rows, Terminal.Width);
     }
 
-    private static Table Tensors(Inspection of) => Terminal.Table(
+    private static string Tensors(Inspection of) => TextTable.Of(
         ["tensor", "format", ">bits", ">group", ">shape", ">bytes", ">bits per weight"],
         of.Tensors.Select(tensor => new[]
         {
@@ -69,7 +68,7 @@ internal static class InspectCommand
             Number.Fixed(tensor.BitsPerWeight, 2),
         }));
 
-    private static Table Totals(Inspection of) => Terminal.Table(
+    private static string Totals(Inspection of) => TextTable.Of(
         ["format", ">bits", ">tensors", ">weights", ">bytes", ">bits per weight"],
         of.Formats.Select(format => new[]
         {

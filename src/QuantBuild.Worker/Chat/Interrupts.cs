@@ -7,7 +7,8 @@ internal sealed class Interrupts : IDisposable
 {
     private readonly Lock gate = new();
     private readonly Action hint;
-    private readonly PosixSignalRegistration registration;
+    private readonly PosixSignalRegistration interrupt;
+    private readonly PosixSignalRegistration termination;
     private CancellationTokenSource? answer;
     private bool isLast;
 
@@ -16,7 +17,8 @@ internal sealed class Interrupts : IDisposable
     public Interrupts(Action hint)
     {
         this.hint = hint;
-        registration = PosixSignalRegistration.Create(PosixSignal.SIGINT, Handle);
+        interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Handle);
+        termination = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => Environment.Exit(Cancellation.ExitCode));
     }
 
     /// <summary>An answer begins.</summary>
@@ -48,7 +50,11 @@ internal sealed class Interrupts : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => registration.Dispose();
+    public void Dispose()
+    {
+        interrupt.Dispose();
+        termination.Dispose();
+    }
 
     private void Handle(PosixSignalContext context)
     {
