@@ -40,6 +40,9 @@ public static class DiagnosticIds
     /// <summary>The lock file cannot be read.</summary>
     public const string LockFileMalformed = "QB0011";
 
+    /// <summary>A package with a model would not depend on the runtime.</summary>
+    public const string PackageLacksRuntime = "QB0020";
+
     /// <summary>CUDA was asked for and is not there.</summary>
     public const string CudaUnavailable = "QB1001";
 
@@ -78,6 +81,9 @@ public static class DiagnosticIds
 
     /// <summary>A conversation that was saved cannot be read.</summary>
     public const string ConversationUnreadable = "QB1020";
+
+    /// <summary>An artifact is to be packed that was not built.</summary>
+    public const string ArtifactNotBuilt = "QB1030";
 
     /// <summary>The model folder does not exist.</summary>
     public const string ModelMissing = "QB2001";
