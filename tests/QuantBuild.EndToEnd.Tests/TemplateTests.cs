@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.IO.Compression;
 using System.Net.Http.Json;
 
 namespace QuantBuild.EndToEnd.Tests;
@@ -8,7 +9,7 @@ namespace QuantBuild.EndToEnd.Tests;
 public sealed class TemplateTests(PackedFeed feed)
 {
     [Fact]
-    public async Task A_new_console_program_generates_text_and_a_new_web_service_answers()
+    public async Task A_new_console_program_generates_text_a_new_web_service_answers_and_a_new_package_has_the_weights()
     {
         string hive = Path.Combine(feed.Root, "hive");
         (int installed, string said) = DotNet.Run(DotNet.Host, ["new", "install", feed.Pack("QuantBuild.Templates"), "--debug:custom-hive", hive], feed.Root);
@@ -24,6 +25,13 @@ public sealed class TemplateTests(PackedFeed feed)
         // The model is the same, and so it is there already.
         Assert.Equal(0, web.Build().Workers);
         await Answers(web);
+
+        UserProject weights = Create(hive, "quantbuild-model");
+        File.Delete(Path.Combine(weights.Folder, "Program.cs"));
+        BuildResult packed = weights.Run("pack", "-o", "out");
+        Assert.True(packed.ExitCode == 0, packed.Output);
+        using ZipArchive package = ZipFile.OpenRead(Path.Combine(weights.Folder, "out", "App.1.0.0.nupkg"));
+        Assert.Contains("quantbuild/net10.0/App.Models.TinyNf4.safetensors", package.Entries.Select(entry => entry.FullName));
     }
 
     private UserProject Create(string hive, string template)
