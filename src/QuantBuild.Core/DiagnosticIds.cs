@@ -79,6 +79,9 @@ public static class DiagnosticIds
     /// <summary><c>QuantBuildRemoteCache</c> names no place that can be a cache, or has a secret in it.</summary>
     public const string RemoteCacheInvalid = "QB1012";
 
+    /// <summary>A conversation that was saved cannot be read.</summary>
+    public const string ConversationUnreadable = "QB1020";
+
     /// <summary>An artifact is to be packed that was not built.</summary>
     public const string ArtifactNotBuilt = "QB1030";
 
