@@ -75,7 +75,7 @@ internal static class QuantizeCommand
             return QuantizeRun.Execute(
                 () => Request(
                     result.GetValue(model)!,
-                    Spec(Metadata, result.GetValue(calibration) is not null, person),
+                    Spec(result.GetValue(model)!, Metadata, result.GetValue(calibration) is not null, person),
                     result.GetValue(calibration),
                     result.GetValue(evaluation),
                     result.GetValue(output)!) with
@@ -90,8 +90,9 @@ internal static class QuantizeCommand
         return command;
     }
 
-    private static QuantizationSpec Spec(Func<string, string?> metadata, bool isCalibrated, PersonReport person)
+    private static QuantizationSpec Spec(string model, Func<string, string?> metadata, bool isCalibrated, PersonReport person)
     {
+        if (ModelFolder.QuantizationOf(model) is { Spec: not null } quantized) return quantized.Adopt(metadata, model);
         AutoMethod? auto = AutoMethod.Choose(metadata, isCalibrated);
         QuantizationSpec spec = QuantizationSpec.FromMetadata(auto is null ? metadata : auto.Metadata);
         if (auto is not null) person.Send(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = auto.Reason(spec) });
