@@ -39,7 +39,7 @@ internal sealed record ModelDeclaration
     public bool IsPacked { get; init; }
 
     /// <summary>Name of the model: the last segment of its path.</summary>
-    public string ModelName => ClassNames.ModelName(Folder.Path);
+    public string ModelName => Folder.Name;
 
     /// <summary>Name of the artifact beside the program. A program may use packages of strangers to each other: what comes in one has the namespace in its name.</summary>
     public string ArtifactFileName => (IsPacked ? $"{Namespace}.{ClassName}" : ClassName) + ".safetensors";
@@ -59,11 +59,13 @@ internal sealed record ModelDeclaration
         string? Metadata(string name) => item.GetMetadata(name) is { Length: > 0 } value ? value : null;
         string FullPath(string path) => Path.GetFullPath(Path.Combine(projectFolder, path));
 
-        AutoMethod? auto = AutoMethod.Choose(Metadata, isCalibrated: Metadata(MetadataNames.CalibrationData) is not null);
-        QuantizationSpec spec = QuantizationSpec.FromMetadata(auto is null ? Metadata : auto.Metadata);
+        string path = FullPath(item.ItemSpec);
+        // Of weights that are quantized already, the checkpoint says how, and what the item says is only held against that.
+        CheckpointQuantization? quantized = ModelFolder.QuantizationOf(path) is { Spec: not null } found ? found : null;
+        AutoMethod? auto = quantized is null ? AutoMethod.Choose(Metadata, isCalibrated: Metadata(MetadataNames.CalibrationData) is not null) : null;
+        QuantizationSpec spec = quantized?.Adopt(Metadata, item.ItemSpec) ?? QuantizationSpec.FromMetadata(auto is null ? Metadata : auto.Metadata);
         QualityGates gates = QualityGates.FromMetadata(Metadata);
         long? maxMemory = MemoryLimit.Read(Metadata(MemoryLimit.Name));
-        string path = FullPath(item.ItemSpec);
         string className = Metadata(MetadataNames.ClassName) ?? ClassNames.Create(
             ClassNames.ModelName(path), auto is null ? spec.Method.ToString() : AutoMethod.Name, auto is null || auto.IsWidthGiven ? spec.WidthName : "");
         spec = spec with { Override = QuantizationOverride.Canonical($"{spec.Override}; {overrides.For(item.ItemSpec, className)}") };

@@ -77,7 +77,7 @@ internal static class QuantizeCommand
             return QuantizeRun.Execute(
                 () => Request(
                     result.GetValue(model)!,
-                    Spec(Metadata, result.GetValue(calibration) is not null, report),
+                    Spec(result.GetValue(model)!, Metadata, result.GetValue(calibration) is not null, report),
                     result.GetValue(calibration),
                     result.GetValue(evaluation),
                     result.GetValue(output)!) with
@@ -93,8 +93,9 @@ internal static class QuantizeCommand
         return command;
     }
 
-    private static QuantizationSpec Spec(Func<string, string?> metadata, bool isCalibrated, IReport report)
+    private static QuantizationSpec Spec(string model, Func<string, string?> metadata, bool isCalibrated, IReport report)
     {
+        if (ModelFolder.QuantizationOf(model) is { Spec: not null } quantized) return quantized.Adopt(metadata, model);
         AutoMethod? auto = AutoMethod.Choose(metadata, isCalibrated);
         QuantizationSpec spec = QuantizationSpec.FromMetadata(auto is null ? metadata : auto.Metadata);
         if (auto is not null) report.Send(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = auto.Reason(spec) });
