@@ -53,6 +53,9 @@ public sealed class ModelFolder
     /// <summary>The text of <c>tokenizer_config.json</c>, or what a GGUF file says in its place; <see langword="null"/> where there is none.</summary>
     public string? TokenizerConfigJson => TokenizerConfigFile is { } file ? File.ReadAllText(file) : gguf is null ? null : GgufModel.TokenizerConfigJson(gguf);
 
+    /// <summary>How many bytes <see cref="ReadTokenizer"/> gives.</summary>
+    public long TokenizerBytes => TokenizerFile == Path ? ReadTokenizer().Length : new FileInfo(TokenizerFile).Length;
+
     /// <summary>Reads <c>tokenizer.json</c>, or makes it of what the GGUF file says.</summary>
     /// <exception cref="QuantBuildException">QB2008, QB2009: the GGUF file has no tokenizer, or one that cannot be converted.</exception>
     public byte[] ReadTokenizer() =>

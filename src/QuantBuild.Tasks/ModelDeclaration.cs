@@ -46,7 +46,7 @@ internal sealed record ModelDeclaration
 
     /// <summary>Bits per weight: of a size, the width next to what it leaves for each weight.</summary>
     public int NominalBits => Spec.TargetSize is null ? Spec.Bits : WidthBudget.NominalBits(
-        new QuantizationPlan(Folder.Config, Spec), Folder.WeightFiles.Sum(file => new FileInfo(file).Length), new FileInfo(Folder.TokenizerFile).Length);
+        new QuantizationPlan(Folder.Config, Spec), Folder.WeightFiles.Sum(file => new FileInfo(file).Length), Folder.TokenizerBytes);
 
     /// <summary>Reads an item.</summary>
     /// <param name="item">The item.</param>

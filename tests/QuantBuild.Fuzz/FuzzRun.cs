@@ -15,6 +15,9 @@ internal sealed class FuzzRun(FuzzTarget target, int seed)
     // An input has at most 128 KiB. What a parser makes of it all together, garbage too.
     private const long MostBytes = 256 << 20;
 
+    // A busy machine gets no further in seconds, and less would say nothing.
+    private const int LeastExecutions = 100;
+
     private readonly HashSet<string> outcomes = new(StringComparer.Ordinal);
     private long started;
 
@@ -55,7 +58,7 @@ internal sealed class FuzzRun(FuzzTarget target, int seed)
         // The first inputs are the valid ones themselves: a target whose seeds are refused would test nothing.
         foreach (byte[] valid in target.Seeds) Execute(path, target.Wrap?.Invoke(valid) ?? valid, findings);
         if (Accepted == 0) Findings.Add($"{target.Name}: none of its valid inputs is read ({string.Join("; ", outcomes)})");
-        while (clock.Elapsed < duration)
+        while (clock.Elapsed < duration || Executions < LeastExecutions)
         {
             byte[] input = mutator.Next(target.Seeds, target.IsText);
             Execute(path, target.Wrap?.Invoke(input) ?? input, findings);

@@ -124,6 +124,25 @@ public sealed class DeclareModelsTests : IDisposable
     }
 
     [Fact]
+    public void A_model_that_is_quantized_already_is_declared_without_settings_and_text()
+    {
+        project.WriteModel("packed");
+        project.Write("packed/config.json", """
+            { "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+              "num_attention_heads": 2, "vocab_size": 64, "max_position_embeddings": 128,
+              "quantization_config": { "quant_method": "gptq", "bits": 3, "group_size": 32, "sym": true, "desc_act": true } }
+            """);
+
+        (DeclareModels task, RecordingBuildEngine engine, bool succeeded) = project.Declare(TestProject.Item("packed"));
+        Assert.True(succeeded, string.Join("; ", engine.Errors.Select(error => error.Message)));
+        Assert.Equal(project.DescriptorPath("PackedGptq3"), Path.GetFullPath(Assert.Single(task.Descriptors).ItemSpec));
+
+        (_, engine, succeeded) = project.Declare(TestProject.Item("packed", ("Bits", "4")));
+        Assert.False(succeeded);
+        Assert.Equal(DiagnosticIds.CheckpointQuantizationMismatch, Assert.Single(engine.Errors).Code);
+    }
+
+    [Fact]
     public void A_text_behind_a_link_is_as_long_as_what_the_link_leads_to()
     {
         // Links need a right of its own on Windows, which not every user has.
