@@ -109,6 +109,9 @@ public static class DiagnosticIds
     /// <summary><c>config.json</c> asks for a variation of the architecture that is not supported.</summary>
     public const string ConfigUnsupported = "QB2011";
 
+    /// <summary>The calibration text sends too few tokens to some experts.</summary>
+    public const string ExpertsStarved = "QB2020";
+
     /// <summary>The calibration file does not exist.</summary>
     public const string CalibrationMissing = "QB3001";
 

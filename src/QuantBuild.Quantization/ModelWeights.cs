@@ -13,29 +13,37 @@ public sealed class ModelWeights : IDisposable
     private const long PieceBytes = 16 << 20;
 
     private readonly List<SafetensorsFile> files = [];
-    private readonly Dictionary<string, (SafetensorsFile File, TensorEntry Entry)> tensors = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, PlacedTensor> tensors = new(StringComparer.Ordinal);
 
-    private ModelWeights()
-    {
-    }
+    private ModelWeights(DecoderConfig config) => Config = config;
+
+    /// <summary>The decoder.</summary>
+    public DecoderConfig Config { get; }
 
     /// <summary>Bytes of all tensors that the configuration asks for.</summary>
-    public long Bytes => tensors.Values.Sum(tensor => tensor.Entry.ByteLength);
+    public long Bytes => tensors.Values.Sum(tensor => tensor.ByteLength);
 
     /// <summary>Maps the weights of a model, and checks them against its configuration.</summary>
     /// <exception cref="QuantBuildException">QB2005 malformed file or index, QB2006 tensor missing, QB2007 shape or type.</exception>
     public static ModelWeights Open(ModelFolder model)
     {
-        ModelWeights weights = new();
+        ModelWeights weights = new(model.Config);
         try
         {
             Dictionary<string, (SafetensorsFile File, TensorEntry Entry)> found =
                 model.IndexFile is null ? weights.MapFiles(model) : weights.MapIndexed(model, model.IndexFile);
             foreach ((string name, IReadOnlyList<int> shape) in model.Config.Tensors())
             {
-                if (!found.TryGetValue(name, out (SafetensorsFile File, TensorEntry Entry) tensor)) throw TensorMissing(model, name, found.Keys);
-                Check(model, tensor.Entry, shape);
-                weights.tensors.Add(name, tensor);
+                TensorPlace place = model.Config.Names.Of(name);
+                // A file of the model without its head has the names without their first part.
+                if (!found.TryGetValue(place.Name, out (SafetensorsFile File, TensorEntry Entry) tensor)
+                    && !found.TryGetValue(place.Name[(place.Name.IndexOf('.', StringComparison.Ordinal) + 1)..], out tensor))
+                {
+                    throw TensorMissing(model, place.Name, found.Keys);
+                }
+
+                Check(model, tensor.Entry, PlacedTensor.ShapeIn(shape, place));
+                weights.tensors.Add(name, new PlacedTensor(name, shape, place, tensor.File, tensor.Entry));
             }
 
             return weights;
@@ -47,31 +55,30 @@ public sealed class ModelWeights : IDisposable
         }
     }
 
-    /// <summary>A tensor's file and place.</summary>
-    public TensorSource Source(string name) => TensorSource.FromFile(tensors[name].File, tensors[name].Entry);
+    /// <summary>A tensor for a new file, under the name by which it is known here.</summary>
+    public TensorSource Source(string name) => tensors[name].Source();
 
     /// <summary>Reads a tensor to a device as float32.</summary>
     /// <exception cref="QuantBuildException">QB3006: a value is not finite.</exception>
     public torch.Tensor Load(string name, torch.Device device)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        (SafetensorsFile file, TensorEntry entry) = tensors[name];
-        torch.ScalarType type = entry.Type switch
+        PlacedTensor tensor = tensors[name];
+        torch.ScalarType type = tensor.Type switch
         {
             ElementType.BF16 => torch.bfloat16,
             ElementType.F16 => torch.float16,
             _ => torch.float32,
         };
-        torch.Tensor result = torch.empty([.. entry.Shape], torch.float32, device);
-        long rows = entry.Shape[0];
-        long rowBytes = entry.ByteLength / rows;
-        long piece = Math.Clamp(PieceBytes / rowBytes, 1, rows);
+        torch.Tensor result = torch.empty(tensor.Shape, torch.float32, device);
+        long rows = tensor.Shape[0];
+        long piece = Math.Clamp(PieceBytes / tensor.RowBytes, 1, rows);
         for (long row = 0; row < rows; row += piece)
         {
             using DisposeScope step = torch.NewDisposeScope();
             long count = Math.Min(piece, rows - row);
-            torch.Tensor part = torch.empty([count, .. entry.Shape.Skip(1)], type);
-            file.Read(entry, row * rowBytes, part.bytes);
+            torch.Tensor part = torch.empty([count, .. tensor.Shape.Skip(1)], type);
+            tensor.Read(row, part.bytes);
             result.narrow(0, row, count).copy_(part);
         }
 
@@ -84,15 +91,45 @@ public sealed class ModelWeights : IDisposable
         return result.MoveToOuterDisposeScope();
     }
 
+    /// <summary>Reads the weight of a norm, and its bias where there is one, to a device as float32.</summary>
+    /// <param name="name">The weight's name.</param>
+    /// <param name="device">Where they go.</param>
+    /// <param name="bias">Whether there is a bias.</param>
+    internal NormWeights LoadNorm(string name, torch.Device device, bool bias)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor weight = Load(name, device);
+        if (Config.NormOffset != 0) weight = weight.PlusInPlace(torch.tensor(new[] { Config.NormOffset }).to(device));
+        return new NormWeights(weight, bias ? Load(DecoderConfig.BiasName(name), device) : null);
+    }
+
+    /// <summary>The last norm.</summary>
+    internal NormWeights LoadFinalNorm(torch.Device device) => LoadNorm(DecoderConfig.FinalNormName, device, Config.NormBias);
+
     /// <summary>Reads the weights of a decoder layer to a device as float32.</summary>
     internal LayerWeights LoadLayer(DecoderConfig config, int layer, torch.Device device)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        return new LayerWeights(
-            Load(DecoderConfig.AttentionNormName(layer), device),
-            Load(DecoderConfig.MlpNormName(layer), device),
-            config.Linears(layer).Select(linear => Load(linear.WeightName, device)));
+        IReadOnlyList<LinearShape> linears = config.Linears(layer);
+        LayerWeights weights = new(config, layer, linears.Select(linear => Load(linear.WeightName, device)), linears.Select(linear => linear.HasBias ? Load(linear.BiasName, device) : null));
+        NormWeights? Norm(bool there, string name) => there ? LoadNorm(name, device, config.NormBias) : null;
+        weights.AttentionNorm = Norm(config.PreNorms, DecoderConfig.AttentionNormName(layer));
+        weights.MlpNorm = Norm(config.HasMlpNorm, DecoderConfig.MlpNormName(layer));
+        weights.AttentionPostNorm = Norm(config.PostNorms, DecoderConfig.AttentionPostNormName(layer));
+        weights.MlpPostNorm = Norm(config.PostNorms, DecoderConfig.MlpPostNormName(layer));
+        if (config.QueryKeyNorm != QueryKeyNorm.None)
+        {
+            weights.QueryNorm = LoadNorm(DecoderConfig.QueryNormName(layer), device, bias: false);
+            weights.KeyNorm = LoadNorm(DecoderConfig.KeyNormName(layer), device, bias: false);
+        }
+
+        if (config.Experts > 0) weights.Router = Load(DecoderConfig.RouterName(layer), device).DetachFromDisposeScope();
+        return weights;
     }
+
+    /// <summary>Reads the tables that tokens are looked up in, to the host.</summary>
+    internal EmbeddingTables LoadEmbedding() => new(
+        Load(DecoderConfig.EmbeddingName, torch.CPU), Config.LearnedPositions ? Load(DecoderConfig.PositionsName, torch.CPU) : null, Config.EmbeddingScale);
 
     /// <inheritdoc/>
     public void Dispose()
@@ -100,7 +137,7 @@ public sealed class ModelWeights : IDisposable
         foreach (SafetensorsFile file in files) file.Dispose();
     }
 
-    private static void Check(ModelFolder model, TensorEntry entry, IReadOnlyList<int> shape)
+    private static void Check(ModelFolder model, TensorEntry entry, long[] shape)
     {
         string Shape(IEnumerable<long> sizes) => $"[{string.Join(", ", sizes)}]";
         if (entry.Type is not (ElementType.F32 or ElementType.F16 or ElementType.BF16))
@@ -110,11 +147,11 @@ public sealed class ModelWeights : IDisposable
                 $"The tensor {entry.Name} in {model.Path} has the element type {entry.Type}, expected F32, F16 or BF16. QuantBuild quantizes models that are not quantized yet.");
         }
 
-        if (!entry.Shape.SequenceEqual(shape.Select(size => (long)size)))
+        if (!entry.Shape.SequenceEqual(shape))
         {
             throw new QuantBuildException(
                 DiagnosticIds.TensorMismatch,
-                $"The tensor {entry.Name} in {model.Path} has the shape {Shape(entry.Shape)}, and config.json asks for {Shape(shape.Select(size => (long)size))}. " +
+                $"The tensor {entry.Name} in {model.Path} has the shape {Shape(entry.Shape)}, and config.json asks for {Shape(shape)}. " +
                 "config.json and the weights are not of the same model: copy the model again.");
         }
     }
