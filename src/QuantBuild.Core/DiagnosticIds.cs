@@ -130,6 +130,9 @@ public static class DiagnosticIds
     /// <summary>A declaration asks for something else than weights have that are quantized already.</summary>
     public const string CheckpointQuantizationMismatch = "QB2043";
 
+    /// <summary>The calibration text sends too few tokens to some experts.</summary>
+    public const string ExpertsStarved = "QB2020";
+
     /// <summary>The calibration file does not exist.</summary>
     public const string CalibrationMissing = "QB3001";
 
