@@ -5,11 +5,12 @@ namespace QuantBuild;
 /// <summary>The files of a model in the Hugging Face layout, found and checked to be there; only <c>config.json</c> is read.</summary>
 public sealed class ModelFolder
 {
-    private ModelFolder(string path, DecoderConfig config, string configJson, IReadOnlyList<string> weightFiles)
+    private ModelFolder(string path, DecoderConfig config, string configJson, string tokenizerFile, IReadOnlyList<string> weightFiles)
     {
         Path = path;
         Config = config;
         ConfigJson = configJson;
+        TokenizerFile = tokenizerFile;
         WeightFiles = weightFiles;
     }
 
@@ -25,8 +26,8 @@ public sealed class ModelFolder
     /// <summary>Full paths of the <c>*.safetensors</c> files, ordered by name.</summary>
     public IReadOnlyList<string> WeightFiles { get; }
 
-    /// <summary>Full path of <c>tokenizer.json</c>.</summary>
-    public string TokenizerFile => System.IO.Path.Combine(Path, "tokenizer.json");
+    /// <summary>Full path of <c>tokenizer.json</c>, or where there is none of <c>tokenizer.model</c> or the <c>*.tiktoken</c> file.</summary>
+    public string TokenizerFile { get; }
 
     /// <summary>Full path of <c>tokenizer_config.json</c>, or <see langword="null"/> where there is none.</summary>
     public string? TokenizerConfigFile => Optional("tokenizer_config.json");
@@ -82,14 +83,10 @@ public sealed class ModelFolder
 
         string configJson = File.ReadAllText(configFile);
         DecoderConfig config = DecoderConfig.Parse(configJson, configFile);
-        if (!File.Exists(System.IO.Path.Combine(folder, "tokenizer.json")))
-        {
-            throw new QuantBuildException(
-                DiagnosticIds.TokenizerMissing,
-                $"The model folder {folder} has no tokenizer.json; it has {Listing(folder)}. Copy it from where the model came from: " +
-                "without it text cannot become tokens.");
-        }
-
+        string tokenizer = FindTokenizer(folder) ?? throw new QuantBuildException(
+            DiagnosticIds.TokenizerMissing,
+            $"The model folder {folder} has no tokenizer.json, nor tokenizer.model or *.tiktoken; it has {Listing(folder)}. Copy it from where the model came from: " +
+            "without it text cannot become tokens.");
         string[] weights = [.. Directory.GetFiles(folder, "*.safetensors").OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal)];
         if (weights.Length == 0)
         {
@@ -98,7 +95,17 @@ public sealed class ModelFolder
                 $"The model folder {folder} has no *.safetensors file; it has {Listing(folder)}. Copy the weights there in safetensors form.");
         }
 
-        return new ModelFolder(folder, config, configJson, weights);
+        return new ModelFolder(folder, config, configJson, tokenizer, weights);
+    }
+
+    /// <summary>The tokenizer's file: of several forms of one tokenizer, the newest.</summary>
+    private static string? FindTokenizer(string folder)
+    {
+        string newest = System.IO.Path.Combine(folder, "tokenizer.json");
+        if (File.Exists(newest)) return newest;
+        string sentencePiece = System.IO.Path.Combine(folder, "tokenizer.model");
+        if (File.Exists(sentencePiece)) return sentencePiece;
+        return Directory.GetFiles(folder, "*.tiktoken").OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal).FirstOrDefault();
     }
 
     private static bool IsCommit(string name) => name.Length == 40 && name.All(Uri.IsHexDigit);
