@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace QuantBuild;
 
 /// <summary>
@@ -89,7 +91,7 @@ public sealed class ModelCache(string root)
     /// system frees it when the process ends, however it ends.
     /// </summary>
     /// <param name="fingerprint">The artifact's fingerprint.</param>
-    /// <param name="waiting">Called once if another process holds the lock.</param>
+    /// <param name="waiting">Called if another process holds the lock, and again every ten seconds as long as it does.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="QuantBuildException">QB1004: the cache cannot be written.</exception>
     public IDisposable Lock(string fingerprint, Action waiting, CancellationToken cancellationToken)
@@ -104,7 +106,8 @@ public sealed class ModelCache(string root)
             throw NotWritable(e);
         }
 
-        for (bool waited = false; ; waited = true)
+        TimeSpan interval = TimeSpan.FromSeconds(10);
+        for (Stopwatch? sinceSaid = null; ;)
         {
             cancellationToken.ThrowIfCancellationRequested();
             try
@@ -122,7 +125,12 @@ public sealed class ModelCache(string root)
             }
             catch (IOException)
             {
-                if (!waited) waiting();
+                if (sinceSaid is null || sinceSaid.Elapsed >= interval)
+                {
+                    waiting();
+                    sinceSaid = Stopwatch.StartNew();
+                }
+
                 cancellationToken.WaitHandle.WaitOne(TimeSpan.FromMilliseconds(200));
             }
         }

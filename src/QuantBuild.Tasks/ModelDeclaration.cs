@@ -35,15 +35,18 @@ internal sealed record ModelDeclaration
     /// <summary>Full path of the evaluation text, where one is declared.</summary>
     public string? EvaluationFile { get; init; }
 
-    /// <summary>Name of the model: the last segment of its path.</summary>
-    public string ModelName => ClassNames.ModelName(Folder.Path);
+    /// <summary>Whether the artifact goes into the project's NuGet package.</summary>
+    public bool IsPacked { get; init; }
 
-    /// <summary>Name of the artifact beside the program.</summary>
-    public string ArtifactFileName => ClassName + ".safetensors";
+    /// <summary>Name of the model: the last segment of its path.</summary>
+    public string ModelName => Folder.Name;
+
+    /// <summary>Name of the artifact beside the program. A program may use packages of strangers to each other: what comes in one has the namespace in its name.</summary>
+    public string ArtifactFileName => (IsPacked ? $"{Namespace}.{ClassName}" : ClassName) + ".safetensors";
 
     /// <summary>Bits per weight: of a size, the width next to what it leaves for each weight.</summary>
     public int NominalBits => Spec.TargetSize is null ? Spec.Bits : WidthBudget.NominalBits(
-        new QuantizationPlan(Folder.Config, Spec), Folder.WeightFiles.Sum(file => new FileInfo(file).Length), new FileInfo(Folder.TokenizerFile).Length);
+        new QuantizationPlan(Folder.Config, Spec), Folder.WeightFiles.Sum(file => new FileInfo(file).Length), Folder.TokenizerBytes);
 
     /// <summary>Reads an item.</summary>
     /// <param name="item">The item.</param>
@@ -56,11 +59,13 @@ internal sealed record ModelDeclaration
         string? Metadata(string name) => item.GetMetadata(name) is { Length: > 0 } value ? value : null;
         string FullPath(string path) => Path.GetFullPath(Path.Combine(projectFolder, path));
 
-        AutoMethod? auto = AutoMethod.Choose(Metadata, isCalibrated: Metadata(MetadataNames.CalibrationData) is not null);
-        QuantizationSpec spec = QuantizationSpec.FromMetadata(auto is null ? Metadata : auto.Metadata);
+        string path = FullPath(item.ItemSpec);
+        // Of weights that are quantized already, the checkpoint says how, and what the item says is only held against that.
+        CheckpointQuantization? quantized = ModelFolder.QuantizationOf(path) is { Spec: not null } found ? found : null;
+        AutoMethod? auto = quantized is null ? AutoMethod.Choose(Metadata, isCalibrated: Metadata(MetadataNames.CalibrationData) is not null) : null;
+        QuantizationSpec spec = quantized?.Adopt(Metadata, item.ItemSpec) ?? QuantizationSpec.FromMetadata(auto is null ? Metadata : auto.Metadata);
         QualityGates gates = QualityGates.FromMetadata(Metadata);
         long? maxMemory = MemoryLimit.Read(Metadata(MemoryLimit.Name));
-        string path = FullPath(item.ItemSpec);
         string className = Metadata(MetadataNames.ClassName) ?? ClassNames.Create(
             ClassNames.ModelName(path), auto is null ? spec.Method.ToString() : AutoMethod.Name, auto is null || auto.IsWidthGiven ? spec.WidthName : "");
         spec = spec with { Override = QuantizationOverride.Canonical($"{spec.Override}; {overrides.For(item.ItemSpec, className)}") };
@@ -99,7 +104,16 @@ internal sealed record ModelDeclaration
             MaxMemory = maxMemory,
             CalibrationFile = calibration,
             EvaluationFile = evaluation,
+            IsPacked = IsPackedBy(Metadata(MetadataNames.PackQuantizedModel)),
         };
+    }
+
+    private static bool IsPackedBy(string? text)
+    {
+        if (string.IsNullOrWhiteSpace(text)) return false;
+        if (bool.TryParse(text!.Trim(), out bool value)) return value;
+        throw new QuantBuildException(
+            DiagnosticIds.MetadataInvalid, $"{MetadataNames.PackQuantizedModel}=\"{text}\" is neither true nor false. Set it to true where the project's NuGet package is to have the artifact.");
     }
 
     // How many tokens a text has, the worker finds out; that it is there and has anything in it costs nothing to see here.

@@ -13,7 +13,7 @@ internal static class CompareCommand
             Description = "The model's folder in the Hugging Face layout.",
             Arity = ArgumentArity.ZeroOrOne,
         };
-        Option<string?> request = new("--request") { Description = "A build's request file; messages go to standard output, and the end of standard input cancels." };
+        Option<string?> request = new("--request") { Description = "A build's request file; messages go to standard output, and the end of standard input cancels.", Hidden = true };
         Dictionary<string, Option<string?>> metadata = QuantizeCommand.SpecificationOptions();
         // A comparison shows figures, and refuses none.
         foreach (string gate in QualityGates.Names) metadata.Remove(gate);
@@ -21,13 +21,14 @@ internal static class CompareCommand
         Option<string?> evaluation = new("--evaluation-data") { Description = "A text file to measure quality on; without it, a tenth of the calibration text is held out." };
         Option<string> device = new("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
         Option<string?> output = new("--output", "-o") { Description = "The folder for the comparison." };
+        Option<bool> json = CommandLine.JsonOption();
 
-        Command command = new("compare", "Quantizes a model by every method and compares them.") { model, request, calibration, evaluation, device, output };
+        Command command = new("compare", "Quantizes a model by every method and compares them.") { model, request, calibration, evaluation, device, output, json };
         foreach (Option<string?> option in metadata.Values) command.Options.Add(option);
         command.Validators.Add(result =>
         {
             bool build = result.GetValue(request) is not null;
-            if (build == (result.GetValue(model) is not null)) result.AddError("Give a model folder, or --request with a request file.");
+            if (build == (result.GetValue(model) is not null)) result.AddError("Name a model folder.");
             else if (!build && result.GetValue(output) is null) result.AddError("Say with -o in which folder the comparison goes.");
         });
         command.SetAction(result =>
@@ -38,7 +39,8 @@ internal static class CompareCommand
                 return CompareRun.Execute(() => CompareRequest.Load(file), lines, isBuild: true);
             }
 
-            using PersonReport person = new();
+            bool isJson = result.GetValue(json);
+            using IReport report = JsonReport.OrPerson(isJson);
             string? FullPath(Option<string?> option) => result.GetValue(option) is { } path ? Path.GetFullPath(path) : null;
             return CompareRun.Execute(
                 () =>
@@ -54,8 +56,9 @@ internal static class CompareCommand
                         OutputPath = Path.Combine(FullPath(output)!, ClassNames.ModelName(folder) + ".compare"),
                     };
                 },
-                person,
-                isBuild: false);
+                report,
+                isBuild: false,
+                isJson);
         });
         return command;
     }

@@ -23,7 +23,7 @@ internal sealed partial class TokenizerJson
             using JsonDocument document = JsonDocument.Parse(json.ToArray());
             return new TokenizerJson(source).ReadRoot(document.RootElement);
         }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException or ArgumentException)
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException or ArgumentException or IndexOutOfRangeException)
         {
             throw new QuantBuildException(
                 DiagnosticIds.TokenizerUnsupported,

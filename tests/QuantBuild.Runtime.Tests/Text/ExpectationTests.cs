@@ -84,7 +84,7 @@ public class ExpectationTests
         TokenDecoder decoder = tokenizer.CreateDecoder();
         Assert.Equal(["", "", "", "🉐"], emoji[^4..].Select(decoder.Append));
         int fox = Assert.Single(tokenizer.Encode("fox", addSpecialTokens: false).TakeLast(1));
-        Assert.Equal("\uFFFD" + tokenizer.Decode([fox]), tokenizer.Decode([.. emoji[^4..^1], fox]));
+        Assert.Equal("\uFFFD fox", tokenizer.Decode([.. emoji[^4..^1], fox]));
     }
 
     private static void AssertStreamed(TextTokenizer tokenizer, string text)

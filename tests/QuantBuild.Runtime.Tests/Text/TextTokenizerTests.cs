@@ -164,6 +164,7 @@ public class TextTokenizerTests
     {
         { """{"normalizer":{"type":"Rot13"}}""", "Rot13" },
         { """{"model":{"type":"WordLevel","vocab":{}}}""", "WordLevel" },
+        { """{"model":{"type":"Unigram","vocab":[["a"]]}}""", "tokenizer.json" },
         { """{"model":{"type":"Unigram","unk_id":7,"vocab":[["a",0]]}}""", "7" },
         { """{"model":{"type":"WordPiece","unk_token":"[U]","vocab":{"a":0}}}""", "[U]" },
         { """{"pre_tokenizer":{"type":"UnicodeScripts"}}""", "UnicodeScripts" },
