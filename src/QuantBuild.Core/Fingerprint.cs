@@ -31,7 +31,7 @@ public static class Fingerprint
 
         foreach (string file in quantizerFiles) Add("quantizer/" + Path.GetFileName(file), hash(file));
         foreach (KeyValuePair<string, string> entry in spec.ToMetadata()) Add(entry.Key, entry.Value);
-        foreach (string file in model.Files) Add("model/" + Path.GetFileName(file), hash(file));
+        foreach (string file in model.Files) Add("model/" + Path.GetFileName(file), model.KnownHash(file) ?? hash(file));
         // The artifact names it.
         if (model.Revision is { } revision) Add("model revision", revision);
         // A text that is not read must not requantize. Without an evaluation text, a part of the calibration text is evaluated on.

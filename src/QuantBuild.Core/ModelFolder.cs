@@ -5,8 +5,11 @@ namespace QuantBuild;
 /// <summary>The files of a model in the Hugging Face layout, found and checked to be there; only <c>config.json</c> is read.</summary>
 public sealed class ModelFolder
 {
-    private ModelFolder(string path, DecoderConfig config, string configJson, IReadOnlyList<string> weightFiles)
+    private readonly HubListing? listing;
+
+    private ModelFolder(string path, DecoderConfig config, string configJson, IReadOnlyList<string> weightFiles, HubListing? listing)
     {
+        this.listing = listing;
         Path = path;
         Config = config;
         ConfigJson = configJson;
@@ -45,9 +48,9 @@ public sealed class ModelFolder
         get
         {
             string? parent = System.IO.Path.GetFileName(System.IO.Path.GetDirectoryName(Path));
-            if (parent == "snapshots" && IsCommit(System.IO.Path.GetFileName(Path))) return System.IO.Path.GetFileName(Path);
+            if (parent == "snapshots" && HubModel.IsCommit(System.IO.Path.GetFileName(Path))) return System.IO.Path.GetFileName(Path);
             string metadata = System.IO.Path.Combine(Path, ".cache", "huggingface", "download", "config.json.metadata");
-            return File.Exists(metadata) && File.ReadLines(metadata).FirstOrDefault()?.Trim() is { } line && IsCommit(line) ? line : null;
+            return File.Exists(metadata) && File.ReadLines(metadata).FirstOrDefault()?.Trim() is { } line && HubModel.IsCommit(line) ? line : null;
         }
     }
 
@@ -60,8 +63,9 @@ public sealed class ModelFolder
 
     /// <summary>Finds the files of a model.</summary>
     /// <param name="path">The folder.</param>
+    /// <param name="listing">What the hub has of the model, where it comes from there: the weights need not be in the folder yet.</param>
     /// <exception cref="QuantBuildException">QB2001 to QB2004, QB2008, QB2010 or QB2011.</exception>
-    public static ModelFolder Open(string path)
+    public static ModelFolder Open(string path, HubListing? listing = null)
     {
         string folder = System.IO.Path.GetFullPath(path);
         if (!Directory.Exists(folder))
@@ -90,7 +94,9 @@ public sealed class ModelFolder
                 "without it text cannot become tokens.");
         }
 
-        string[] weights = [.. Directory.GetFiles(folder, "*.safetensors").OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal)];
+        string[] weights = listing is null
+            ? [.. Directory.GetFiles(folder, "*.safetensors").OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal)]
+            : [.. Listed(listing, folder).Select(file => System.IO.Path.Combine(folder, file.Name))];
         if (weights.Length == 0)
         {
             throw new QuantBuildException(
@@ -98,10 +104,34 @@ public sealed class ModelFolder
                 $"The model folder {folder} has no *.safetensors file; it has {Listing(folder)}. Copy the weights there in safetensors form.");
         }
 
-        return new ModelFolder(folder, config, configJson, weights);
+        return new ModelFolder(folder, config, configJson, weights, listing);
     }
 
-    private static bool IsCommit(string name) => name.Length == 40 && name.All(Uri.IsHexDigit);
+    /// <summary>The SHA-256 of a file where the hub said it, whether the file is here or not; else <see langword="null"/>.</summary>
+    /// <param name="file">One of <see cref="Files"/>.</param>
+    public string? KnownHash(string file) => listing?.Find(System.IO.Path.GetFileName(file))?.Sha256;
+
+    /// <summary>The size of a file, whether it is here or only known from the hub.</summary>
+    /// <param name="file">One of <see cref="Files"/>.</param>
+    public long BytesOf(string file)
+    {
+        if (listing?.Find(System.IO.Path.GetFileName(file)) is { } listed) return listed.Bytes;
+        // Asked of the open file: the length of a link is its own.
+        using FileStream stream = new(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        return stream.Length;
+    }
+
+    private static IReadOnlyList<HubFile> Listed(HubListing listing, string folder)
+    {
+        try
+        {
+            return listing.Weights(folder);
+        }
+        catch (FormatException e)
+        {
+            throw new QuantBuildException(DiagnosticIds.WeightsMissing, $"The weights of {folder} cannot be found: {e.Message}. Choose a Revision of the model that is whole.", e);
+        }
+    }
 
     private static string Listing(string folder)
     {
