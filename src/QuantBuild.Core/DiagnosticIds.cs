@@ -40,6 +40,9 @@ public static class DiagnosticIds
     /// <summary>The lock file cannot be read.</summary>
     public const string LockFileMalformed = "QB0011";
 
+    /// <summary>A package with a model would not depend on the runtime.</summary>
+    public const string PackageLacksRuntime = "QB0020";
+
     /// <summary>CUDA was asked for and is not there.</summary>
     public const string CudaUnavailable = "QB1001";
 
@@ -75,6 +78,9 @@ public static class DiagnosticIds
 
     /// <summary><c>QuantBuildRemoteCache</c> names no place that can be a cache, or has a secret in it.</summary>
     public const string RemoteCacheInvalid = "QB1012";
+
+    /// <summary>An artifact is to be packed that was not built.</summary>
+    public const string ArtifactNotBuilt = "QB1030";
 
     /// <summary>The hub cannot be reached, or does not answer as it should.</summary>
     public const string HubUnreachable = "QB1040";

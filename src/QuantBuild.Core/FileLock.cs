@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace QuantBuild;
 
 /// <summary>A file that one process at a time has open. The operating system frees it when the process ends, however it ends.</summary>
@@ -5,14 +7,15 @@ public static class FileLock
 {
     /// <summary>Opens the file, waiting for whoever has it.</summary>
     /// <param name="path">Path of the file, which is made where it is not there.</param>
-    /// <param name="waiting">Called once if another process has it.</param>
+    /// <param name="waiting">Called if another process has it, and again every ten seconds as long as it does.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="IOException">It cannot be written: a read-only file system, a full disk.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be written.</exception>
     public static IDisposable Take(string path, Action waiting, CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-        for (bool waited = false; ; waited = true)
+        TimeSpan interval = TimeSpan.FromSeconds(10);
+        for (Stopwatch? sinceSaid = null; ;)
         {
             cancellationToken.ThrowIfCancellationRequested();
             try
@@ -21,7 +24,12 @@ public static class FileLock
             }
             catch (IOException e) when (IsHeld(e))
             {
-                if (!waited) waiting();
+                if (sinceSaid is null || sinceSaid.Elapsed >= interval)
+                {
+                    waiting();
+                    sinceSaid = Stopwatch.StartNew();
+                }
+
                 cancellationToken.WaitHandle.WaitOne(TimeSpan.FromMilliseconds(200));
             }
         }

@@ -89,7 +89,7 @@ public sealed class ModelCache(string root)
     /// system frees it when the process ends, however it ends.
     /// </summary>
     /// <param name="fingerprint">The artifact's fingerprint.</param>
-    /// <param name="waiting">Called once if another process holds the lock.</param>
+    /// <param name="waiting">Called if another process holds the lock, and again every ten seconds as long as it does.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="QuantBuildException">QB1004: the cache cannot be written.</exception>
     public IDisposable Lock(string fingerprint, Action waiting, CancellationToken cancellationToken)

@@ -100,6 +100,7 @@ public sealed class DeclareModels : MSBuildTask
                     MaxMemory = model.MaxMemory,
                     CalibrationFile = model.CalibrationFile,
                     EvaluationFile = model.EvaluationFile,
+                    IsPacked = model.IsPacked,
                     Fingerprint = fingerprint,
                     ArtifactPath = Path.Combine(OutputFolder, model.ArtifactFileName),
                     Position = position,
@@ -240,7 +241,7 @@ public sealed class DeclareModels : MSBuildTask
         {
             FileHash hash = new(ModelCache.Default().HashFolder);
             IReadOnlyList<KeyValuePair<string, string>> inputs =
-                Fingerprint.Inputs(model.Spec, model.Folder, model.CalibrationFile, model.EvaluationFile, quantizerFiles, hash.Compute);
+                Fingerprint.Inputs(model.Spec, model.Folder, model.CalibrationFile, model.EvaluationFile, quantizerFiles, path => Log.HashOf(path, hash));
             return new LockedModel(Fingerprint.Of(inputs), inputs);
         }
         catch (Exception e) when (BuildLog.IsFileError(e))

@@ -34,6 +34,9 @@ internal sealed record DeclaredModel
     /// <summary>The artifact under <c>obj</c>.</summary>
     public required string ArtifactPath { get; init; }
 
+    /// <summary>Whether the artifact goes into the project's NuGet package.</summary>
+    public bool IsPacked { get; init; }
+
     /// <summary>Where the item stands.</summary>
     public required ItemPosition Position { get; init; }
 
@@ -77,6 +80,7 @@ internal sealed record DeclaredModel
         Set(nameof(BuildRecordPath), BuildRecordPath);
         Set(nameof(ReportPath), ReportPath);
         Set(nameof(StampPath), StampPath);
+        Set(MetadataNames.PackQuantizedModel, IsPacked ? "true" : "false");
         Set("PositionFile", Position.File);
         Set("PositionLine", Position.Line.ToString(CultureInfo.InvariantCulture));
         Set("PositionColumn", Position.Column.ToString(CultureInfo.InvariantCulture));
@@ -99,6 +103,7 @@ internal sealed record DeclaredModel
             EvaluationFile = Optional(nameof(EvaluationFile)),
             Fingerprint = item.GetMetadata(nameof(Fingerprint)),
             ArtifactPath = item.ItemSpec,
+            IsPacked = item.GetMetadata(MetadataNames.PackQuantizedModel) == "true",
             Position = new(item.GetMetadata("PositionFile"), Number("PositionLine"), Number("PositionColumn")),
         };
     }

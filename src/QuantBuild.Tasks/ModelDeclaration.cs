@@ -35,11 +35,14 @@ internal sealed record ModelDeclaration
     /// <summary>Full path of the evaluation text, where one is declared.</summary>
     public string? EvaluationFile { get; init; }
 
+    /// <summary>Whether the artifact goes into the project's NuGet package.</summary>
+    public bool IsPacked { get; init; }
+
     /// <summary>Name of the model: the last segment of its path.</summary>
     public string ModelName => ClassNames.ModelName(Folder.Path);
 
-    /// <summary>Name of the artifact beside the program.</summary>
-    public string ArtifactFileName => ClassName + ".safetensors";
+    /// <summary>Name of the artifact beside the program. A program may use packages of strangers to each other: what comes in one has the namespace in its name.</summary>
+    public string ArtifactFileName => (IsPacked ? $"{Namespace}.{ClassName}" : ClassName) + ".safetensors";
 
     /// <summary>Bits per weight: of a size, the width next to what it leaves for each weight.</summary>
     public int NominalBits => Spec.TargetSize is null ? Spec.Bits : WidthBudget.NominalBits(
@@ -99,7 +102,16 @@ internal sealed record ModelDeclaration
             MaxMemory = maxMemory,
             CalibrationFile = calibration,
             EvaluationFile = evaluation,
+            IsPacked = IsPackedBy(Metadata(MetadataNames.PackQuantizedModel)),
         };
+    }
+
+    private static bool IsPackedBy(string? text)
+    {
+        if (string.IsNullOrWhiteSpace(text)) return false;
+        if (bool.TryParse(text!.Trim(), out bool value)) return value;
+        throw new QuantBuildException(
+            DiagnosticIds.MetadataInvalid, $"{MetadataNames.PackQuantizedModel}=\"{text}\" is neither true nor false. Set it to true where the project's NuGet package is to have the artifact.");
     }
 
     // How many tokens a text has, the worker finds out; that it is there and has anything in it costs nothing to see here.

@@ -8,9 +8,6 @@ namespace QuantBuild.Tasks;
 /// <summary>A task that runs the worker on declared models, one after the other, and shows what it says.</summary>
 public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
 {
-    // Longer without a sign of life, and one wonders whether the build hangs.
-    private static readonly TimeSpan LongestSilence = TimeSpan.FromSeconds(10);
-
     // What the worker ends with when it was told to stop: 128 + SIGINT.
     private const int Interrupted = 130;
 
@@ -48,8 +45,8 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
     /// <summary>The user's cache.</summary>
     private protected ModelCache Cache { get; } = ModelCache.Default();
 
-    /// <summary>Hashes of what is in the cache.</summary>
-    private protected FileHash Hash => new(Cache.HashFolder);
+    /// <summary>The hash of a file in the cache.</summary>
+    private protected string HashOf(string path) => Log.HashOf(path, new FileHash(Cache.HashFolder));
 
     /// <summary>Cancelled when the build is.</summary>
     protected CancellationToken CancellationToken => cancellation.Token;
@@ -74,7 +71,7 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
     private protected void Warn(DeclaredModel model, string id, string text) => Log.WarningAt(id, $"{model.ClassName}: {text}", model.Position);
 
     /// <summary>Whether the cache has an artifact whose bytes are those that were made.</summary>
-    private protected bool IsWhole(CacheEntry entry) => entry.Exists && entry.Damage(Hash.Compute) is null;
+    private protected bool IsWhole(CacheEntry entry) => entry.Exists && entry.Damage(HashOf) is null;
 
     /// <summary>Writes a request file, runs the worker on it, and deletes the file.</summary>
     /// <param name="model">What it is about.</param>
@@ -140,11 +137,13 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
                 done |= message is { Kind: WorkerMessageKind.Done };
                 failed |= message is { Kind: WorkerMessageKind.Error };
                 Show(model, message, line);
+                // The rest only a detailed log shows.
+                return message is not null;
             },
             () => Log.LogMessage(
                 MessageImportance.High,
                 string.Format(CultureInfo.InvariantCulture, "{0}: {1}, {2:F0} s so far", model.ClassName, step, watch.Elapsed.TotalSeconds)),
-            LongestSilence,
+            BuildLog.LongestSilence,
             cancellation.Token);
 
         // A Ctrl+C reaches the worker as well as the build, and may reach it first.

@@ -108,7 +108,7 @@ public partial class DocumentationTests
             Assert.Equal(value, row.Groups[1].Value);
         }
 
-        foreach (string name in (string[])["Include", "CalibrationData", "EvaluationData", .. QualityGates.Names, MemoryLimit.Name, "TargetBitsPerWeight", "TargetSize", "Override", "Use", "ClassName", "Namespace", "QuantBuildDevice", ModelCache.RootVariable])
+        foreach (string name in (string[])["Include", "CalibrationData", "EvaluationData", .. QualityGates.Names, MemoryLimit.Name, "TargetBitsPerWeight", "TargetSize", "Override", "Use", "ClassName", "Namespace", "PackQuantizedModel", "QuantBuildDevice", ModelCache.RootVariable])
         {
             Assert.Matches($@"(?m)^\| `{name}` \|", DeclaringModels);
         }

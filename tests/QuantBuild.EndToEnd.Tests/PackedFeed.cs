@@ -19,6 +19,8 @@ public sealed class PackedFeed : IDisposable
                 RepositoryRoot);
             if (exitCode != 0) throw new InvalidOperationException($"{project} could not be packed:{Environment.NewLine}{output}");
         }
+
+        WriteStubWorker();
     }
 
     /// <summary>The repository.</summary>
@@ -32,6 +34,9 @@ public sealed class PackedFeed : IDisposable
 
     /// <summary>A cache that projects share whose test is not about the cache.</summary>
     public string SharedCache => Path.Combine(Root, "cache");
+
+    /// <summary>The folder of a worker that makes artifacts without quantizing anything: for what a build does, not what a model is.</summary>
+    public string StubWorkerFolder => Path.Combine(Root, "stub worker") + "/";
 
     /// <summary>The user's NuGet settings.</summary>
     /// <param name="withUsersPackages">
@@ -48,6 +53,15 @@ public sealed class PackedFeed : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => Directory.Delete(Root, recursive: true);
+
+    private void WriteStubWorker()
+    {
+        Directory.CreateDirectory(StubWorkerFolder);
+        string built = Path.Combine(RepositoryRoot, "tests/QuantBuild.StubWorker/bin", Metadata("Configuration"), "net10.0");
+        foreach (string file in Directory.GetFiles(built)) File.Copy(file, StubWorkerFolder + Path.GetFileName(file));
+        // A fingerprint covers these as well, and the stub has no use for them.
+        foreach (string name in new[] { "QuantBuild.Runtime.dll", "QuantBuild.Quantization.dll" }) File.WriteAllText(StubWorkerFolder + name, name);
+    }
 
     private static string Metadata(string key) =>
         typeof(PackedFeed).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == key).Value!;

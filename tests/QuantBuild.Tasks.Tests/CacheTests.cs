@@ -156,7 +156,7 @@ public sealed class CacheTests : IDisposable
         Environment.SetEnvironmentVariable("QUANTBUILD_STUB", behaviour);
         Environment.SetEnvironmentVariable("QUANTBUILD_STUB_STARTS", Starts);
         ITaskItem[] models = project.Declare(TestProject.Sound()).Task.Declared;
-        string worker = Path.Combine(AppContext.BaseDirectory, "QuantBuild.StubWorker.dll");
+        string worker = Path.Combine(AppContext.BaseDirectory, "QuantBuild.Worker.dll");
         using FindModelsToQuantize find = new()
         {
             BuildEngine = engine, Models = models, ProjectFile = project.ProjectFile, Device = "cpu", WorkerAssembly = worker, Mode = mode, RemoteCache = remote,

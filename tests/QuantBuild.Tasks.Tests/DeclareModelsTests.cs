@@ -32,6 +32,32 @@ public sealed class DeclareModelsTests : IDisposable
     }
 
     [Fact]
+    public void What_a_package_brings_has_the_namespace_in_its_name()
+    {
+        (DeclareModels task, _, bool succeeded) = project.Declare(TestProject.Sound(("PackQuantizedModel", "True")), TestProject.Sound(("PackQuantizedModel", "false"), ("Bits", "3")));
+        Assert.True(succeeded);
+        Assert.Equal(["Test.Models.TinyGptq4.safetensors", "TinyGptq3.safetensors"], task.Declared.Select(item => Path.GetFileName(item.ItemSpec)));
+        Assert.Equal("Test.Models.TinyGptq4.safetensors", project.Descriptor("TinyGptq4").ArtifactFileName);
+    }
+
+    [Fact]
+    public async Task A_model_that_takes_long_to_read_is_named_every_ten_seconds()
+    {
+        // A pipe takes as long to read as its other end likes. mkfifo is a program of Linux and macOS.
+        if (OperatingSystem.IsWindows()) return;
+        string weights = Path.Combine(project.Folder, "tiny/model.safetensors");
+        File.Delete(weights);
+        using (System.Diagnostics.Process made = System.Diagnostics.Process.Start("mkfifo", [weights])) await made.WaitForExitAsync();
+
+        Task<(DeclareModels, RecordingBuildEngine Engine, bool Succeeded)> declaring = Task.Run(() => project.Declare(TestProject.Sound()));
+        await Task.Delay(TimeSpan.FromSeconds(11));
+        await File.WriteAllTextAsync(weights, "weights");
+
+        Assert.True((await declaring).Succeeded);
+        Assert.Contains((await declaring).Engine.Messages, m => m.Message == $"reading {weights} to see whether it has changed, 10 s so far" && m.Importance == MessageImportance.High);
+    }
+
+    [Fact]
     public void The_files_that_decide_artifacts_are_listed_once()
     {
         ITaskItem[] items = [TestProject.Sound(("EvaluationData", "evaluation.txt")), TestProject.Sound(("Bits", "3"))];
@@ -69,6 +95,7 @@ public sealed class DeclareModelsTests : IDisposable
     [InlineData("QB0006", "MaxPerplexityIncrease", "2")]
     [InlineData("QB0006", "MaxKlDivergence", "2%")]
     [InlineData("QB0006", "MaxMemory", "much")]
+    [InlineData("QB0006", "PackQuantizedModel", "yes")]
     [InlineData("QB3001", "CalibrationData", "nowhere.txt")]
     [InlineData("QB3002", "CalibrationData", "empty.txt")]
     [InlineData("QB3005", "EvaluationData", "nowhere.txt")]
