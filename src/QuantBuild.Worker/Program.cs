@@ -15,6 +15,7 @@ internal static class Program
             SynthesizeCommand.Create(),
             TransferCommands.CreateFetch(),
             TransferCommands.CreateShare(),
+            DownloadCommand.Create(),
         };
         return root.Parse(args).Invoke();
     }

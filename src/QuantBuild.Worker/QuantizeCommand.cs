@@ -44,17 +44,18 @@ internal static class QuantizeCommand
     {
         Argument<string?> model = new("model")
         {
-            Description = "The model's folder in the Hugging Face layout.",
+            Description = "The model's folder in the Hugging Face layout, or its id on the hub, such as org/name.",
             Arity = ArgumentArity.ZeroOrOne,
         };
         Option<string?> request = new("--request") { Description = "A build's request file; messages go to standard output, and the end of standard input cancels." };
         Dictionary<string, Option<string?>> metadata = SpecificationOptions();
+        Option<string?> revision = new("--revision") { Description = $"Of a model of the hub: a branch, a tag or a commit. Left out, it is {HubModel.DefaultRevision}." };
         Option<string?> calibration = new("--calibration-data") { Description = "A text file to calibrate on." };
         Option<string?> evaluation = new("--evaluation-data") { Description = "A text file to measure quality on; without it, a tenth of the calibration text is held out." };
         Option<string> device = new("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
         Option<string?> output = new("--output", "-o") { Description = "The artifact to make." };
 
-        Command command = new("quantize", "Quantizes a model.") { model, request, calibration, evaluation, device, output };
+        Command command = new("quantize", "Quantizes a model.") { model, request, revision, calibration, evaluation, device, output };
         foreach (Option<string?> option in metadata.Values) command.Options.Add(option);
         command.Validators.Add(result =>
         {
@@ -67,14 +68,14 @@ internal static class QuantizeCommand
             if (result.GetValue(request) is { } file)
             {
                 using LineReport lines = new();
-                return QuantizeRun.Execute(() => WorkerRequest.Load(file), lines, isBuild: true);
+                return QuantizeRun.Execute(_ => WorkerRequest.Load(file), lines, isBuild: true);
             }
 
             using PersonReport person = new();
             string? Metadata(string name) => metadata.TryGetValue(name, out Option<string?>? option) ? result.GetValue(option) : null;
             return QuantizeRun.Execute(
-                () => Request(
-                    result.GetValue(model)!,
+                token => Request(
+                    Folder(result.GetValue(model)!, result.GetValue(revision), person, token),
                     Spec(Metadata, result.GetValue(calibration) is not null, person),
                     result.GetValue(calibration),
                     result.GetValue(evaluation),
@@ -102,6 +103,9 @@ internal static class QuantizeCommand
 
         return spec;
     }
+
+    private static string Folder(string model, string? revision, PersonReport person, CancellationToken cancellationToken) =>
+        HubModel.Of(model, revision, Environment.CurrentDirectory) is { } hub ? DownloadCommand.Download(hub, withWeights: true, person.Send, cancellationToken) : model;
 
     private static WorkerRequest Request(string model, QuantizationSpec spec, string? calibration, string? evaluation, string output)
     {

@@ -44,6 +44,9 @@ internal sealed class UserProject
 
     private string StartsFile => Path.Combine(Folder, "..", "starts.txt");
 
+    /// <summary>What else is in the environment of its builds.</summary>
+    public Dictionary<string, string> Variables { get; } = [];
+
     public string Cache => Path.GetFullPath(cache);
 
     /// <summary>The folder of the built program.</summary>
@@ -128,7 +131,7 @@ internal sealed class UserProject
     // MSBuild takes variables of the environment for properties.
     private Dictionary<string, string> Environment()
     {
-        Dictionary<string, string> variables = new() { ["QUANTBUILD_CACHE"] = Cache };
+        Dictionary<string, string> variables = new(Variables) { ["QUANTBUILD_CACHE"] = Cache };
         if (Stub is null) return variables;
         variables["QUANTBUILD_STUB"] = Stub;
         variables["QUANTBUILD_STUB_SECONDS"] = StubSeconds.ToString(CultureInfo.InvariantCulture);
