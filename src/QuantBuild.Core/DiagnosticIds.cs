@@ -2,7 +2,7 @@ namespace QuantBuild;
 
 /// <summary>
 /// The id of every diagnostic. QB0xxx is about the declaration, QB1xxx about the environment, QB2xxx about the model's files,
-/// QB3xxx about calibration and quality, QB4xxx about the artifact and the run time.
+/// QB3xxx about calibration and quality, QB4xxx about the artifact and the run time; of them QB41xx are the analyzers', about how a program uses a model.
 /// Each has a page <c>docs/diagnostics/{id}.md</c>.
 /// </summary>
 public static class DiagnosticIds
@@ -40,7 +40,7 @@ public static class DiagnosticIds
     /// <summary>The lock file cannot be read.</summary>
     public const string LockFileMalformed = "QB0011";
 
-    /// <summary>A package with a model would not depend on the runtime.</summary>
+    /// <summary>A package with a model does not depend on the runtime.</summary>
     public const string PackageLacksRuntime = "QB0020";
 
     /// <summary>CUDA was asked for and is not there.</summary>
@@ -78,6 +78,9 @@ public static class DiagnosticIds
 
     /// <summary><c>QuantBuildRemoteCache</c> names no place that can be a cache, or has a secret in it.</summary>
     public const string RemoteCacheInvalid = "QB1012";
+
+    /// <summary>A conversation that was saved cannot be read.</summary>
+    public const string ConversationUnreadable = "QB1020";
 
     /// <summary>An artifact is to be packed that was not built.</summary>
     public const string ArtifactNotBuilt = "QB1030";
@@ -225,6 +228,27 @@ public static class DiagnosticIds
 
     /// <summary>A chat message has a role or content that the model cannot read.</summary>
     public const string ChatMessageUnsupported = "QB4013";
+
+    /// <summary>A model is loaded in a loop or for each request.</summary>
+    public const string LoadedRepeatedly = "QB4101";
+
+    /// <summary>A model or a session is never disposed.</summary>
+    public const string NeverDisposed = "QB4102";
+
+    /// <summary>An async method waits for text without awaiting it.</summary>
+    public const string GenerateInAsync = "QB4103";
+
+    /// <summary>A prompt that the program spells out is longer than the model's context.</summary>
+    public const string PromptExceedsContext = "QB4104";
+
+    /// <summary>A stream of text is never read.</summary>
+    public const string StreamNeverRead = "QB4105";
+
+    /// <summary>A constant is out of its option's range.</summary>
+    public const string ConstantOutOfRange = "QB4106";
+
+    /// <summary>A draft model cannot guess for the model that it is to speed up, or is larger.</summary>
+    public const string DraftModelUnfit = "QB4107";
 
     /// <summary>The page that explains a diagnostic.</summary>
     /// <param name="id">One of the ids of this class.</param>

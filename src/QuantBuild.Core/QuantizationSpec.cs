@@ -269,7 +269,8 @@ public sealed record QuantizationSpec
 
         throw new QuantBuildException(
             DiagnosticIds.MethodUnknown,
-            $"Method=\"{text}\" is not a quantization method. The methods are {string.Join(", ", Enum.GetNames(typeof(QuantizationMethod)))}. " +
+            $"Method=\"{text}\" is not a quantization method.{NearestName.Hint(text!, [.. Enum.GetNames(typeof(QuantizationMethod)), AutoMethod.Name])} " +
+            $"The methods are {string.Join(", ", Enum.GetNames(typeof(QuantizationMethod)))}. " +
             $"Set Method to one of them, or to {AutoMethod.Name}, or leave it out for Gptq.");
     }
 
@@ -330,7 +331,7 @@ public sealed record QuantizationSpec
         if (TryReadInteger(text, out int size) && (size == PerChannel || (size >= 16 && size % 16 == 0))) return size;
         throw new QuantBuildException(
             DiagnosticIds.GroupSizeInvalid,
-            $"GroupSize=\"{text}\" is not a group size. It is a multiple of 16 (16, 32, 64, 128, 256, …), " +
+            $"GroupSize=\"{text}\" is not a group size.{NearestName.Hint(text!, [nameof(PerChannel)])} It is a multiple of 16 (16, 32, 64, 128, 256, …), " +
             "or PerChannel (-1) for one group of each row. 128 is usual; 32 costs more bits and loses less.");
     }
 
@@ -367,7 +368,7 @@ public sealed record QuantizationSpec
         if (string.IsNullOrWhiteSpace(text)) return standard;
         if (bool.TryParse(text!.Trim(), out bool value)) return value;
         throw new QuantBuildException(
-            DiagnosticIds.MetadataInvalid, $"{name}=\"{text}\" is neither true nor false. Set it to one of them, or leave it out for {Text(standard)}.");
+            DiagnosticIds.MetadataInvalid, $"{name}=\"{text}\" is neither true nor false.{NearestName.Hint(text!, ["true", "false"])} Set it to one of them, or leave it out for {Text(standard)}.");
     }
 
     private static double ReadDamping(string? text, double standard)

@@ -297,6 +297,7 @@ public sealed class DeclareModels : MSBuildTask
             Parameters = config?.Parameters ?? 0,
             ContextLength = config?.ContextLength ?? 0,
             VocabularySize = config?.VocabularySize ?? 0,
+            WordsAreTokens = model.Folder is { } folder && WordTokens.AreSeparate(folder.TokenizerFile),
             ArtifactFileName = model.ArtifactFileName,
             Fingerprint = fingerprint,
         }.ToXml();

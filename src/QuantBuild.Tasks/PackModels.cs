@@ -55,9 +55,10 @@ public sealed class PackModels : MSBuildTask
 
         if (LacksRuntime())
         {
-            Log.ErrorAt(
+            // No error: another package that this one depends on may bring it.
+            Log.WarningAt(
                 DiagnosticIds.PackageLacksRuntime,
-                $"The package {PackageId} would not depend on {Runtime}, which its classes need: the reference to QuantBuild is private, and there is none to {Runtime}. " +
+                $"The package {PackageId} does not depend on {Runtime}, which its classes need: the reference to QuantBuild is private, and there is none to {Runtime}. " +
                 $"Add <PackageReference Include=\"{Runtime}\" Version=\"…\" /> with the version of QuantBuild.",
                 new ItemPosition(ProjectFile, 0, 0));
         }

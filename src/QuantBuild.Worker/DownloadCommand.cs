@@ -17,18 +17,20 @@ internal static class DownloadCommand
         {
             using LineReport lines = new();
             return Verb.Run(lines, cancelAtEndOfInput: true, cancellation =>
-                Download(new HubModel(result.GetValue(id)!, result.GetValue(revision)!), result.GetValue(weights), lines.Send, cancellation.Token));
+                Download(new HubModel(result.GetValue(id)!, result.GetValue(revision)!), result.GetValue(weights), lines, cancellation.Token));
         });
         return command;
     }
 
-    /// <summary>Downloads a model.</summary>
-    /// <param name="model">The model.</param>
-    /// <param name="withWeights">Whether its weights are wanted too.</param>
-    /// <param name="report">Receives progress.</param>
-    /// <param name="cancellationToken">Ends it.</param>
-    /// <returns>Full path of its folder.</returns>
+    /// <summary>The option of verbs that take a model of the hub.</summary>
+    public static Option<string?> RevisionOption() =>
+        new("--revision") { Description = $"Of a model of the hub: a branch, a tag or a commit. Left out, it is {HubModel.DefaultRevision}." };
+
+    /// <summary>The folder of a model that a person names: it itself, or where it was downloaded to.</summary>
     /// <exception cref="QuantBuildException">It cannot be had.</exception>
-    public static string Download(HubModel model, bool withWeights, Action<WorkerMessage> report, CancellationToken cancellationToken) =>
-        new Hub(HubCache.Default(), ModelCache.Default(), report).DownloadAsync(model, withWeights, cancellationToken).GetAwaiter().GetResult();
+    public static string FolderOf(string model, string? revision, IReport report, CancellationToken cancellationToken) =>
+        HubModel.Of(model, revision, Environment.CurrentDirectory) is { } hub ? Download(hub, withWeights: true, report, cancellationToken) : model;
+
+    private static string Download(HubModel model, bool withWeights, IReport report, CancellationToken cancellationToken) =>
+        new Hub(HubCache.Default(), ModelCache.Default(), report.Send).DownloadAsync(model, withWeights, cancellationToken).GetAwaiter().GetResult();
 }

@@ -1,6 +1,6 @@
 // Makes the tables of docs/quality.md and docs/performance.md.
 //
-//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | budget | runtime-quality | quantize | decode | formats | kernels | build
+//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | budget | runtime-quality | quantize | decode | formats | kernels | build | generator
 //                                                                  | sampling | synthetic [--samples 16] [--context 2048]
 //                                                                  | gptq-peer --reference <folder> [--python python3]
 
@@ -38,6 +38,9 @@ switch (args is [string verb, ..] ? verb : "")
     case "build":
         BuildOverheadBenchmark.Run();
         return 0;
+    case "generator":
+        GeneratorBenchmark.Run();
+        return 0;
     case "sampling":
         SamplerBenchmark.Run();
         return 0;
@@ -51,6 +54,6 @@ switch (args is [string verb, ..] ? verb : "")
         Console.Error.WriteLine("gptq-peer needs --reference with the folder that has the gptq.py and quant.py to compare with.");
         return 1;
     default:
-        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, runtime-quality, quantize, decode, formats, kernels, inference, build, sampling, synthetic, gptq-peer.");
+        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, runtime-quality, quantize, decode, formats, kernels, inference, build, generator, sampling, synthetic, gptq-peer.");
         return 1;
 }

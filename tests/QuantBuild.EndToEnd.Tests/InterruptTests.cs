@@ -57,7 +57,8 @@ public sealed class InterruptTests(PackedFeed feed)
 
         int build = 0;
         Task<int[]>? signalled = null;
-        // A build of several processes has the projects built by nodes, which outlive the process that is killed by a moment. A comparison quantizes each row in a process of its own, which the worker starts.
+        // A comparison quantizes each row in a process of its own, which the worker starts. Of a build of several processes it is a node that started the worker, and it outlives the one that is
+        // killed by a moment.
         (int _, string output) = project.Shell(
             $"exec env --default-signal=INT setsid --wait sh -c 'echo group $$; {(isBuiltByANode ? "export MSBUILDNOINPROCNODE=1; " : "")}exec \"{DotNet.Host}\" build --no-restore -tl:off -t:QuantBuildCompare'",
             line =>

@@ -11,15 +11,7 @@ public sealed class PackedFeed : IDisposable
     /// <summary>Packs what the build of the tests has built.</summary>
     public PackedFeed()
     {
-        foreach (string project in new[] { "QuantBuild.Core", "QuantBuild.Runtime", "QuantBuild" })
-        {
-            (int exitCode, string output) = DotNet.Run(
-                DotNet.Host,
-                ["pack", Path.Combine(RepositoryRoot, "src", project), "--no-build", "-c", Metadata("Configuration"), "-o", Folder, $"-p:Version={Version}", "-v:q"],
-                RepositoryRoot);
-            if (exitCode != 0) throw new InvalidOperationException($"{project} could not be packed:{Environment.NewLine}{output}");
-        }
-
+        foreach (string project in new[] { "QuantBuild.Core", "QuantBuild.Runtime", "QuantBuild" }) Pack(project);
         WriteStubWorker();
     }
 
@@ -37,6 +29,18 @@ public sealed class PackedFeed : IDisposable
 
     /// <summary>The folder of a worker that makes artifacts without quantizing anything: for what a build does, not what a model is.</summary>
     public string StubWorkerFolder => Path.Combine(Root, "stub worker") + "/";
+
+    /// <summary>Packs a project into the feed; what most tests need is there from the beginning.</summary>
+    /// <returns>The package's path.</returns>
+    public string Pack(string project)
+    {
+        (int exitCode, string output) = DotNet.Run(
+            DotNet.Host,
+            ["pack", Path.Combine(RepositoryRoot, "src", project), "--no-build", "-c", Metadata("Configuration"), "-o", Folder, $"-p:Version={Version}", "-v:q"],
+            RepositoryRoot);
+        if (exitCode != 0) throw new InvalidOperationException($"{project} could not be packed:{Environment.NewLine}{output}");
+        return Path.Combine(Folder, $"{project}.{Version}.nupkg");
+    }
 
     /// <summary>The user's NuGet settings.</summary>
     /// <param name="withUsersPackages">

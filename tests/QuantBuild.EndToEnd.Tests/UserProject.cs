@@ -42,7 +42,11 @@ internal sealed class UserProject
     /// <summary>How often the stub was started.</summary>
     public int StubStarts => System.IO.File.Exists(StartsFile) ? System.IO.File.ReadAllLines(StartsFile).Length : 0;
 
-    private string StartsFile => Path.Combine(Folder, "..", "starts.txt");
+    /// <summary>What the environment of builds has besides.</summary>
+    public Dictionary<string, string> Variables { get; } = [];
+
+    /// <summary>Where the stub notes its starts; a file of the project's own unless several are to share it.</summary>
+    public string StartsFile { get => field ?? Path.Combine(Folder, "..", "starts.txt"); init; }
 
     /// <summary>What else is in the environment of its builds.</summary>
     public Dictionary<string, string> Variables { get; } = [];

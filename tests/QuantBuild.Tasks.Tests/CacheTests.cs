@@ -79,9 +79,9 @@ public sealed class CacheTests : IDisposable
     [Fact]
     public void A_mode_that_does_not_exist_is_an_error_that_lists_those_that_do()
     {
-        Assert.False(Build("done", mode: "Never"));
+        Assert.False(Build("done", mode: "Cache-Only"));
         Assert.Equal("QB0006", Assert.Single(engine.Errors).Code);
-        Assert.Contains("Auto, CacheOnly, Force", engine.Errors.Single().Message, StringComparison.Ordinal);
+        Assert.Contains("Auto, CacheOnly, Force. Probably CacheOnly is meant.", engine.Errors.Single().Message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -32,6 +32,17 @@ public sealed class DeclareModelsTests : IDisposable
     }
 
     [Fact]
+    public void A_descriptor_says_whether_words_are_tokens()
+    {
+        project.Declare(TestProject.Sound());
+        Assert.False(project.Descriptor("TinyGptq4").WordsAreTokens);
+
+        project.Write("tiny/tokenizer.json", """{"pre_tokenizer": {"type": "ByteLevel"}, "model": {}}""");
+        project.Declare(TestProject.Sound());
+        Assert.True(project.Descriptor("TinyGptq4").WordsAreTokens);
+    }
+
+    [Fact]
     public void What_a_package_brings_has_the_namespace_in_its_name()
     {
         (DeclareModels task, _, bool succeeded) = project.Declare(TestProject.Sound(("PackQuantizedModel", "True")), TestProject.Sound(("PackQuantizedModel", "false"), ("Bits", "3")));
@@ -232,6 +243,7 @@ public sealed class DeclareModelsTests : IDisposable
         (_, RecordingBuildEngine engine, bool succeeded) = project.Declare(false, device, TestProject.Sound());
         Assert.False(succeeded);
         Assert.Equal(["QB1006"], engine.ErrorCodes);
+        Assert.Equal(device is "gpu" or "cuda:", Assert.Single(engine.Errors).Message!.Contains("Probably cuda is meant.", StringComparison.Ordinal));
     }
 
     [Theory]
