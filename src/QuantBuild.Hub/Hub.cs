@@ -23,14 +23,17 @@ public sealed class Hub(HubCache cache, ModelCache own, Action<WorkerMessage> re
         HubListing? listing = model.IsPinned ? HubListing.Recall(own, model, model.Revision) : null;
         if (listing is null)
         {
+            // A build that can do without an answer does not insist on one.
+            bool insists = known is null || !cache.Has(own, model, known, withWeights);
+            Task<HubListing> Ask() => client.ListAsync(model, cancellationToken);
             try
             {
-                listing = await download.RepeatAsync(model, () => client.ListAsync(model, cancellationToken), () => false, cancellationToken).ConfigureAwait(false);
+                listing = await (insists ? download.RepeatAsync(model, Ask, () => false, cancellationToken) : Ask()).ConfigureAwait(false);
             }
-            catch (QuantBuildException e) when (e.InnerException is HubTransferException { IsUnreachable: true } && known is not null && cache.Has(own, model, known, withWeights))
+            catch (HubTransferException e) when (!insists)
             {
-                report(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = $"the hub cannot be reached; {model.Id} at {known} is taken, which the cache has" });
-                return cache.Snapshot(model, known);
+                report(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = $"the hub could not be asked ({e.Message}); {model.Id} at {known} is taken, which the cache has" });
+                return cache.Snapshot(model, known!);
             }
 
             Keep(model, listing, download);

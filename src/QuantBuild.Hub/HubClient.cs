@@ -110,11 +110,11 @@ internal sealed class HubClient(HubEndpoint endpoint) : IDisposable
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            throw new HubTransferException($"nothing came for {Silence.TotalSeconds:F0} seconds") { IsUnreachable = true };
+            throw new HubTransferException($"nothing came for {Silence.TotalSeconds:F0} seconds");
         }
         catch (Exception e) when (e is IOException or HttpRequestException)
         {
-            throw new HubTransferException(e.Message.TrimEnd('.'), e) { IsUnreachable = e is HttpRequestException { HttpRequestError: not HttpRequestError.Unknown } };
+            throw new HubTransferException(e.Message.TrimEnd('.'), e);
         }
     }
 

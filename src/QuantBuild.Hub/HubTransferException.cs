@@ -10,7 +10,4 @@ internal sealed class HubTransferException(string reason, Exception? cause = nul
 
     /// <summary>Whether it is the number of requests that the hub is tired of.</summary>
     public bool IsRateLimit { get; init; }
-
-    /// <summary>Whether nobody is there at all: the machine may have no network.</summary>
-    public bool IsUnreachable { get; init; }
 }

@@ -50,6 +50,9 @@ internal sealed class LoopbackHub : IDisposable
     /// <summary>How many of the next files end in the middle.</summary>
     public int Cuts { set => cuts = value; }
 
+    /// <summary>Whether large files stop in the middle, and nothing more comes.</summary>
+    public bool Stalls { get; set; }
+
     /// <summary>How many of the next files have a wrong byte.</summary>
     public int Damages { get; set; }
 
@@ -242,6 +245,13 @@ internal sealed class LoopbackHub : IDisposable
             }
 
             response.ContentLength64 = part.Length;
+            if (Stalls && part.Length > 1_000_000)
+            {
+                await response.OutputStream.WriteAsync(part.AsMemory(0, part.Length / 2));
+                await response.OutputStream.FlushAsync();
+                await Task.Delay(TimeSpan.FromMinutes(1));
+            }
+
             bool cut = part.Length > 100_000 && Interlocked.Decrement(ref cuts) >= 0;
             await response.OutputStream.WriteAsync(part.AsMemory(0, cut ? part.Length / 2 : part.Length));
             if (!cut) return false;
