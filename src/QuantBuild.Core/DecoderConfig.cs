@@ -54,6 +54,9 @@ public sealed record DecoderConfig
     /// <summary>Tokens that end a text.</summary>
     public IReadOnlyList<int> EosTokenIds { get; init; } = [];
 
+    /// <summary>How the checkpoint's weights are quantized already, where they are.</summary>
+    public CheckpointQuantization? Quantization { get; init; }
+
     /// <summary>Name of the embedding's weight.</summary>
     public const string EmbeddingName = EmbeddingLinearName + ".weight";
 
@@ -169,7 +172,6 @@ public sealed record DecoderConfig
         config.Require("attention_bias", "false");
         config.Require("mlp_bias", "false");
         config.RequireStandardRope();
-        config.RequireFloatWeights();
 
         int hiddenSize = config.Positive("hidden_size");
         int heads = config.Positive("num_attention_heads");
@@ -187,7 +189,7 @@ public sealed record DecoderConfig
 
         if (headDim < 2 || headDim % 2 != 0) throw config.Malformed($"head_dim ({headDim}) is not even, and rotary embedding turns pairs");
 
-        return new DecoderConfig
+        DecoderConfig decoder = new()
         {
             Architecture = architecture,
             HiddenSize = hiddenSize,
@@ -204,6 +206,7 @@ public sealed record DecoderConfig
             BosTokenId = config.TokenIds("bos_token_id").Select(id => (int?)id).FirstOrDefault(),
             EosTokenIds = config.TokenIds("eos_token_id"),
         };
+        return decoder with { Quantization = config.Quantization(decoder) };
     }
 
     /// <summary>Typed access to the members of <c>config.json</c>, with errors that name the file, the member, and what was expected.</summary>
@@ -296,13 +299,9 @@ public sealed record DecoderConfig
             }
         }
 
-        /// <summary>A checkpoint that something else has quantized already has other tensors than the architecture's.</summary>
-        public void RequireFloatWeights()
-        {
-            if (root.Member("quantization_config") is not { } quantization) return;
-            string method = quantization.Kind() == "object" ? quantization.Member("quant_method")?.Value ?? "unknown" : quantization.Value;
-            throw Unsupported($"\"quantization_config\" says that the weights are quantized already (by {method}), and only float weights can be quantized");
-        }
+        /// <summary>How the weights are quantized already, where they are.</summary>
+        public CheckpointQuantization? Quantization(DecoderConfig decoder) =>
+            root.Member("quantization_config") is { } quantization ? CheckpointQuantization.Read(quantization, decoder, Malformed, Unsupported) : null;
 
         private QuantBuildException Unsupported(string what) => new(
             DiagnosticIds.ConfigUnsupported, $"{source}: {what}. Choose a model without it.");

@@ -109,7 +109,7 @@ public static class DiagnosticIds
     /// <summary>The model's architecture is not supported.</summary>
     public const string ArchitectureUnsupported = "QB2004";
 
-    /// <summary>A weight file is not a valid safetensors file.</summary>
+    /// <summary>A weight file, or the index of several, is malformed.</summary>
     public const string WeightsMalformed = "QB2005";
 
     /// <summary>A weight file lacks a tensor that the architecture needs.</summary>
@@ -141,6 +141,18 @@ public static class DiagnosticIds
 
     /// <summary>The repository on the hub has no files of a model that can be quantized.</summary>
     public const string HubModelUnusable = "QB2033";
+
+    /// <summary>The pickle of a PyTorch checkpoint does more than describe tensors.</summary>
+    public const string PickleForbidden = "QB2040";
+
+    /// <summary>A PyTorch checkpoint is in the form of versions before 1.6.</summary>
+    public const string CheckpointFormOld = "QB2041";
+
+    /// <summary>A GGUF file holds what is not read from GGUF.</summary>
+    public const string GgufUnsupported = "QB2042";
+
+    /// <summary>A declaration asks for something else than weights have that are quantized already.</summary>
+    public const string CheckpointQuantizationMismatch = "QB2043";
 
     /// <summary>The calibration file does not exist.</summary>
     public const string CalibrationMissing = "QB3001";

@@ -11,10 +11,10 @@ public static class Fingerprint
     /// <summary>The input that names the commit of the model's repository.</summary>
     public const string ModelRevision = "model revision";
 
-    private static readonly string[] QuantizerAssemblies = ["QuantBuild.Core.dll", "QuantBuild.Runtime.dll", "QuantBuild.Quantization.dll", "QuantBuild.Worker.dll"];
+    private static readonly string[] QuantizerAssemblies = ["QuantBuild.Core.dll", "QuantBuild.Runtime.dll", "QuantBuild.Quantization.dll"];
 
     /// <summary>
-    /// The code that decides an artifact's bytes: specification and configuration are read in Core, texts tokenized and weights packed in Runtime.
+    /// The code that decides an artifact's bytes: specification and configuration are read in Core, texts tokenized and weights packed in Runtime. The worker that calls it decides nothing: a new verb requantizes nothing.
     /// </summary>
     /// <param name="workerFolder">The folder of the worker.</param>
     public static IReadOnlyList<string> QuantizerFiles(string workerFolder) => [.. QuantizerAssemblies.Select(name => Path.Combine(workerFolder, name))];

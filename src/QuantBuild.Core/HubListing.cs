@@ -92,7 +92,7 @@ public sealed record HubListing(string Commit, IReadOnlyList<HubFile> Files)
     public HubFile? Find(string name) => Files.FirstOrDefault(file => file.Name == name);
 
     /// <summary>
-    /// The weights, in the form that is read best: safetensors, else PyTorch's own, else the one GGUF file. Of a repository that has them in several ways, those that its index lists.
+    /// The weights, in the form that is read best: safetensors, else PyTorch's own. Of a repository that has them in several ways, those that its index lists.
     /// </summary>
     /// <param name="snapshot">The folder with what describes the model: the index is read there.</param>
     /// <exception cref="FormatException">The index cannot be read, or lists a file that is not there.</exception>
@@ -106,11 +106,8 @@ public sealed record HubListing(string Commit, IReadOnlyList<HubFile> Files)
             ];
         }
 
-        HubFile[] Ending(string end) => [.. Files.Where(file => file.Name.EndsWith(end, StringComparison.Ordinal))];
         if ((Find("model.safetensors") ?? (HasSafetensors ? null : Find("pytorch_model.bin"))) is { } whole) return [whole];
-        if (HasSafetensors) return Ending(".safetensors");
-        // Of several one would have to be chosen.
-        return Ending(".gguf") is { Length: 1 } gguf ? gguf : [];
+        return HasSafetensors ? [.. Files.Where(file => file.Name.EndsWith(".safetensors", StringComparison.Ordinal))] : [];
     }
 }
 

@@ -123,6 +123,14 @@ internal sealed class LayerPass(
             return true;
         }
 
+        if (plan.Spec.FromCheckpoint)
+        {
+            finished = new FinishedLayer([.. config.Linears(layer).Select(weights.Quantized)], new Dictionary<string, float[]>());
+            layerWeights.Replace(finished, layer, device);
+            journal.Write(part, finished);
+            return false;
+        }
+
         finished = new LayerQuantizer(plan, forward, layer, layerWeights, device, listener.Inform, stepped, cancellationToken).Quantize(calibration);
         calibration?.Float?.CheckFinite(LayerName(layer));
         calibration?.Quantized.CheckFinite(LayerName(layer));
@@ -148,7 +156,7 @@ internal sealed class LayerPass(
         if (journal.TryRead(part) is { } finished) return finished.Linears[0];
         cancellationToken.ThrowIfCancellationRequested();
         using torch.Tensor weight = weights.Load(shape.WeightName, device);
-        QuantizedLinear linear = calibrated(weight) ?? LinearQuantizer.WithoutData(weight, shape, spec);
+        QuantizedLinear linear = weights.Quantized(shape) ?? calibrated(weight) ?? LinearQuantizer.WithoutData(weight, shape, spec);
         journal.Write(part, new FinishedLayer([linear], new Dictionary<string, float[]>()));
         return linear;
     }

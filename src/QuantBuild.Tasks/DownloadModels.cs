@@ -30,11 +30,10 @@ public sealed class DownloadModels : WorkerTask
         HashSet<HubModel> updated = [];
         foreach (ITaskItem item in Models)
         {
-            if (Read(item, commits) is not { } found) continue;
-            (HubModel model, string className) = (found.Key, found.Value);
+            if (ModelOf(item, commits) is not { } model) continue;
             try
             {
-                Download(model, className, item, commits, isNew: UpdateModels && updated.Add(model));
+                Download(model, item, commits, isNew: UpdateModels && updated.Add(model));
             }
             catch (QuantBuildException e)
             {
@@ -42,7 +41,7 @@ public sealed class DownloadModels : WorkerTask
             }
             catch (OperationCanceledException)
             {
-                Log.LogMessage(MessageImportance.High, $"{className}: cancelled; what was downloaded is kept, and the next build goes on from there.");
+                Log.LogMessage(MessageImportance.High, $"{model.Id}: cancelled; what was downloaded is kept, and the next build goes on from there.");
                 return false;
             }
         }
@@ -50,27 +49,29 @@ public sealed class DownloadModels : WorkerTask
         return !Log.HasLoggedErrors;
     }
 
-    private void Download(HubModel model, string className, ITaskItem item, HubCommits commits, bool isNew)
+    private void Download(HubModel model, ITaskItem item, HubCommits commits, bool isNew)
     {
-        string? commit = isNew ? null : commits.Find(model, className);
+        // The name of its class may depend on what is downloaded here.
+        string name = ClassNames.ModelName(model.Id);
+        string? commit = isNew ? null : commits.Find(model);
         if (commit is null || !commits.IsReady(model, commit))
         {
             // The worker said why not.
-            if (!RunVerb(className, ItemPosition.Of(item, ProjectFile), ["download", model.Id, "--revision", commit ?? model.Revision], () => true)) return;
+            if (!RunVerb(name, ItemPosition.Of(item, ProjectFile), ["download", model.Id, "--revision", commit ?? model.Revision], () => true)) return;
             commit ??= commits.Cache.Resolve(model);
             if (commit is null) return;
-            Log.LogMessage(MessageImportance.High, model.IsPinned ? $"{className}: {model.Id} at {commit}" : $"{className}: {model.Id}, {model.Revision} is {commit}");
+            if (!model.IsPinned) Log.LogMessage(MessageImportance.High, $"{model.Id}: {model.Revision} is {commit}");
         }
 
         commits.Record(model, commit);
     }
 
-    /// <summary>The model of the hub and the class of an item; <see langword="null"/> where it names a folder. What is wrong with an item, <see cref="DeclareModels"/> says.</summary>
-    private KeyValuePair<HubModel, string>? Read(ITaskItem item, HubCommits commits)
+    // What is wrong with an item, the task that declares it says.
+    private static HubModel? ModelOf(ITaskItem item, HubCommits commits)
     {
         try
         {
-            return commits.ModelOf(item) is { } model ? new(model, ModelDeclaration.ClassNameOf(item, ProjectFolder)) : null;
+            return commits.ModelOf(item);
         }
         catch (QuantBuildException)
         {

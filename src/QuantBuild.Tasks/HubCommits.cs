@@ -25,26 +25,33 @@ internal sealed class HubCommits(string projectFolder, string recordPath, string
 
     /// <summary>The commit; <see langword="null"/> where nobody has asked for it yet.</summary>
     /// <exception cref="QuantBuildException">QB0011: the lock file cannot be read.</exception>
-    public string? Find(HubModel model, string className)
+    public string? Find(HubModel model)
     {
         if (model.IsPinned) return model.Revision;
-        return (update ? null : Locked(model, className)) ?? Recorded(model);
+        return (update ? null : Locked(model)) ?? Recorded(model);
     }
 
     /// <summary>Whether a build can go on without asking the hub: what describes the model is here, and what the hub has of it is known.</summary>
     public bool IsReady(HubModel model, string commit) =>
         Cache.Has(own, model, commit, withWeights: false) && (HubCache.IsOffline || HubListing.Recall(own, model, commit) is not null);
 
+    /// <summary>The folder of a model with what describes it; <see langword="null"/> where it was not downloaded.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="designTime">Whether an IDE asks, which takes what there is.</param>
+    public string? Snapshot(HubModel model, bool designTime)
+    {
+        string? commit = designTime ? FindIfReadable(model) ?? Cache.Resolve(model) : Find(model);
+        return commit is not null && Cache.Has(own, model, commit, withWeights: false) ? Cache.Snapshot(model, commit) : null;
+    }
+
     /// <summary>Opens a model.</summary>
     /// <param name="model">The model.</param>
-    /// <param name="className">Its class.</param>
     /// <param name="designTime">Whether an IDE asks, which takes what there is.</param>
     /// <returns>The model; <see langword="null"/> where an IDE asks and it was not downloaded yet.</returns>
     /// <exception cref="QuantBuildException">QB2001: it was not downloaded. QB2002 and what follows: it is not one that can be quantized.</exception>
-    public ModelFolder? Open(HubModel model, string className, bool designTime)
+    public ModelFolder? Open(HubModel model, bool designTime)
     {
-        string? commit = designTime ? FindIfReadable(model, className) ?? Cache.Resolve(model) : Find(model, className);
-        if (commit is not null && Cache.Has(own, model, commit, withWeights: false)) return ModelFolder.Open(Cache.Snapshot(model, commit), HubListing.Recall(own, model, commit));
+        if (Snapshot(model, designTime) is { } snapshot) return ModelFolder.Open(snapshot, HubListing.Recall(own, model, Path.GetFileName(snapshot)));
         if (designTime) return null;
         throw new QuantBuildException(
             DiagnosticIds.ModelMissing,
@@ -79,11 +86,11 @@ internal sealed class HubCommits(string projectFolder, string recordPath, string
     }
 
     // A lock file in the middle of a merge is for a build to complain of.
-    private string? FindIfReadable(HubModel model, string className)
+    private string? FindIfReadable(HubModel model)
     {
         try
         {
-            return Find(model, className);
+            return Find(model);
         }
         catch (QuantBuildException)
         {
@@ -110,6 +117,6 @@ internal sealed class HubCommits(string projectFolder, string recordPath, string
         }
     }
 
-    private string? Locked(HubModel model, string className) =>
-        lockFile is not null && LockFile.Read(lockFile).Models.TryGetValue(className, out LockedModel? locked) && locked.Source == model.Source ? locked.Commit : null;
+    // By the model and not by the class, whose name may depend on what the model's configuration says.
+    private string? Locked(HubModel model) => lockFile is null ? null : LockFile.Read(lockFile).Models.Values.FirstOrDefault(locked => locked.Source == model.Source)?.Commit;
 }

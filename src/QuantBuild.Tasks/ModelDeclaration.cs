@@ -49,7 +49,7 @@ internal sealed record ModelDeclaration
 
     /// <summary>Bits per weight: of a size, the width next to what it leaves for each weight.</summary>
     public int NominalBits => Spec.TargetSize is null || Folder is null ? Spec.Bits : WidthBudget.NominalBits(
-        new QuantizationPlan(Folder.Config, Spec), Folder.WeightFiles.Sum(Folder.BytesOf), Folder.BytesOf(Folder.TokenizerFile));
+        new QuantizationPlan(Folder.Config, Spec), Folder.WeightFiles.Sum(Folder.BytesOf), Folder.TokenizerBytes);
 
     /// <summary>Reads an item.</summary>
     /// <param name="item">The item.</param>
@@ -64,12 +64,16 @@ internal sealed record ModelDeclaration
         string? Metadata(string name) => item.GetMetadata(name) is { Length: > 0 } value ? value : null;
         string FullPath(string path) => Path.GetFullPath(Path.Combine(projectFolder, path));
 
-        AutoMethod? auto = AutoMethod.Choose(Metadata, isCalibrated: Metadata(MetadataNames.CalibrationData) is not null);
-        QuantizationSpec spec = QuantizationSpec.FromMetadata(auto is null ? Metadata : auto.Metadata);
+        HubModel? source = commits.ModelOf(item);
+        string path = FullPath(item.ItemSpec);
+        // Of weights that are quantized already, the checkpoint says how, and what the item says is only held against that.
+        CheckpointQuantization? quantized = ModelFolder.QuantizationOf(source is null ? path : commits.Snapshot(source, designTime) ?? path) is { Spec: not null } found ? found : null;
+        AutoMethod? auto = quantized is null ? AutoMethod.Choose(Metadata, isCalibrated: Metadata(MetadataNames.CalibrationData) is not null) : null;
+        QuantizationSpec spec = quantized?.Adopt(Metadata, item.ItemSpec) ?? QuantizationSpec.FromMetadata(auto is null ? Metadata : auto.Metadata);
         QualityGates gates = QualityGates.FromMetadata(Metadata);
         long? maxMemory = MemoryLimit.Read(Metadata(MemoryLimit.Name));
-        string path = FullPath(item.ItemSpec);
-        string className = ClassNameOf(item, path, auto, spec);
+        string className = Metadata(MetadataNames.ClassName) ?? ClassNames.Create(
+            ClassNames.ModelName(path), auto is null ? spec.Method.ToString() : AutoMethod.Name, auto is null || auto.IsWidthGiven ? spec.WidthName : "");
         spec = spec with { Override = QuantizationOverride.Canonical($"{spec.Override}; {overrides.For(item.ItemSpec, className)}") };
         if (!ClassNames.IsClassName(className))
         {
@@ -87,8 +91,7 @@ internal sealed record ModelDeclaration
                 "left out, it is made of the project's RootNamespace.");
         }
 
-        HubModel? source = commits.ModelOf(item);
-        ModelFolder? folder = source is null ? ModelFolder.Open(path) : commits.Open(source, className, designTime);
+        ModelFolder? folder = source is null ? ModelFolder.Open(path) : commits.Open(source, designTime);
         if (folder is not null) new QuantizationPlan(folder.Config, spec).Check();
         string? calibration = Metadata(MetadataNames.CalibrationData) is { } c ? FullPath(c) : null;
         string? evaluation = Metadata(MetadataNames.EvaluationData) is { } e ? FullPath(e) : null;
@@ -112,21 +115,6 @@ internal sealed record ModelDeclaration
             IsPacked = IsPackedBy(Metadata(MetadataNames.PackQuantizedModel)),
         };
     }
-
-    /// <summary>The name of an item's class.</summary>
-    /// <param name="item">The item.</param>
-    /// <param name="projectFolder">What its path is relative to.</param>
-    /// <exception cref="QuantBuildException">QB0xxx: its specification, on which the name depends, cannot be read.</exception>
-    public static string ClassNameOf(ITaskItem item, string projectFolder)
-    {
-        string? Metadata(string name) => item.GetMetadata(name) is { Length: > 0 } value ? value : null;
-        AutoMethod? auto = AutoMethod.Choose(Metadata, isCalibrated: Metadata(MetadataNames.CalibrationData) is not null);
-        return ClassNameOf(item, Path.GetFullPath(Path.Combine(projectFolder, item.ItemSpec)), auto, QuantizationSpec.FromMetadata(auto is null ? Metadata : auto.Metadata));
-    }
-
-    private static string ClassNameOf(ITaskItem item, string path, AutoMethod? auto, QuantizationSpec spec) =>
-        item.GetMetadata(MetadataNames.ClassName) is { Length: > 0 } name ? name : ClassNames.Create(
-            ClassNames.ModelName(path), auto is null ? spec.Method.ToString() : AutoMethod.Name, auto is null || auto.IsWidthGiven ? spec.WidthName : "");
 
     private static bool IsPackedBy(string? text)
     {

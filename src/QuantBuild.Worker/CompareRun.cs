@@ -50,6 +50,8 @@ internal sealed class CompareRun
 
     private Comparison Compare(string floatArtifact)
     {
+        // There is no float model to compare with, and nothing else that its weights could become.
+        if (model.Config.Quantization is { Spec: { } own }) new QuantizationPlan(model.Config, own with { FromCheckpoint = false }).Check();
         IReadOnlyList<QuantizationSpec> specs = ComparedSpecs.Of(request.Spec, model.Config);
         FileHash hash = new(cache.HashFolder);
         IReadOnlyList<string> quantizerFiles = Fingerprint.QuantizerFiles(AppContext.BaseDirectory);

@@ -76,16 +76,16 @@ internal static class QuantizeCommand
             using IReport report = JsonReport.OrPerson(isJson);
             string? Metadata(string name) => metadata.TryGetValue(name, out Option<string?>? option) ? result.GetValue(option) : null;
             return QuantizeRun.Execute(
-                token => Request(
-                    DownloadCommand.FolderOf(result.GetValue(model)!, result.GetValue(revision), report, token),
-                    Spec(Metadata, result.GetValue(calibration) is not null, report),
-                    result.GetValue(calibration),
-                    result.GetValue(evaluation),
-                    result.GetValue(output)!) with
+                token =>
                 {
-                    Gates = QualityGates.FromMetadata(Metadata),
-                    MaxMemory = MemoryLimit.Read(Metadata(MemoryLimit.Name)),
-                    Device = result.GetValue(device)!,
+                    string folder = DownloadCommand.FolderOf(result.GetValue(model)!, result.GetValue(revision), report, token);
+                    QuantizationSpec spec = Spec(folder, Metadata, result.GetValue(calibration) is not null, report);
+                    return Request(folder, spec, result.GetValue(calibration), result.GetValue(evaluation), result.GetValue(output)!) with
+                    {
+                        Gates = QualityGates.FromMetadata(Metadata),
+                        MaxMemory = MemoryLimit.Read(Metadata(MemoryLimit.Name)),
+                        Device = result.GetValue(device)!,
+                    };
                 },
                 report,
                 isBuild: false,
@@ -94,8 +94,9 @@ internal static class QuantizeCommand
         return command;
     }
 
-    private static QuantizationSpec Spec(Func<string, string?> metadata, bool isCalibrated, IReport report)
+    private static QuantizationSpec Spec(string model, Func<string, string?> metadata, bool isCalibrated, IReport report)
     {
+        if (ModelFolder.QuantizationOf(model) is { Spec: not null } quantized) return quantized.Adopt(metadata, model);
         AutoMethod? auto = AutoMethod.Choose(metadata, isCalibrated);
         QuantizationSpec spec = QuantizationSpec.FromMetadata(auto is null ? metadata : auto.Metadata);
         if (auto is not null) report.Send(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = auto.Reason(spec) });

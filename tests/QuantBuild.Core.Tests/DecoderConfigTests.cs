@@ -167,7 +167,7 @@ public class DecoderConfigTests
     [InlineData("rope_scaling", """{"rope_type": "llama3", "factor": 8.0}""", "llama3")]
     [InlineData("rope_scaling", """{"type": "linear", "factor": 2.0}""", "linear")]
     [InlineData("rope_parameters", """{"rope_type": "yarn"}""", "yarn")]
-    [InlineData("quantization_config", """{"quant_method": "awq", "bits": 4}""", "awq")]
+    [InlineData("quantization_config", """{"quant_method": "hqq", "bits": 4}""", "hqq")]
     public void A_variation_that_is_not_supported_is_named(string name, string json, string part) =>
         ErrorAssert.Throws("QB2011", () => Parse(With((name, json))), "config.json", name, part);
 

@@ -48,7 +48,7 @@ public sealed class HubTests : IDisposable
         Assert.Equal(0, Asked);
 
         BuildResult first = project.Build();
-        Assert.Contains($"TinyRtn4: org/tiny, main is {commit}", first.Output, StringComparison.Ordinal);
+        Assert.Contains($"org/tiny: main is {commit}", first.Output, StringComparison.Ordinal);
         Assert.Contains("TinyRtn4: downloaded model.safetensors of org/tiny", first.Output, StringComparison.Ordinal);
         Assert.Single(hub.Requests, r => r.StartsWith("GET /delivery/", StringComparison.Ordinal));
         (int exitCode, string output) = project.RunProgram();

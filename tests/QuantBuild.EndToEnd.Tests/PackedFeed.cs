@@ -47,9 +47,10 @@ public sealed class PackedFeed : IDisposable
     /// Whether the packages that the machine already has are there: libtorch is large, and a test need not fetch it.
     /// </param>
     /// <param name="withUsersSources">Whether the sources of packages that the machine has are sources too.</param>
-    public string NuGetConfig(bool withUsersPackages = true, bool withUsersSources = false) => $"""
+    /// <param name="packages">Where packages are installed to; the feed's own folder, where it is not said.</param>
+    public string NuGetConfig(bool withUsersPackages = true, bool withUsersSources = false, string? packages = null) => $"""
         <configuration>
-          <config><add key="globalPackagesFolder" value="{Path.Combine(Root, "packages")}" /></config>
+          <config><add key="globalPackagesFolder" value="{packages ?? Path.Combine(Root, "packages")}" /></config>
           <fallbackPackageFolders><clear />{(withUsersPackages ? $"""<add key="user" value="{Metadata("NuGetPackageRoot")}" />""" : "")}</fallbackPackageFolders>
           <packageSources>{(withUsersSources ? "" : "<clear />")}<add key="feed" value="{Folder}" /></packageSources>
         </configuration>

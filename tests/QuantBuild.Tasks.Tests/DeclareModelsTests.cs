@@ -124,6 +124,25 @@ public sealed class DeclareModelsTests : IDisposable
     }
 
     [Fact]
+    public void A_model_that_is_quantized_already_is_declared_without_settings_and_text()
+    {
+        project.WriteModel("packed");
+        project.Write("packed/config.json", """
+            { "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
+              "num_attention_heads": 2, "vocab_size": 64, "max_position_embeddings": 128,
+              "quantization_config": { "quant_method": "gptq", "bits": 3, "group_size": 32, "sym": true, "desc_act": true } }
+            """);
+
+        (DeclareModels task, RecordingBuildEngine engine, bool succeeded) = project.Declare(TestProject.Item("packed"));
+        Assert.True(succeeded, string.Join("; ", engine.Errors.Select(error => error.Message)));
+        Assert.Equal(project.DescriptorPath("PackedGptq3"), Path.GetFullPath(Assert.Single(task.Descriptors).ItemSpec));
+
+        (_, engine, succeeded) = project.Declare(TestProject.Item("packed", ("Bits", "4")));
+        Assert.False(succeeded);
+        Assert.Equal(DiagnosticIds.CheckpointQuantizationMismatch, Assert.Single(engine.Errors).Code);
+    }
+
+    [Fact]
     public void A_text_behind_a_link_is_as_long_as_what_the_link_leads_to()
     {
         // Links need a right of its own on Windows, which not every user has.
@@ -253,7 +272,7 @@ public sealed class DeclareModelsTests : IDisposable
     [InlineData("worker/QuantBuild.Core.dll", true)]
     [InlineData("worker/QuantBuild.Runtime.dll", true)]
     [InlineData("worker/QuantBuild.Quantization.dll", true)]
-    [InlineData("worker/QuantBuild.Worker.dll", true)]
+    [InlineData("worker/QuantBuild.Worker.dll", false)]
     [InlineData("worker/TorchSharp.dll", false)]
     [InlineData("tiny/README.md", false)]
     [InlineData("evaluation.txt", false)]
@@ -270,7 +289,6 @@ public sealed class DeclareModelsTests : IDisposable
     [InlineData("QuantBuild.Core.dll")]
     [InlineData("QuantBuild.Runtime.dll")]
     [InlineData("QuantBuild.Quantization.dll")]
-    [InlineData("QuantBuild.Worker.dll")]
     public void A_part_of_the_quantizer_that_is_not_there_is_an_error_and_costs_an_ide_nothing(string part)
     {
         File.Delete(Path.Combine(project.Folder, "worker", part));
