@@ -13,7 +13,7 @@ internal static class MetadataNames
     /// <summary>All of them.</summary>
     public static IReadOnlyList<string> Known { get; } =
     [
-        ClassName, Namespace, CalibrationData, EvaluationData, PackQuantizedModel, MemoryLimit.Name, ModelUses.Name, "TargetBitsPerWeight", "TargetSize", "Override", .. QualityGates.Names,
+        ClassName, Namespace, HubModel.RevisionName, CalibrationData, EvaluationData, PackQuantizedModel, MemoryLimit.Name, ModelUses.Name, "TargetBitsPerWeight", "TargetSize", "Override", .. QualityGates.Names,
         .. ((QuantizationMethod[])Enum.GetValues(typeof(QuantizationMethod)))
             .SelectMany(method => new QuantizationSpec { Method = method }.ToMetadata()).Select(entry => entry.Key).Distinct(),
     ];
