@@ -40,6 +40,12 @@ public static class DiagnosticIds
     /// <summary>The lock file cannot be read.</summary>
     public const string LockFileMalformed = "QB0011";
 
+    /// <summary>A chat template cannot be compiled.</summary>
+    public const string ChatTemplateUnsupported = "QB0030";
+
+    /// <summary><c>ChatTemplate</c> names no template, or the model's template cannot be read.</summary>
+    public const string ChatTemplateMissing = "QB0031";
+
     /// <summary>CUDA was asked for and is not there.</summary>
     public const string CudaUnavailable = "QB1001";
 

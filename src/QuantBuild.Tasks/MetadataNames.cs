@@ -7,10 +7,11 @@ internal static class MetadataNames
     public const string Namespace = "Namespace";
     public const string CalibrationData = "CalibrationData";
     public const string EvaluationData = "EvaluationData";
+    public const string ChatTemplate = "ChatTemplate";
 
     private static readonly string[] Known =
     [
-        ClassName, Namespace, CalibrationData, EvaluationData, MemoryLimit.Name, ModelUses.Name, "TargetBitsPerWeight", "TargetSize", "Override", .. QualityGates.Names,
+        ClassName, Namespace, CalibrationData, EvaluationData, ChatTemplate, MemoryLimit.Name, ModelUses.Name, "TargetBitsPerWeight", "TargetSize", "Override", .. QualityGates.Names,
         .. ((QuantizationMethod[])Enum.GetValues(typeof(QuantizationMethod)))
             .SelectMany(method => new QuantizationSpec { Method = method }.ToMetadata()).Select(entry => entry.Key).Distinct(),
     ];

@@ -35,6 +35,9 @@ internal sealed record ModelDeclaration
     /// <summary>Full path of the evaluation text, where one is declared.</summary>
     public string? EvaluationFile { get; init; }
 
+    /// <summary>The chat template that the item asks for: a file, or the name of one of the model's.</summary>
+    public string? ChatTemplate { get; init; }
+
     /// <summary>Name of the model: the last segment of its path.</summary>
     public string ModelName => ClassNames.ModelName(Folder.Path);
 
@@ -99,6 +102,7 @@ internal sealed record ModelDeclaration
             MaxMemory = maxMemory,
             CalibrationFile = calibration,
             EvaluationFile = evaluation,
+            ChatTemplate = Metadata(MetadataNames.ChatTemplate),
         };
     }
 
