@@ -25,7 +25,7 @@ internal static class ModelClassEmitter
         string name = XmlText(model.ModelName);
         string generated = $"[global::System.CodeDom.Compiler.GeneratedCode(\"QuantBuild.Generators\", \"{Version}\")]";
 
-        string Instance(string kind, string? code) => code is null ? "" : $"\n{Space(20)}{kind} = new QuantBuild{kind}(),";
+        string Instance(string kind, string? code) => code is null ? "" : $"\n{Space(16)}{kind} = new QuantBuild{kind}(),";
         string Class(string kind, string? code) => code is null ? "" : $"\n\n{Indented(ChatTemplateEmitter.Emit("QuantBuild" + kind, model, code), 8, generated)}";
 
         // Info and the shared instance live in a class of their own: a user's part of this class may have static fields whose
