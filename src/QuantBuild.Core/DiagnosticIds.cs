@@ -43,6 +43,12 @@ public static class DiagnosticIds
     /// <summary>A package with a model does not depend on the runtime.</summary>
     public const string PackageLacksRuntime = "QB0020";
 
+    /// <summary>A chat template cannot be compiled.</summary>
+    public const string ChatTemplateUnsupported = "QB0030";
+
+    /// <summary><c>ChatTemplate</c> names no template, or the model's template cannot be read.</summary>
+    public const string ChatTemplateMissing = "QB0031";
+
     /// <summary>CUDA was asked for and is not there.</summary>
     public const string CudaUnavailable = "QB1001";
 

@@ -63,6 +63,10 @@ public sealed class DeclareModels : MSBuildTask
     [Output]
     public ITaskItem[] Declared { get; private set; } = [];
 
+    /// <summary>The chat templates of the sound items, for the generator; with <c>Written="true"</c> those that were written for it.</summary>
+    [Output]
+    public ITaskItem[] ChatTemplates { get; private set; } = [];
+
     /// <summary>The files that decide the artifacts of the sound items: an IDE asks them whether a build is due.</summary>
     [Output]
     public ITaskItem[] Inputs { get; private set; } = [];
@@ -84,6 +88,7 @@ public sealed class DeclareModels : MSBuildTask
         List<ITaskItem> descriptors = [];
         List<ITaskItem> declared = [];
         List<string?> files = [];
+        List<ITaskItem> templates = [];
         foreach (KeyValuePair<ITaskItem, ModelDeclaration> entry in WithoutDuplicates(Read()))
         {
             ItemPosition position = ItemPosition.Of(entry.Key, ProjectFile);
@@ -94,7 +99,11 @@ public sealed class DeclareModels : MSBuildTask
                 LockedModel? inputs = DesignTime ? null : InputsOf(model);
                 string fingerprint = inputs?.Fingerprint ?? KnownFingerprint(model, descriptorPath);
                 if (inputs is not null && LockFile.Length > 0) ModelLock.Check(Path.Combine(ProjectFolder, LockFile), model.ClassName, inputs, UpdateLockFile, LockedMode);
-                WriteDescriptor(model, fingerprint, descriptorPath);
+                ChatTemplateFiles chat = ChatTemplateFiles.Of(model, ProjectFolder, Path.GetFullPath(Path.Combine(ProjectFolder, OutputFolder)));
+                if (chat.Warning is { } warning) Log.WarningAt(DiagnosticIds.ChatTemplateMissing, warning, position);
+                WriteDescriptor(model, chat, fingerprint, descriptorPath);
+                templates.AddRange(chat.Items);
+                files.AddRange(chat.Files);
                 // Weights that were not downloaded would be missing forever where the artifact came from a cache.
                 files.AddRange([.. model.Folder?.Files.Where(File.Exists) ?? [], model.CalibrationFile, model.EvaluationFile]);
                 if (!DesignTime) Advise(model, position);
@@ -123,6 +132,7 @@ public sealed class DeclareModels : MSBuildTask
 
         Descriptors = [.. descriptors];
         Declared = [.. declared];
+        ChatTemplates = [.. templates.GroupBy(item => item.ItemSpec).Select(same => same.First())];
         Inputs = [.. files.OfType<string>().Distinct().Select(file => new Microsoft.Build.Utilities.TaskItem(file))];
         return !Log.HasLoggedErrors;
     }
@@ -282,7 +292,7 @@ public sealed class DeclareModels : MSBuildTask
     }
 
     // An untouched file lets the compiler be skipped.
-    private static void WriteDescriptor(ModelDeclaration model, string fingerprint, string path)
+    private static void WriteDescriptor(ModelDeclaration model, ChatTemplateFiles chat, string fingerprint, string path)
     {
         DecoderConfig? config = model.Folder?.Config;
         string xml = new ModelDescriptor
@@ -300,12 +310,24 @@ public sealed class DeclareModels : MSBuildTask
             WordsAreTokens = model.Folder is { } folder && WordTokens.AreSeparate(folder.TokenizerFile),
             ArtifactFileName = model.ArtifactFileName,
             Fingerprint = fingerprint,
+            ChatTemplateFile = chat.Template,
+            ToolChatTemplateFile = chat.ToolTemplate,
+            BosToken = chat.BosToken,
+            EosToken = chat.EosToken,
+            UnkToken = chat.UnkToken,
+            PadToken = chat.PadToken,
         }.ToXml();
+        WriteIfChanged(path, xml);
+    }
+
+    /// <summary>Writes a file for the generator.</summary>
+    internal static void WriteIfChanged(string path, string text)
+    {
         try
         {
-            if (File.Exists(path) && File.ReadAllText(path) == xml) return;
+            if (File.Exists(path) && File.ReadAllText(path) == text) return;
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-            File.WriteAllText(path, xml, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
+            File.WriteAllText(path, text, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
         }
         catch (Exception e) when (BuildLog.IsFileError(e))
         {

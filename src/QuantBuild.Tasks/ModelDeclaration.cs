@@ -44,6 +44,9 @@ internal sealed record ModelDeclaration
     /// <summary>Whether the artifact goes into the project's NuGet package.</summary>
     public bool IsPacked { get; init; }
 
+    /// <summary>The chat template that the item asks for: a file, or the name of one of the model's.</summary>
+    public string? ChatTemplate { get; init; }
+
     /// <summary>Name of the artifact beside the program. A program may use packages of strangers to each other: what comes in one has the namespace in its name.</summary>
     public string ArtifactFileName => (IsPacked ? $"{Namespace}.{ClassName}" : ClassName) + ".safetensors";
 
@@ -113,6 +116,7 @@ internal sealed record ModelDeclaration
             CalibrationFile = calibration,
             EvaluationFile = evaluation,
             IsPacked = IsPackedBy(Metadata(MetadataNames.PackQuantizedModel)),
+            ChatTemplate = Metadata(MetadataNames.ChatTemplate),
         };
     }
 
