@@ -48,9 +48,6 @@ internal sealed class UserProject
     /// <summary>Where the stub notes its starts; a file of the project's own unless several are to share it.</summary>
     public string StartsFile { get => field ?? Path.Combine(Folder, "..", "starts.txt"); init; }
 
-    /// <summary>What else is in the environment of its builds.</summary>
-    public Dictionary<string, string> Variables { get; } = [];
-
     public string Cache => Path.GetFullPath(cache);
 
     /// <summary>The folder of the built program.</summary>
