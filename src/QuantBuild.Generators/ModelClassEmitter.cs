@@ -25,6 +25,13 @@ internal static class ModelClassEmitter
         string name = XmlText(model.ModelName);
         string generated = $"[global::System.CodeDom.Compiler.GeneratedCode(\"QuantBuild.Generators\", \"{Version}\")]";
 
+        // An IDE asks for the class of a model of the hub before the first build has downloaded anything of it.
+        bool isKnown = model.Parameters > 0;
+        string architecture = isKnown ? $" ({XmlText(model.Architecture)})" : "";
+        string figures = isKnown
+            ? $"{Number(model.Parameters)} parameters, a context of {Number(model.ContextLength)} tokens, a vocabulary of {Number(model.VocabularySize)}"
+            : "the next build downloads it, and says more here";
+
         string Instance(string kind, string? code) => code is null ? "" : $"\n{Space(16)}{kind} = new QuantBuild{kind}(),";
         string Class(string kind, string? code) => code is null ? "" : $"\n\n{Indented(ChatTemplateEmitter.Emit("QuantBuild" + kind, model, code), 8, generated)}";
 
@@ -39,8 +46,8 @@ internal static class ModelClassEmitter
             namespace {{Namespace(model.Namespace)}}
             {
                 /// <summary>
-                /// <c>{{name}}</c> ({{XmlText(model.Architecture)}}), quantized by {{Method(model.Method)}} to {{Number(model.Bits)}} bits per weight, {{Groups(model)}}:
-                /// {{Number(model.Parameters)}} parameters, a context of {{Number(model.ContextLength)}} tokens, a vocabulary of {{Number(model.VocabularySize)}}.
+                /// <c>{{name}}</c>{{architecture}}, quantized by {{Method(model.Method)}} to {{Number(model.Bits)}} bits per weight, {{Groups(model)}}:
+                /// {{figures}}.
                 /// </summary>
                 /// <remarks>
                 /// The weights are in <c>{{XmlText(model.ArtifactFileName)}}</c> beside the program. The static members share one instance, loaded on first

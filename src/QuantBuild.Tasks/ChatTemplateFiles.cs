@@ -43,8 +43,11 @@ internal sealed record ChatTemplateFiles
     /// <exception cref="QuantBuildException">QB0031: the item asks for a template that is not there.</exception>
     public static ChatTemplateFiles Of(ModelDeclaration model, string projectFolder, string outputFolder)
     {
+        // An IDE asks for a model of the hub before anything of it was downloaded.
+        if (model.Folder is null) return new ChatTemplateFiles();
         (TokenizerConfig config, string? warning) = ReadConfig(model.Folder.TokenizerConfigFile);
-        Dictionary<string, string> files = FilesIn(model.Folder.Path);
+        // A GGUF file has no templates beside it that are its own.
+        Dictionary<string, string> files = Directory.Exists(model.Folder.Path) ? FilesIn(model.Folder.Path) : new(StringComparer.Ordinal);
         IReadOnlyDictionary<string, string> texts = (files.ContainsKey(TokenizerConfig.DefaultTemplate) ? TokenizerConfig.None : config).ChatTemplates;
         Dictionary<string, ITaskItem> items = new(StringComparer.Ordinal);
         string? Find(string name)
