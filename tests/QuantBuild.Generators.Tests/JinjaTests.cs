@@ -28,6 +28,7 @@ public class JinjaTests
         ("{% set ns = namespace(c=0) %}{% for i in items %}{% set ns.c = ns.c + 1 %}{% endfor %}{{ ns.c }}", "3"),
         ("{% if n == 3 %}{% set z = 'in' %}{% endif %}{{ z }}{% set a, b = 1, 2 %}{{ a }}{{ b }}{% set t %} t {% endset %}[{{ t }}]", "in12[ t ]"),
         ("{% macro m(a, b='d', c=a) %}{{ a }}{{ b }}{{ c }}{% endmacro %}{{ m(1) }} {{ m(1, c=3) }} {{ m(b=2) }}", "1d1 1d3 2"),
+        ("{% macro m(a, b, c=0) %}{{ a }}{{ b }}{{ c }}{% endmacro %}{{ m(*[1, 2]) }} {{ m(1, *[2], c=3) }} {{ [m][0](*'xy') }}", "120 123 xy0"),
         ("{% macro box(t) %}<{{ t }}:{{ caller(n) }}>{% endmacro %}{% call(v) box('a') %}{{ v }}{{ x }}{% endcall %}", "<a:3a b>"),
         ("{% macro f(k) %}{{ k }}{% if k > 0 %}{{ f(k - 1) }}{% endif %}{% endmacro %}{{ f(3) }}", "3210"),
         ("{% filter upper | replace('A', 'z') %}{{ x }}{% endfilter %}{% with q = x, x = 1 %}{{ q }}{{ x }}{% endwith %}{{ x }}", "z Ba b1a b"),
@@ -43,7 +44,7 @@ public class JinjaTests
         ("{{ x is defined }}{{ missing is defined }}{{ none is none }}{{ x is string }}{{ map is mapping }}{{ items is iterable }}{{ x is sequence }}{{ 1 is number }}{{ true is boolean }}{{ 2 is divisibleby 2 }}{{ 1 is not in items }}", "TrueFalseTrueTrueTrueTrueTrueTrueTrueTrueFalse"),
         ("{{ 'b' in x }}{{ 'k' in map }}{{ 4 not in items }}{{ 'a' in missing }}{{ strftime_now is defined }}{{ strftime_now('%d %b %Y %-d %H:%M') }}", "TrueTrueTrueFalseTrue06 Jul 2024 6 09:05"),
         ("{{ '😀é'|length }}{{ '😀é'[0] }}{{ '😀é'[::-1] }}{{ \"\\u00e9\\x41\\101\\q\" }}", "2😀é😀éAA\\q"),
-        ("{{ '<' | safe + '<' }}{{ '%s-%03d' % ('a', 7) }}{{ (1, 2) == (1, 2) }}{{ 1 == 1.0 == true }}{{ [] is sameas [] }}", "<&lt;a-007TrueTrueFalse"),
+        ("{{ '<' | safe + '<' }}{{ '<' | safe ~ '<' }}{{ '%s-%03d' % ('a', 7) }}{{ (1, 2) == (1, 2) }}{{ 1 == 1.0 == true }}{{ [] is sameas [] }}", "<&lt;<<a-007TrueTrueFalse"),
     ];
 
     private static readonly Lazy<CompiledTemplates> Compiled = new(() => CompiledTemplates.Of([.. Cases.Select(c => c.Template)], LanguageVersion.CSharp9));
@@ -63,7 +64,10 @@ public class JinjaTests
     [InlineData("{{ x is nosuch }}", 0, 8)]
     [InlineData("a\r\n{% include 'x' %}", 1, 3)]
     [InlineData("{{ x.encode() }}", 0, 4)]
-    [InlineData("{{ f(*x) }}", 0, 5)]
+    [InlineData("{{ f(**x) }}", 0, 5)]
+    [InlineData("{{ x | join(*x) }}", 0, 7)]
+    [InlineData("{{ x.split(*x) }}", 0, 4)]
+    [InlineData("{{ range(*x) }}", 0, 3)]
     [InlineData("{{ 'a }}", 0, 3)]
     [InlineData("{{ a ? b }}", 0, 5)]
     [InlineData("{% break %}", 0, 3)]

@@ -142,6 +142,7 @@ internal sealed partial class JinjaEmitter
         switch (name)
         {
             case "map":
+                CheckRest(position, arguments);
                 return Map(position, value, arguments);
             case "select" or "reject":
                 return $"FilterSelect({value}, {Predicate(position, name, arguments, first: 0)})";
@@ -149,6 +150,7 @@ internal sealed partial class JinjaEmitter
                 if (arguments.Positional == 0) throw new JinjaException(position, $"the filter '{name}' needs the name of an attribute");
                 return $"FilterSelectAttribute({value}, {ValueOf(arguments.Values[0])}, {Predicate(position, name, arguments, first: 1)})";
             case "format":
+                CheckRest(position, arguments);
                 if (arguments.Names.Count > 0) throw new JinjaException(position, "named arguments of the filter 'format' are not supported");
                 return $"FilterFormat({string.Join(", ", [value, .. arguments.Values.Select(ValueOf)])})";
             default:
@@ -174,6 +176,7 @@ internal sealed partial class JinjaEmitter
     /// <summary>A test of items as a function, the name of the test being an argument, if there is one.</summary>
     private string Predicate(int position, string filter, Arguments arguments, int first)
     {
+        CheckRest(position, arguments);
         string item = NewName("item");
         string test = $"IsTrue({item})";
         if (arguments.Values.Count > first)
@@ -191,6 +194,7 @@ internal sealed partial class JinjaEmitter
     /// <summary>Arguments in the order of the parameters; those at the end that are not given are left out.</summary>
     private List<string> Bind(int position, string what, string[] parameters, int required, Arguments arguments)
     {
+        CheckRest(position, arguments);
         if (arguments.Positional > parameters.Length) throw new JinjaException(position, $"the {what} takes at most {parameters.Length} arguments");
         Expression?[] values = new Expression?[parameters.Length];
         for (int i = 0; i < arguments.Values.Count; i++)
@@ -206,8 +210,15 @@ internal sealed partial class JinjaEmitter
         return [.. values.Take(count).Select(value => value is null ? $"default({Value})" : ValueOf(value))];
     }
 
+    // What is called must be a macro for that.
+    private static void CheckRest(int position, Arguments arguments)
+    {
+        if (arguments.Rest is not null) throw new JinjaException(position, "arguments of a sequence are supported of macros alone");
+    }
+
     private string MethodOf(AttributeOf method, Arguments arguments)
     {
+        CheckRest(method.Position, arguments);
         if (JinjaLibrary.UnsupportedMethods.Contains(method.Name)) throw new JinjaException(method.Position, $"the method '{method.Name}' is not supported");
         IEnumerable<string> values = arguments.Values.Select(ValueOf);
         if (arguments.Names.Count > 0)
@@ -235,8 +246,11 @@ internal sealed partial class JinjaEmitter
         string named = Names(string.Join(", ", argumentNames));
         if (function is not Name name || scope.Find(name.Text) is not null || !JinjaLibrary.Functions.TryGetValue(name.Text, out string method))
         {
-            return $"Call({string.Join(", ", [ValueOf(function), named, .. values])})";
+            string[] rest = arguments.Rest is null ? [] : [ValueOf(arguments.Rest)];
+            return $"{(rest.Length > 0 ? "CallWith" : "Call")}({string.Join(", ", [ValueOf(function), named, .. rest, .. values])})";
         }
+
+        CheckRest(name.Position, arguments);
 
         if (name.Text is "dict" or "namespace") return $"{method}({string.Join(", ", [named, .. values])})";
         if (argumentNames.Count > 0) throw new JinjaException(name.Position, $"named arguments of '{name.Text}' are not supported");

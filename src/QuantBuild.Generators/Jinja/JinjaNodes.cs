@@ -26,7 +26,8 @@ internal sealed record ItemOf(int Position, Expression Target, Expression Index)
 internal sealed record SliceOf(int Position, Expression Target, Expression? Start, Expression? Stop, Expression? Step) : Expression(Position);
 
 // Names: Names of the last arguments.
-internal sealed record Arguments(IReadOnlyList<Expression> Values, IReadOnlyList<string> Names)
+// Rest: A sequence of further arguments without a name, as in f(a, *rest).
+internal sealed record Arguments(IReadOnlyList<Expression> Values, IReadOnlyList<string> Names, Expression? Rest = null)
 {
     public static Arguments None { get; } = new([], []);
 

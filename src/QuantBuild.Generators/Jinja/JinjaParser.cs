@@ -509,17 +509,25 @@ internal sealed class JinjaParser
         ExpectOperator("(");
         List<Expression> values = [];
         List<string> names = [];
+        Expression? rest = null;
         while (!IsOperator(")"))
         {
-            if (values.Count > 0) ExpectOperator(",");
+            if (values.Count > 0 || rest is not null) ExpectOperator(",");
             if (IsOperator(")")) break;
-            if (IsOperator("*") || IsOperator("**")) throw new JinjaException(Current.Position, "unpacked arguments are not supported");
+            if (IsOperator("**")) throw new JinjaException(Current.Position, "arguments of a mapping are not supported");
+            if (IsOperator("*") && rest is null)
+            {
+                next++;
+                rest = ReadExpression();
+                continue;
+            }
+
             if (Current.Kind == TokenKind.Name && tokens[next + 1] is { Kind: TokenKind.Operator, Text: "=" })
             {
                 names.Add(Current.Text);
                 next += 2;
             }
-            else if (names.Count > 0)
+            else if (names.Count > 0 || rest is not null)
             {
                 throw new JinjaException(Current.Position, "an argument without a name follows one that has one");
             }
@@ -528,7 +536,7 @@ internal sealed class JinjaParser
         }
 
         next++;
-        return new Arguments(values, names);
+        return new Arguments(values, names, rest);
     }
 
     private Expression LeftToRight(Func<Expression> operand, string name = "", params string[] operators)

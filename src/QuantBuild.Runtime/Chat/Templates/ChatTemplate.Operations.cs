@@ -124,7 +124,7 @@ public abstract partial class ChatTemplate
             case ((_, true), _, _):
                 return left.Float!.Value + right.Float!.Value;
             case (_, string text, string other):
-                return left.IsMarkup || right.IsMarkup ? Concat(left, right) : Limited(text + other);
+                return left.IsMarkup || right.IsMarkup ? new(Limited(Escaped(left) + Escaped(right)).Content, isMarkup: true) : Limited(text + other);
             case (_, TemplateSequence { IsIndexed: true } sequence, TemplateSequence other) when sequence.Form == other.Form:
                 if (sequence.Items.Count + other.Items.Count > LargestRange) throw TemplateError.Of($"it makes a list of more than {LargestRange} items");
                 return new TemplateValue(new TemplateSequence([.. sequence.Items, .. other.Items], sequence.Form));
@@ -200,8 +200,7 @@ public abstract partial class ChatTemplate
     protected static TemplateValue Plus(TemplateValue value) => value.Integer is { } integer ? (TemplateValue)integer : value.Float is { } number ? number : throw Unsupported("+", value, value);
 
     /// <summary><c>a ~ b ~ c</c></summary>
-    protected static TemplateValue Concat(params TemplateValue[] values) =>
-        values.Any(value => value.IsMarkup) ? new TemplateValue(Limited(string.Concat(values.Select(Escaped))).Content, isMarkup: true) : Limited(string.Concat(values));
+    protected static TemplateValue Concat(params TemplateValue[] values) => Limited(string.Concat(values));
 
     protected static bool AreEqual(TemplateValue left, TemplateValue right) => left.Equals(right);
 
@@ -276,6 +275,10 @@ public abstract partial class ChatTemplate
 
         return macro.Body(values);
     }
+
+    /// <summary>Calls a value with further arguments of a sequence: they come before those that have a name.</summary>
+    protected static TemplateValue CallWith(TemplateValue function, string[] names, TemplateValue rest, params TemplateValue[] arguments) =>
+        Call(function, names, [.. arguments.SkipLast(names.Length), .. rest.Items(), .. arguments.TakeLast(names.Length)]);
 
     protected static TemplateValue RaiseException(TemplateValue message) => throw TemplateError.Raised(message.ToString());
 
