@@ -31,6 +31,11 @@ public sealed class CacheEviction(ModelCache cache)
             $"The environment variable {LimitVariable} is \"{text}\", expected the largest size of the model cache, such as 20GB. Correct it, or remove it for {ByteSize.Text(DefaultLimit)}.");
     }
 
+    /// <summary>Reads a limit, such as <c>20GB</c>.</summary>
+    /// <param name="text">A number above 0 with its unit; a number alone is bytes.</param>
+    /// <returns>Bytes; <see langword="null"/> where it is no size.</returns>
+    public static long? TryReadLimit(string text) => ByteSize.TryParse(text, out long bytes) ? bytes : null;
+
     /// <summary>Removes what no build will go on with, and then artifacts until the cache is within a limit.</summary>
     /// <param name="limit">Bytes that all artifacts may have together.</param>
     /// <returns>The artifacts that were removed, with the bytes that each had.</returns>

@@ -229,7 +229,6 @@ internal sealed class ConfigReader
     /// <param name="rotaryShare">The share of a head that is turned where the file does not say it.</param>
     public DecoderConfig Decoder(bool tied = false, int headDim = 0, double rotaryShare = 1)
     {
-        RequireFloatWeights();
         int hiddenSize = Positive("hidden_size"), heads = Positive("num_attention_heads"), kvHeads = PositiveOr("num_key_value_heads", heads);
         if (heads % kvHeads != 0) throw Malformed($"num_attention_heads ({heads}) is not a multiple of num_key_value_heads ({kvHeads})");
         headDim = PositiveOr("head_dim", headDim > 0 ? headDim : hiddenSize / heads);
@@ -266,13 +265,9 @@ internal sealed class ConfigReader
         };
     }
 
-    /// <summary>A checkpoint that something else has quantized already has other tensors than the architecture's.</summary>
-    public void RequireFloatWeights()
-    {
-        if (Find("quantization_config") is not { } quantization) return;
-        string method = quantization.Kind() == "object" ? quantization.Member("quant_method")?.Value ?? "unknown" : quantization.Value;
-        throw Unsupported($"\"quantization_config\" says that the weights are quantized already (by {method}), and only float weights can be quantized");
-    }
+    /// <summary>How the weights are quantized already, where they are.</summary>
+    public CheckpointQuantization? Quantization(DecoderConfig decoder) =>
+        Find("quantization_config") is { } quantization ? CheckpointQuantization.Read(quantization, decoder, Malformed, Unsupported) : null;
 
     public QuantBuildException Unsupported(string what) => new(
         DiagnosticIds.ConfigUnsupported, $"{source}: {what}. Choose a model without it.");

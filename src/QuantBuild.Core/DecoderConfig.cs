@@ -54,6 +54,9 @@ public sealed record DecoderConfig
     /// <summary>Tokens that end a text.</summary>
     public IReadOnlyList<int> EosTokenIds { get; init; } = [];
 
+    /// <summary>How the checkpoint's weights are quantized already, where they are.</summary>
+    public CheckpointQuantization? Quantization { get; init; }
+
     /// <summary>What the norms compute.</summary>
     public NormKind Norm { get; init; }
 
@@ -344,7 +347,7 @@ public sealed record DecoderConfig
                 throw config.Malformed($"{decoder.Layers} layers of {decoder.Experts} experts of {decoder.HiddenSize} x {decoder.IntermediateSize} are more than any model has");
             }
 
-            return decoder;
+            return decoder with { Quantization = config.Quantization(decoder) };
         }
 
         throw new QuantBuildException(

@@ -2,7 +2,7 @@ namespace QuantBuild;
 
 /// <summary>
 /// The id of every diagnostic. QB0xxx is about the declaration, QB1xxx about the environment, QB2xxx about the model's files,
-/// QB3xxx about calibration and quality, QB4xxx about the artifact and the run time.
+/// QB3xxx about calibration and quality, QB4xxx about the artifact and the run time; of them QB41xx are the analyzers', about how a program uses a model.
 /// Each has a page <c>docs/diagnostics/{id}.md</c>.
 /// </summary>
 public static class DiagnosticIds
@@ -40,6 +40,9 @@ public static class DiagnosticIds
     /// <summary>The lock file cannot be read.</summary>
     public const string LockFileMalformed = "QB0011";
 
+    /// <summary>A package with a model does not depend on the runtime.</summary>
+    public const string PackageLacksRuntime = "QB0020";
+
     /// <summary>CUDA was asked for and is not there.</summary>
     public const string CudaUnavailable = "QB1001";
 
@@ -76,6 +79,24 @@ public static class DiagnosticIds
     /// <summary><c>QuantBuildRemoteCache</c> names no place that can be a cache, or has a secret in it.</summary>
     public const string RemoteCacheInvalid = "QB1012";
 
+    /// <summary>A conversation that was saved cannot be read.</summary>
+    public const string ConversationUnreadable = "QB1020";
+
+    /// <summary>An artifact is to be packed that was not built.</summary>
+    public const string ArtifactNotBuilt = "QB1030";
+
+    /// <summary>The hub cannot be reached, or does not answer as it should.</summary>
+    public const string HubUnreachable = "QB1040";
+
+    /// <summary>The hub asks for patience.</summary>
+    public const string HubRateLimited = "QB1041";
+
+    /// <summary>A model of the hub is in no cache, and asking the hub is forbidden.</summary>
+    public const string HubOffline = "QB1042";
+
+    /// <summary>A setting of the hub in the environment cannot be used.</summary>
+    public const string HubSettingInvalid = "QB1043";
+
     /// <summary>The model folder does not exist.</summary>
     public const string ModelMissing = "QB2001";
 
@@ -88,7 +109,7 @@ public static class DiagnosticIds
     /// <summary>The model's architecture is not supported.</summary>
     public const string ArchitectureUnsupported = "QB2004";
 
-    /// <summary>A weight file is not a valid safetensors file.</summary>
+    /// <summary>A weight file, or the index of several, is malformed.</summary>
     public const string WeightsMalformed = "QB2005";
 
     /// <summary>A weight file lacks a tensor that the architecture needs.</summary>
@@ -97,10 +118,10 @@ public static class DiagnosticIds
     /// <summary>A tensor's shape or element type is not what the configuration says.</summary>
     public const string TensorMismatch = "QB2007";
 
-    /// <summary>The model folder has no <c>tokenizer.json</c>.</summary>
+    /// <summary>The model folder has no tokenizer.</summary>
     public const string TokenizerMissing = "QB2008";
 
-    /// <summary><c>tokenizer.json</c> is malformed or of a kind that is not supported.</summary>
+    /// <summary><c>tokenizer.json</c> is malformed, or a tokenizer is of a kind that is not supported.</summary>
     public const string TokenizerUnsupported = "QB2009";
 
     /// <summary>The model folder has no weight file.</summary>
@@ -108,6 +129,42 @@ public static class DiagnosticIds
 
     /// <summary><c>config.json</c> asks for a variation of the architecture that is not supported.</summary>
     public const string ConfigUnsupported = "QB2011";
+
+    /// <summary><c>tokenizer.model</c> is not a valid SentencePiece model.</summary>
+    public const string SentencePieceMalformed = "QB2025";
+
+    /// <summary>A tiktoken file is malformed, or not of a published vocabulary.</summary>
+    public const string TiktokenMalformed = "QB2026";
+
+    /// <summary>The map of characters in a tokenizer is malformed.</summary>
+    public const string TokenizerCharsmapMalformed = "QB2027";
+
+    /// <summary>A pattern of the tokenizer takes more than linear time on a text.</summary>
+    public const string TokenizerPatternTooSlow = "QB2028";
+
+    /// <summary>The hub has no such model or revision, or shows it to others alone.</summary>
+    public const string HubModelMissing = "QB2030";
+
+    /// <summary>The hub gives the model only to those who may have it.</summary>
+    public const string HubAccessDenied = "QB2031";
+
+    /// <summary>A file from the hub is not what the hub says that it is.</summary>
+    public const string HubFileMismatch = "QB2032";
+
+    /// <summary>The repository on the hub has no files of a model that can be quantized.</summary>
+    public const string HubModelUnusable = "QB2033";
+
+    /// <summary>The pickle of a PyTorch checkpoint does more than describe tensors.</summary>
+    public const string PickleForbidden = "QB2040";
+
+    /// <summary>A PyTorch checkpoint is in the form of versions before 1.6.</summary>
+    public const string CheckpointFormOld = "QB2041";
+
+    /// <summary>A GGUF file holds what is not read from GGUF.</summary>
+    public const string GgufUnsupported = "QB2042";
+
+    /// <summary>A declaration asks for something else than weights have that are quantized already.</summary>
+    public const string CheckpointQuantizationMismatch = "QB2043";
 
     /// <summary>The calibration text sends too few tokens to some experts.</summary>
     public const string ExpertsStarved = "QB2020";
@@ -198,6 +255,27 @@ public static class DiagnosticIds
 
     /// <summary>A chat message has a role or content that the model cannot read.</summary>
     public const string ChatMessageUnsupported = "QB4013";
+
+    /// <summary>A model is loaded in a loop or for each request.</summary>
+    public const string LoadedRepeatedly = "QB4101";
+
+    /// <summary>A model or a session is never disposed.</summary>
+    public const string NeverDisposed = "QB4102";
+
+    /// <summary>An async method waits for text without awaiting it.</summary>
+    public const string GenerateInAsync = "QB4103";
+
+    /// <summary>A prompt that the program spells out is longer than the model's context.</summary>
+    public const string PromptExceedsContext = "QB4104";
+
+    /// <summary>A stream of text is never read.</summary>
+    public const string StreamNeverRead = "QB4105";
+
+    /// <summary>A constant is out of its option's range.</summary>
+    public const string ConstantOutOfRange = "QB4106";
+
+    /// <summary>A draft model cannot guess for the model that it is to speed up, or is larger.</summary>
+    public const string DraftModelUnfit = "QB4107";
 
     /// <summary>The page that explains a diagnostic.</summary>
     /// <param name="id">One of the ids of this class.</param>

@@ -89,49 +89,22 @@ public sealed class ModelCache(string root)
     /// system frees it when the process ends, however it ends.
     /// </summary>
     /// <param name="fingerprint">The artifact's fingerprint.</param>
-    /// <param name="waiting">Called once if another process holds the lock.</param>
+    /// <param name="waiting">Called if another process holds the lock, and again every ten seconds as long as it does.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="QuantBuildException">QB1004: the cache cannot be written.</exception>
     public IDisposable Lock(string fingerprint, Action waiting, CancellationToken cancellationToken)
     {
-        string path = LockPath(fingerprint);
         try
         {
-            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            return FileLock.Take(LockPath(fingerprint), waiting, cancellationToken);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw NotWritable(e);
         }
-
-        for (bool waited = false; ; waited = true)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            try
-            {
-                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            }
-            catch (UnauthorizedAccessException e)
-            {
-                throw NotWritable(e);
-            }
-            catch (IOException e) when (!IsHeld(e))
-            {
-                // A read-only file system, a full disk: waiting would not end.
-                throw NotWritable(e);
-            }
-            catch (IOException)
-            {
-                if (!waited) waiting();
-                cancellationToken.WaitHandle.WaitOne(TimeSpan.FromMilliseconds(200));
-            }
-        }
     }
 
     private string LockPath(string fingerprint) => Path.Combine(Root, "locks", fingerprint + ".lock");
-
-    // Another process has the file open: ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION of Windows, EWOULDBLOCK of Linux (11) and of macOS (35).
-    private static bool IsHeld(IOException e) => (e.HResult & 0xFFFF) is 32 or 33 or 11 or 35;
 
     /// <summary>The error of a cache that cannot be written: QB1003 where its disk is full, else QB1004.</summary>
     public QuantBuildException NotWritable(Exception cause) => WriteFailure.IsDiskFull(cause)

@@ -44,6 +44,9 @@ public sealed record ModelDescriptor
     /// <summary>Number of tokens.</summary>
     public required int VocabularySize { get; init; }
 
+    /// <summary>Whether a text has at least as many tokens as words (<c>WordTokens</c>), as far as that is known.</summary>
+    public bool WordsAreTokens { get; init; }
+
     /// <summary>Name of the artifact beside the program.</summary>
     public required string ArtifactFileName { get; init; }
 
@@ -65,6 +68,7 @@ public sealed record ModelDescriptor
             new XAttribute("Parameters", Parameters),
             new XAttribute("ContextLength", ContextLength),
             new XAttribute("VocabularySize", VocabularySize),
+            new XAttribute("WordsAreTokens", WordsAreTokens),
             new XAttribute("ArtifactFileName", ArtifactFileName),
             new XAttribute("Fingerprint", Fingerprint));
         return Xml.Write(root);
@@ -94,6 +98,7 @@ public sealed record ModelDescriptor
                 Parameters = long.Parse(Text("Parameters"), NumberStyles.None, CultureInfo.InvariantCulture),
                 ContextLength = Number("ContextLength"),
                 VocabularySize = Number("VocabularySize"),
+                WordsAreTokens = (bool?)root.Attribute("WordsAreTokens") ?? false,
                 ArtifactFileName = Text("ArtifactFileName"),
                 Fingerprint = Text("Fingerprint"),
             };

@@ -38,6 +38,6 @@ public static class ModelUses
 
         throw new QuantBuildException(
             DiagnosticIds.MetadataInvalid,
-            $"Use=\"{text}\" is not a use. It is one of {string.Join(", ", Enum.GetNames(typeof(ModelUse)))}; left out, it is {ModelUse.Production}.");
+            $"Use=\"{text}\" is not a use.{NearestName.Hint(text!, Enum.GetNames(typeof(ModelUse)))} It is one of {string.Join(", ", Enum.GetNames(typeof(ModelUse)))}; left out, it is {ModelUse.Production}.");
     }
 }

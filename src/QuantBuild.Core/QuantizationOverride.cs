@@ -108,7 +108,7 @@ public sealed class QuantizationOverride
             }
 
             string name = Settings.FirstOrDefault(known => known.Equals(given, StringComparison.OrdinalIgnoreCase))
-                ?? throw Invalid(text, $"\"{given}\" is none of {string.Join(", ", Settings)} and not {Float}");
+                ?? throw Invalid(text, $"\"{given}\" is none of {string.Join(", ", Settings)} and not {Float}", NearestName.Hint(given, [.. Settings, Float]));
             if (equals < 0 || value.Length == 0 || settings.ContainsKey(name)) throw Invalid(text, $"{name} is to be given once, with a value: {name}=…");
             settings.Add(name, value);
         }
@@ -162,8 +162,8 @@ public sealed class QuantizationOverride
     private static bool TryNumber(string text, out int number) =>
         int.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out number);
 
-    private static QuantBuildException Invalid(string text, string why) => new(
+    private static QuantBuildException Invalid(string text, string why, string hint = "") => new(
         DiagnosticIds.MetadataInvalid,
-        $"The override \"{text}\" cannot be read: {why}. It is a pattern of layer names and what is different there, such as down_proj: Bits=8, or layers.0-1: Float. " +
+        $"The override \"{text}\" cannot be read: {why}.{hint} It is a pattern of layer names and what is different there, such as down_proj: Bits=8, or layers.0-1: Float. " +
         "Several have a semicolon between them.");
 }

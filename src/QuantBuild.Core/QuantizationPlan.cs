@@ -39,16 +39,20 @@ public sealed class QuantizationPlan
         : [];
 
     /// <summary>Whether anything that is quantized reads calibration data.</summary>
-    public bool NeedsCalibration => specs.Values.Any(spec => spec is not null && QuantizationSpec.IsCalibrated(spec.Method));
+    public bool NeedsCalibration => !Spec.FromCheckpoint && specs.Values.Any(spec => spec is not null && QuantizationSpec.IsCalibrated(spec.Method));
 
     /// <summary>Whether anything is quantized so as to make good what was lost before it: the calibration text then goes through the float layers too.</summary>
-    public bool ComparesStreams => Spec.ErrorCorrection && Spec.TrueSequential && specs.Values.Any(spec => spec?.Method == QuantizationMethod.Gptq)
-        || specs.Values.Any(spec => spec?.Method == QuantizationMethod.AutoRound);
+    public bool ComparesStreams => !Spec.FromCheckpoint
+        && (Spec.ErrorCorrection && Spec.TrueSequential && specs.Values.Any(spec => spec?.Method == QuantizationMethod.Gptq)
+            || specs.Values.Any(spec => spec?.Method == QuantizationMethod.AutoRound));
 
     /// <summary>Checks that the groups fit every linear that is quantized, and that each override means one.</summary>
-    /// <exception cref="QuantBuildException">QB0007: names the linear and the sizes that would do. QB0006: an override matches nothing.</exception>
+    /// <exception cref="QuantBuildException">
+    /// QB0007: names the linear and the sizes that would do. QB0006: an override matches nothing. QB2043: the weights are quantized already, and otherwise.
+    /// </exception>
     public void Check()
     {
+        CheckFromCheckpoint();
         foreach (LinearShape linear in Quantized)
         {
             if (this[linear] is { HasGroups: true } spec) Config.CheckGroupSize(linear, spec.GroupSize);
@@ -64,6 +68,22 @@ public sealed class QuantizationPlan
         }
 
         WidthBudget.Check(this);
+    }
+
+    private void CheckFromCheckpoint()
+    {
+        if (Config.Quantization is { Spec: { } own } quantization)
+        {
+            if (Spec == own with { EvaluationContext = Spec.EvaluationContext }) return;
+            throw quantization.Mismatch(
+                "the model", $"they are asked for with {string.Join(" ", Spec.ToMetadata().Take(3).Select(entry => $"{entry.Key}=\"{entry.Value}\""))}",
+                "Leave Method and its settings out to take the weights as they are; to quantize otherwise, take the float model that this one was made from");
+        }
+
+        if (!Spec.FromCheckpoint) return;
+        throw new QuantBuildException(
+            DiagnosticIds.CheckpointQuantizationMismatch,
+            "FromCheckpoint=\"true\" takes weights that are quantized already, and config.json does not say that these are. Leave it out: where weights are quantized already, that is seen.");
     }
 
     private QuantizationSpec? SpecOf(LinearShape linear)

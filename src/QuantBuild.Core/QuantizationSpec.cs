@@ -94,6 +94,11 @@ public sealed record QuantizationSpec
     /// </summary>
     public string Override { get; init; } = "";
 
+    /// <summary>
+    /// Whether the weights are quantized already, and taken as they are: the rest then says what they are, nothing is chosen, and no text is calibrated on.
+    /// </summary>
+    public bool FromCheckpoint { get; init; }
+
     /// <summary>The largest number of calibration windows.</summary>
     public int CalibrationSamples { get; init; } = 128;
 
@@ -104,7 +109,7 @@ public sealed record QuantizationSpec
     public int EvaluationContext { get; init; }
 
     /// <summary>Whether any method that is asked for reads calibration data, or a budget does, to measure what each linear can lose.</summary>
-    public bool NeedsCalibration => HasBudget || Methods.Any(IsCalibrated);
+    public bool NeedsCalibration => !FromCheckpoint && (HasBudget || Methods.Any(IsCalibrated));
 
     /// <summary>What it is that reads calibration data, for an error: <c>Method="Gptq"</c>.</summary>
     public string CalibratedBy => !NeedsCalibration || Methods.Any(IsCalibrated)
@@ -153,6 +158,21 @@ public sealed record QuantizationSpec
         if (UsesBlocks) yield return new("BlockSize", Text(BlockSize));
         if (Methods.Any(UsesBlocksOf)) yield return new("DoubleQuantization", Text(DoubleQuantization));
         if (Methods.Contains(QuantizationMethod.Int8)) yield return new("OutlierThreshold", Text(OutlierThreshold));
+        if (FromCheckpoint)
+        {
+            // Decides whether an order of the columns is stored; the rest of what follows is how values are chosen.
+            if (Method == QuantizationMethod.Gptq)
+            {
+                yield return new("ActOrder", Text(ActOrder));
+                yield return new("StaticGroups", Text(StaticGroups));
+            }
+
+            if (Override.Length > 0) yield return new("Override", Override);
+            yield return new("FromCheckpoint", Text(FromCheckpoint));
+            yield return new("EvaluationContext", Text(EvaluationContext));
+            yield break;
+        }
+
         // AutoRound begins with GPTQ's values, in groups that are always static.
         if (Methods.Any(method => method is QuantizationMethod.Gptq or QuantizationMethod.AutoRound))
         {
@@ -203,6 +223,7 @@ public sealed record QuantizationSpec
             Damping = ReadDamping(metadata("Damping"), standard.Damping),
             Iterations = ReadCount(metadata, "Iterations", standard.Iterations, 1),
             Override = QuantizationOverride.Canonical(metadata("Override")),
+            FromCheckpoint = ReadBoolean(metadata, "FromCheckpoint", standard.FromCheckpoint),
             CalibrationSamples = ReadCount(metadata, "CalibrationSamples", standard.CalibrationSamples, 1),
             CalibrationContext = ReadCount(metadata, "CalibrationContext", standard.CalibrationContext, 0),
             EvaluationContext = ReadCount(metadata, "EvaluationContext", standard.EvaluationContext, 0),
@@ -269,7 +290,8 @@ public sealed record QuantizationSpec
 
         throw new QuantBuildException(
             DiagnosticIds.MethodUnknown,
-            $"Method=\"{text}\" is not a quantization method. The methods are {string.Join(", ", Enum.GetNames(typeof(QuantizationMethod)))}. " +
+            $"Method=\"{text}\" is not a quantization method.{NearestName.Hint(text!, [.. Enum.GetNames(typeof(QuantizationMethod)), AutoMethod.Name])} " +
+            $"The methods are {string.Join(", ", Enum.GetNames(typeof(QuantizationMethod)))}. " +
             $"Set Method to one of them, or to {AutoMethod.Name}, or leave it out for Gptq.");
     }
 
@@ -330,7 +352,7 @@ public sealed record QuantizationSpec
         if (TryReadInteger(text, out int size) && (size == PerChannel || (size >= 16 && size % 16 == 0))) return size;
         throw new QuantBuildException(
             DiagnosticIds.GroupSizeInvalid,
-            $"GroupSize=\"{text}\" is not a group size. It is a multiple of 16 (16, 32, 64, 128, 256, …), " +
+            $"GroupSize=\"{text}\" is not a group size.{NearestName.Hint(text!, [nameof(PerChannel)])} It is a multiple of 16 (16, 32, 64, 128, 256, …), " +
             "or PerChannel (-1) for one group of each row. 128 is usual; 32 costs more bits and loses less.");
     }
 
@@ -367,7 +389,7 @@ public sealed record QuantizationSpec
         if (string.IsNullOrWhiteSpace(text)) return standard;
         if (bool.TryParse(text!.Trim(), out bool value)) return value;
         throw new QuantBuildException(
-            DiagnosticIds.MetadataInvalid, $"{name}=\"{text}\" is neither true nor false. Set it to one of them, or leave it out for {Text(standard)}.");
+            DiagnosticIds.MetadataInvalid, $"{name}=\"{text}\" is neither true nor false.{NearestName.Hint(text!, ["true", "false"])} Set it to one of them, or leave it out for {Text(standard)}.");
     }
 
     private static double ReadDamping(string? text, double standard)

@@ -1,3 +1,4 @@
 using System.Runtime.CompilerServices;
 
+[assembly: InternalsVisibleTo("QuantBuild.CodeFixes")]
 [assembly: InternalsVisibleTo("QuantBuild.Generators.Tests")]

@@ -23,6 +23,13 @@ internal static class ModelClassEmitter
         string name = XmlText(model.ModelName);
         string generated = $"[global::System.CodeDom.Compiler.GeneratedCode(\"QuantBuild.Generators\", \"{Version}\")]";
 
+        // An IDE asks for the class of a model of the hub before the first build has downloaded anything of it.
+        bool isKnown = model.Parameters > 0;
+        string architecture = isKnown ? $" ({XmlText(model.Architecture)})" : "";
+        string figures = isKnown
+            ? $"{Number(model.Parameters)} parameters, a context of {Number(model.ContextLength)} tokens, a vocabulary of {Number(model.VocabularySize)}"
+            : "the next build downloads it, and says more here";
+
         // Info and the shared instance live in a class of their own: a user's part of this class may have static fields whose
         // initializers run before those of this part, and may generate text in them.
         string text = $$"""
@@ -34,8 +41,8 @@ internal static class ModelClassEmitter
             namespace {{Namespace(model.Namespace)}}
             {
                 /// <summary>
-                /// <c>{{name}}</c> ({{XmlText(model.Architecture)}}), quantized by {{Method(model.Method)}} to {{Number(model.Bits)}} bits per weight, {{Groups(model)}}:
-                /// {{Number(model.Parameters)}} parameters, a context of {{Number(model.ContextLength)}} tokens, a vocabulary of {{Number(model.VocabularySize)}}.
+                /// <c>{{name}}</c>{{architecture}}, quantized by {{Method(model.Method)}} to {{Number(model.Bits)}} bits per weight, {{Groups(model)}}:
+                /// {{figures}}.
                 /// </summary>
                 /// <remarks>
                 /// The weights are in <c>{{XmlText(model.ArtifactFileName)}}</c> beside the program. The static members share one instance, loaded on first

@@ -15,12 +15,12 @@ internal sealed class ArtifactAssembly(WorkerRequest request, ModelFolder model,
         return new ArtifactManifest
         {
             Fingerprint = request.Fingerprint,
-            ModelName = ClassNames.ModelName(model.Path),
+            ModelName = model.Name,
             QuantizerVersion = ModelQuantizer.Version,
             Spec = request.Spec.ToMetadata().ToDictionary(entry => entry.Key, entry => entry.Value),
             ConfigJson = model.ConfigJson,
             GenerationConfigJson = model.GenerationConfigFile is { } generation ? File.ReadAllText(generation) : null,
-            TokenizerConfigJson = model.TokenizerConfigFile is { } tokenizer ? File.ReadAllText(tokenizer) : null,
+            TokenizerConfigJson = model.TokenizerConfigJson,
             ModelFiles = [.. model.Files.Select(file => new SourceFile(Path.GetFileName(file), Size(file), hash.Compute(file)))],
             ModelRevision = model.Revision,
             CalibrationSha256 = request.CalibrationFile is { } calibration && (request.Spec.NeedsCalibration || request.EvaluationFile is null)

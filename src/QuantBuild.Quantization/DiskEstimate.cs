@@ -35,7 +35,7 @@ internal sealed record DiskEstimate(long Journal, long Artifact, long Activation
     private static void Check(string folder, DiskEstimate estimate)
     {
         long needed = estimate.Journal + estimate.Artifact + estimate.Activations;
-        if (Free(folder) is { } free && free < needed) throw TooSmall(folder, estimate, free);
+        if (FreeDisk.Bytes(folder) is { } free && free < needed) throw TooSmall(folder, estimate, free);
     }
 
     /// <summary>The error of a disk with too little room.</summary>
@@ -44,19 +44,4 @@ internal sealed record DiskEstimate(long Journal, long Artifact, long Activation
         $"The disk of {folder} has too little room: this build needs about {MemoryLimit.Text(estimate.Journal + estimate.Artifact + estimate.Activations)} there " +
         $"({MemoryLimit.Text(estimate.Artifact)} for the artifact, {MemoryLimit.Text(estimate.Journal)} for finished layers, {MemoryLimit.Text(estimate.Activations)} for activations " +
         $"beyond {MemoryLimit.Name}), and {MemoryLimit.Text(free)} are free. Make room, or set {ModelCache.RootVariable} to a folder on a disk that has some.");
-
-    /// <summary>Bytes that are free where a folder is, or would be; <see langword="null"/> where the system does not say.</summary>
-    private static long? Free(string folder)
-    {
-        try
-        {
-            string? existing = Path.GetFullPath(folder);
-            while (existing is not null && !Directory.Exists(existing)) existing = Path.GetDirectoryName(existing);
-            return existing is null ? null : new DriveInfo(existing).AvailableFreeSpace;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
-        {
-            return null;
-        }
-    }
 }

@@ -1,7 +1,7 @@
 namespace QuantBuild.Quantization;
 
 /// <summary>How much memory there is for this process.</summary>
-internal static class FreeMemory
+public static class FreeMemory
 {
     /// <summary>Bytes that this process can hold, with what it holds already: what the machine, or the container, has free of its memory.</summary>
     public static long Bytes()

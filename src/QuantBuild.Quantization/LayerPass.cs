@@ -127,6 +127,14 @@ internal sealed class LayerPass(
             return true;
         }
 
+        if (plan.Spec.FromCheckpoint)
+        {
+            finished = new FinishedLayer([.. config.Linears(layer).Select(weights.Quantized)], new Dictionary<string, float[]>());
+            layerWeights.Replace(finished, device);
+            journal.Write(part, finished);
+            return false;
+        }
+
         finished = new LayerQuantizer(plan, forward, layer, layerWeights, device, listener.Inform, starved.Add, stepped, cancellationToken).Quantize(calibration);
         calibration?.Float?.CheckFinite(LayerName(layer));
         calibration?.Quantized.CheckFinite(LayerName(layer));
@@ -152,7 +160,7 @@ internal sealed class LayerPass(
         if (journal.TryRead(part) is { } finished) return finished.Linears[0];
         cancellationToken.ThrowIfCancellationRequested();
         using torch.Tensor weight = weights.Load(shape.WeightName, device);
-        QuantizedLinear linear = calibrated(weight) ?? LinearQuantizer.WithoutData(weight, shape, spec);
+        QuantizedLinear linear = weights.Quantized(shape) ?? calibrated(weight) ?? LinearQuantizer.WithoutData(weight, shape, spec);
         journal.Write(part, new FinishedLayer([linear], new Dictionary<string, float[]>()));
         return linear;
     }

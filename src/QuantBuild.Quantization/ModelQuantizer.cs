@@ -56,7 +56,7 @@ public sealed class ModelQuantizer
     private ArtifactManifest Run(QuantizationPlan plan, DateTime startedAt, Action<string, BuildRecord>? beforePublishing)
     {
         // Everything that can be wrong with the inputs is found before any work begins.
-        byte[] tokenizerJson = File.ReadAllBytes(model.TokenizerFile);
+        byte[] tokenizerJson = model.ReadTokenizer();
         TextTokenizer tokenizer = TextTokenizer.Load(tokenizerJson, model.TokenizerFile);
         if (model.GenerationConfigFile is { } generation)
         {

@@ -1,10 +1,9 @@
-using System.Text.Json;
 using TorchSharp;
 
 namespace QuantBuild.Quantization;
 
 /// <summary>
-/// The weights of a Hugging Face folder, mapped and not read: every tensor that the configuration asks for was found to be there, with the
+/// The weights of a model, open and not read: every tensor that the configuration asks for was found to be there, with the
 /// right shape and a float type, before any work begins.
 /// </summary>
 public sealed class ModelWeights : IDisposable
@@ -12,38 +11,59 @@ public sealed class ModelWeights : IDisposable
     // A tensor is copied in pieces: torch's view of its bytes ends at 2 GiB.
     private const long PieceBytes = 16 << 20;
 
-    private readonly List<SafetensorsFile> files = [];
+    private readonly Checkpoint checkpoint;
+    private readonly QuantizedCheckpoint? quantized;
     private readonly Dictionary<string, PlacedTensor> tensors = new(StringComparer.Ordinal);
 
-    private ModelWeights(DecoderConfig config) => Config = config;
+    // The linears that are quantized already, by the names of their weights.
+    private readonly Dictionary<string, (LinearShape Shape, QuantizationSpec Spec, long Bytes)> linears = new(StringComparer.Ordinal);
+
+    private ModelWeights(ModelFolder model)
+    {
+        Config = model.Config;
+        checkpoint = Checkpoint.Open(model);
+        if (Config.Quantization is { Spec: not null } quantization) quantized = new QuantizedCheckpoint(quantization, Config.Names, checkpoint.Tensors);
+    }
 
     /// <summary>The decoder.</summary>
     public DecoderConfig Config { get; }
 
-    /// <summary>Bytes of all tensors that the configuration asks for.</summary>
-    public long Bytes => tensors.Values.Sum(tensor => tensor.ByteLength);
+    /// <summary>Bytes of all tensors that the configuration asks for, as the files store them.</summary>
+    public long Bytes => tensors.Values.Sum(tensor => tensor.StoredBytes) + linears.Values.Sum(linear => linear.Bytes);
 
     /// <summary>Maps the weights of a model, and checks them against its configuration.</summary>
-    /// <exception cref="QuantBuildException">QB2005 malformed file or index, QB2006 tensor missing, QB2007 shape or type.</exception>
+    /// <exception cref="QuantBuildException">
+    /// QB2005 malformed file or index, QB2006 tensor missing, QB2007 shape or type; QB2040 to QB2042 a file of a kind that is not read.
+    /// </exception>
     public static ModelWeights Open(ModelFolder model)
     {
-        ModelWeights weights = new(model.Config);
+        ModelWeights weights = new(model);
         try
         {
-            Dictionary<string, (SafetensorsFile File, TensorEntry Entry)> found =
-                model.IndexFile is null ? weights.MapFiles(model) : weights.MapIndexed(model, model.IndexFile);
-            foreach ((string name, IReadOnlyList<int> shape) in model.Config.Tensors())
+            if (weights.quantized is { } quantized)
+            {
+                QuantizationPlan plan = new(model.Config, model.Config.Quantization!.Spec!);
+                foreach (LinearShape linear in plan.Quantized)
+                {
+                    QuantizationSpec spec = plan[linear]!;
+                    weights.linears.Add(linear.WeightName, (linear, spec, quantized.Tensors(linear, spec).Sum(tensor => tensor.StoredBytes)));
+                }
+            }
+
+            IReadOnlyDictionary<string, CheckpointTensor> found = weights.checkpoint.Tensors;
+            foreach ((string name, IReadOnlyList<int> shape) in model.Config.Tensors().Where(tensor => !weights.linears.ContainsKey(tensor.Key)))
             {
                 TensorPlace place = model.Config.Names.Of(name);
                 // A file of the model without its head has the names without their first part.
-                if (!found.TryGetValue(place.Name, out (SafetensorsFile File, TensorEntry Entry) tensor)
+                if (!found.TryGetValue(place.Name, out CheckpointTensor? tensor)
                     && !found.TryGetValue(place.Name[(place.Name.IndexOf('.', StringComparison.Ordinal) + 1)..], out tensor))
                 {
                     throw TensorMissing(model, place.Name, found.Keys);
                 }
 
-                Check(model, tensor.Entry, PlacedTensor.ShapeIn(shape, place));
-                weights.tensors.Add(name, new PlacedTensor(name, shape, place, tensor.File, tensor.Entry));
+                Check(model, tensor, PlacedTensor.ShapeIn(shape, place));
+                if (tensor.Type is ElementType.F8E4M3 or ElementType.F8E5M2) tensor = Float8.Scaled(tensor, found, model.Config.Quantization?.Block);
+                weights.tensors.Add(name, new PlacedTensor(name, shape, place, tensor));
             }
 
             return weights;
@@ -58,12 +78,27 @@ public sealed class ModelWeights : IDisposable
     /// <summary>A tensor for a new file, under the name by which it is known here.</summary>
     public TensorSource Source(string name) => tensors[name].Source();
 
-    /// <summary>Reads a tensor to a device as float32.</summary>
+    /// <summary>A linear that is quantized already, in the artifact's format; <see langword="null"/> where it is in floating point.</summary>
+    /// <exception cref="QuantBuildException">QB2007: its values contradict <c>config.json</c>, or each other.</exception>
+    internal QuantizedLinear? Quantized(LinearShape linear) => linears.TryGetValue(linear.WeightName, out (LinearShape, QuantizationSpec Spec, long) known) ? quantized!.Read(linear, known.Spec) : null;
+
+    /// <summary>Reads a tensor to a device as float32; of a linear that is quantized already, what its values stand for.</summary>
     /// <exception cref="QuantBuildException">QB3006: a value is not finite.</exception>
     public torch.Tensor Load(string name, torch.Device device)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        PlacedTensor tensor = tensors[name];
+        torch.Tensor result = linears.TryGetValue(name, out (LinearShape Shape, QuantizationSpec, long) linear) ? Quantized(linear.Shape)!.Dequantize(device) : Load(tensors[name], device);
+        if (!result.AllFinite())
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.NonFinite, $"The weight {name} holds values that are not finite numbers. The file is damaged, or its training failed: copy the model again.");
+        }
+
+        return result.MoveToOuterDisposeScope();
+    }
+
+    private static torch.Tensor Load(PlacedTensor tensor, torch.Device device)
+    {
         torch.ScalarType type = tensor.Type switch
         {
             ElementType.BF16 => torch.bfloat16,
@@ -82,13 +117,7 @@ public sealed class ModelWeights : IDisposable
             result.narrow(0, row, count).copy_(part);
         }
 
-        if (!result.AllFinite())
-        {
-            throw new QuantBuildException(
-                DiagnosticIds.NonFinite, $"The weight {name} holds values that are not finite numbers. The file is damaged, or its training failed: copy the model again.");
-        }
-
-        return result.MoveToOuterDisposeScope();
+        return result;
     }
 
     /// <summary>Reads the weight of a norm, and its bias where there is one, to a device as float32.</summary>
@@ -132,19 +161,17 @@ public sealed class ModelWeights : IDisposable
         Load(DecoderConfig.EmbeddingName, torch.CPU), Config.LearnedPositions ? Load(DecoderConfig.PositionsName, torch.CPU) : null, Config.EmbeddingScale);
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        foreach (SafetensorsFile file in files) file.Dispose();
-    }
+    public void Dispose() => checkpoint.Dispose();
 
-    private static void Check(ModelFolder model, TensorEntry entry, long[] shape)
+    private static void Check(ModelFolder model, CheckpointTensor entry, long[] shape)
     {
         string Shape(IEnumerable<long> sizes) => $"[{string.Join(", ", sizes)}]";
-        if (entry.Type is not (ElementType.F32 or ElementType.F16 or ElementType.BF16))
+        if (entry.Type is not (ElementType.F32 or ElementType.F16 or ElementType.BF16 or ElementType.F8E4M3 or ElementType.F8E5M2))
         {
             throw new QuantBuildException(
                 DiagnosticIds.TensorMismatch,
-                $"The tensor {entry.Name} in {model.Path} has the element type {entry.Type}, expected F32, F16 or BF16. QuantBuild quantizes models that are not quantized yet.");
+                $"The tensor {entry.Name} in {model.Path} has the element type {entry.Type.HeaderName()}, expected F32, F16, BF16, F8_E4M3 or F8_E5M2. " +
+                "Weights that are quantized already are read where \"quantization_config\" in config.json says how.");
         }
 
         if (!entry.Shape.SequenceEqual(shape))
@@ -162,74 +189,6 @@ public sealed class ModelWeights : IDisposable
         return new QuantBuildException(
             DiagnosticIds.TensorMissing,
             $"The weights in {model.Path} lack the tensor {name}. They have {names.Length} tensors" +
-            $"{(names.Length > 0 ? $" ({string.Join(", ", names.Take(3))}{(names.Length > 3 ? ", …" : "")})" : "")}. Copy the model again, with all its *.safetensors files.");
-    }
-
-    private Dictionary<string, (SafetensorsFile File, TensorEntry Entry)> MapFiles(ModelFolder model)
-    {
-        Dictionary<string, (SafetensorsFile File, TensorEntry Entry)> found = new(StringComparer.Ordinal);
-        foreach (string path in model.WeightFiles)
-        {
-            SafetensorsFile file = Map(path);
-            foreach (TensorEntry entry in file.Tensors.Values)
-            {
-                if (found.TryAdd(entry.Name, (file, entry))) continue;
-                throw new QuantBuildException(
-                    DiagnosticIds.WeightsMalformed,
-                    $"The tensor {entry.Name} is in two files of {model.Path}, one of them {Path.GetFileName(path)}. Remove the file that is too many, or add the model's model.safetensors.index.json.");
-            }
-        }
-
-        return found;
-    }
-
-    private Dictionary<string, (SafetensorsFile File, TensorEntry Entry)> MapIndexed(ModelFolder model, string indexFile)
-    {
-        QuantBuildException Malformed(string what, Exception? cause = null) => new(
-            DiagnosticIds.WeightsMalformed, $"{indexFile}: {what}. Copy the file again from where the model came from.", cause);
-
-        Dictionary<string, SafetensorsFile> mapped = new(StringComparer.Ordinal);
-        Dictionary<string, (SafetensorsFile File, TensorEntry Entry)> found = new(StringComparer.Ordinal);
-        try
-        {
-            using JsonDocument index = JsonDocument.Parse(File.ReadAllBytes(indexFile));
-            if (index.RootElement.ValueKind != JsonValueKind.Object
-                || !index.RootElement.TryGetProperty("weight_map", out JsonElement map) || map.ValueKind != JsonValueKind.Object)
-            {
-                throw Malformed("it has no object \"weight_map\"");
-            }
-
-            foreach (JsonProperty item in map.EnumerateObject())
-            {
-                string name = item.Value.ValueKind == JsonValueKind.String ? item.Value.GetString()! : "";
-                // A name with a folder in it could lead anywhere.
-                if (name.Length == 0 || name is "." or ".." || name.AsSpan().IndexOfAny('/', '\\', ':') >= 0)
-                {
-                    throw Malformed($"the tensor {item.Name} is said to be in \"{name}\", expected the name of a file in the model's folder");
-                }
-
-                if (!mapped.TryGetValue(name, out SafetensorsFile? file))
-                {
-                    string path = Path.Combine(model.Path, name);
-                    if (!File.Exists(path)) throw Malformed($"the tensor {item.Name} is said to be in {name}, which is not in the folder");
-                    mapped.Add(name, file = Map(path));
-                }
-
-                if (file.Tensors.TryGetValue(item.Name, out TensorEntry? entry)) found.TryAdd(item.Name, (file, entry));
-            }
-        }
-        catch (JsonException e)
-        {
-            throw Malformed($"it is not valid JSON ({e.Message.TrimEnd('.')})", e);
-        }
-
-        return found;
-    }
-
-    private SafetensorsFile Map(string path)
-    {
-        SafetensorsFile file = SafetensorsFile.Open(path, DiagnosticIds.WeightsMalformed);
-        files.Add(file);
-        return file;
+            $"{(names.Length > 0 ? $" ({string.Join(", ", names.Take(3))}{(names.Length > 3 ? ", …" : "")})" : "")}. Copy the model again, with all its weight files.");
     }
 }

@@ -6,17 +6,16 @@ namespace QuantBuild.Quantization;
 /// <param name="name">Its own name.</param>
 /// <param name="shape">Its own shape, [rows] or [rows, columns].</param>
 /// <param name="place">Where it is.</param>
-/// <param name="file">The file that holds the tensor of that place.</param>
-/// <param name="entry">That tensor.</param>
-internal sealed class PlacedTensor(string name, IReadOnlyList<int> shape, TensorPlace place, SafetensorsFile file, TensorEntry entry)
+/// <param name="whole">The tensor of that place.</param>
+internal sealed class PlacedTensor(string name, IReadOnlyList<int> shape, TensorPlace place, CheckpointTensor whole)
 {
     private const long PieceBytes = 1 << 20;
 
     private readonly int columns = shape.Count == 1 ? 1 : shape[1];
-    private readonly int elementBytes = entry.Type.Size();
+    private readonly int elementBytes = whole.Type.Size();
 
     /// <summary>The type of its elements.</summary>
-    public ElementType Type => entry.Type;
+    public ElementType Type => whole.Type;
 
     /// <summary>Its sizes.</summary>
     public long[] Shape { get; } = [.. shape.Select(size => (long)size)];
@@ -26,6 +25,9 @@ internal sealed class PlacedTensor(string name, IReadOnlyList<int> shape, Tensor
 
     /// <summary>Bytes of all rows.</summary>
     public long ByteLength => shape[0] * RowBytes;
+
+    /// <summary>Bytes that they take in their file.</summary>
+    public long StoredBytes => (long)((double)whole.StoredBytes / whole.ByteLength * ByteLength);
 
     /// <summary>The shape that the checkpoint's tensor should have.</summary>
     /// <param name="shape">The tensor's own.</param>
@@ -49,7 +51,7 @@ internal sealed class PlacedTensor(string name, IReadOnlyList<int> shape, Tensor
 
         if (place.Rows is not { } rows)
         {
-            file.Read(entry, first * RowBytes, target);
+            whole.Read(first * RowBytes, target);
             return;
         }
 
@@ -57,7 +59,7 @@ internal sealed class PlacedTensor(string name, IReadOnlyList<int> shape, Tensor
         {
             // To the end of the block at most.
             long count = Math.Min(rows.Count - (first % rows.Count), target.Length / RowBytes);
-            file.Read(entry, rows[first] * RowBytes, target[..(int)(count * RowBytes)]);
+            whole.Read(rows[first] * RowBytes, target[..(int)(count * RowBytes)]);
             target = target[(int)(count * RowBytes)..];
             first += count;
         }
@@ -65,7 +67,7 @@ internal sealed class PlacedTensor(string name, IReadOnlyList<int> shape, Tensor
 
     /// <summary>The tensor for a new file, under its own name.</summary>
     public TensorSource Source() => place is { Rows: null, Transposed: false }
-        ? TensorSource.FromFile(file, entry, name)
+        ? whole.ToSource(name)
         : new TensorSource(name, Type, Shape, ByteLength, Copy);
 
     /// <summary>Rows that are columns of the checkpoint's tensor.</summary>
@@ -77,7 +79,7 @@ internal sealed class PlacedTensor(string name, IReadOnlyList<int> shape, Tensor
         Span<byte> column = rented.AsSpan(0, rows * elementBytes);
         for (int k = 0; k < columns; k++)
         {
-            file.Read(entry, ((k * width) + start) * elementBytes, column);
+            whole.Read(((k * width) + start) * elementBytes, column);
             for (int row = 0; row < rows; row++) column.Slice(row * elementBytes, elementBytes).CopyTo(target[(int)((row * RowBytes) + (k * elementBytes))..]);
         }
 

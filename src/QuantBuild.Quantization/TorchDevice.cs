@@ -22,7 +22,7 @@ public sealed record TorchDevice(torch.Device Device, string Description)
         if (!known)
         {
             throw new QuantBuildException(
-                DiagnosticIds.DeviceInvalid, $"The device \"{text}\" does not exist. It is one of auto, cpu, cuda or cuda:N with the GPU's number, such as cuda:0.");
+                DiagnosticIds.DeviceInvalid, $"The device \"{text}\" does not exist.{DeviceName.Hint(text)} It is one of auto, cpu, cuda or cuda:N with the GPU's number, such as cuda:0.");
         }
 
         NativeLibraries.Load();

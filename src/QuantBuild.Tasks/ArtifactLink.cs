@@ -38,6 +38,19 @@ internal static class ArtifactLink
         }
     }
 
+    /// <summary>Says that the artifact under <c>obj</c> is what its inputs, as they are now, give: what an IDE compares the times of.</summary>
+    public static void Confirm(DeclaredModel model)
+    {
+        try
+        {
+            File.SetLastWriteTimeUtc(model.StampPath, DateTime.UtcNow);
+        }
+        catch (Exception e) when (BuildLog.IsFileError(e))
+        {
+            // The IDE builds once more than it must.
+        }
+    }
+
     private static string Stamp(DeclaredModel model)
     {
         FileInfo artifact = new(model.ArtifactPath);

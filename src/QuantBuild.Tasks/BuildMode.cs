@@ -26,6 +26,6 @@ internal static class BuildModes
         if (text.Length == 0) return BuildMode.Auto;
         string[] names = Enum.GetNames(typeof(BuildMode));
         if (names.Contains(text, StringComparer.OrdinalIgnoreCase)) return (BuildMode)Enum.Parse(typeof(BuildMode), text, ignoreCase: true);
-        throw new QuantBuildException(DiagnosticIds.MetadataInvalid, $"{PropertyName} is \"{text}\", expected one of {string.Join(", ", names)}. Set the property to one of them, or leave it out for Auto.");
+        throw new QuantBuildException(DiagnosticIds.MetadataInvalid, $"{PropertyName} is \"{text}\", expected one of {string.Join(", ", names)}.{NearestName.Hint(text, names)} Set the property to one of them, or leave it out for Auto.");
     }
 }

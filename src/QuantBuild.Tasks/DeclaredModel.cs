@@ -13,6 +13,9 @@ internal sealed record DeclaredModel
     /// <summary>Full path of the model's folder.</summary>
     public required string ModelPath { get; init; }
 
+    /// <summary>Its id on the hub, where it comes from there: then the folder is named by its commit, and the weights may not be in it yet.</summary>
+    public string? HubId { get; init; }
+
     /// <summary>How to quantize it.</summary>
     public required QuantizationSpec Spec { get; init; }
 
@@ -33,6 +36,9 @@ internal sealed record DeclaredModel
 
     /// <summary>The artifact under <c>obj</c>.</summary>
     public required string ArtifactPath { get; init; }
+
+    /// <summary>Whether the artifact goes into the project's NuGet package.</summary>
+    public bool IsPacked { get; init; }
 
     /// <summary>Where the item stands.</summary>
     public required ItemPosition Position { get; init; }
@@ -68,6 +74,7 @@ internal sealed record DeclaredModel
 
         Set(nameof(ClassName), ClassName);
         Set(nameof(ModelPath), ModelPath);
+        Set(nameof(HubId), HubId);
         foreach (KeyValuePair<string, string> entry in Spec.ToMetadata()) Set(entry.Key, entry.Value);
         foreach (KeyValuePair<string, string> entry in Gates.ToMetadata()) Set(entry.Key, entry.Value);
         Set(nameof(MaxMemory), MaxMemory?.ToString(CultureInfo.InvariantCulture));
@@ -77,6 +84,7 @@ internal sealed record DeclaredModel
         Set(nameof(BuildRecordPath), BuildRecordPath);
         Set(nameof(ReportPath), ReportPath);
         Set(nameof(StampPath), StampPath);
+        Set(MetadataNames.PackQuantizedModel, IsPacked ? "true" : "false");
         Set("PositionFile", Position.File);
         Set("PositionLine", Position.Line.ToString(CultureInfo.InvariantCulture));
         Set("PositionColumn", Position.Column.ToString(CultureInfo.InvariantCulture));
@@ -92,6 +100,7 @@ internal sealed record DeclaredModel
         {
             ClassName = item.GetMetadata(nameof(ClassName)),
             ModelPath = item.GetMetadata(nameof(ModelPath)),
+            HubId = Optional(nameof(HubId)),
             Spec = QuantizationSpec.FromMetadata(item.GetMetadata),
             Gates = QualityGates.FromMetadata(item.GetMetadata),
             MaxMemory = MemoryLimit.Read(item.GetMetadata(nameof(MaxMemory))),
@@ -99,6 +108,7 @@ internal sealed record DeclaredModel
             EvaluationFile = Optional(nameof(EvaluationFile)),
             Fingerprint = item.GetMetadata(nameof(Fingerprint)),
             ArtifactPath = item.ItemSpec,
+            IsPacked = item.GetMetadata(MetadataNames.PackQuantizedModel) == "true",
             Position = new(item.GetMetadata("PositionFile"), Number("PositionLine"), Number("PositionColumn")),
         };
     }

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.InteropServices;
 
 namespace QuantBuild.Tasks;
 
@@ -19,7 +18,7 @@ internal static class Device
 
         throw new QuantBuildException(
             DiagnosticIds.DeviceInvalid,
-            $"QuantBuildDevice is \"{device}\", expected auto, cpu, cuda, or cuda:N with the number of a GPU (cuda:0). Set the property to one of them, or leave it out for auto.");
+            $"QuantBuildDevice is \"{device}\", expected auto, cpu, cuda, or cuda:N with the number of a GPU (cuda:0).{DeviceName.Hint(device)} Set the property to one of them, or leave it out for auto.");
     }
 
     /// <summary>Checks that a CUDA device that was asked for can be there at all.</summary>
@@ -28,23 +27,10 @@ internal static class Device
     public static void CheckDriver(string device)
     {
         if (!device.StartsWith("cuda", StringComparison.Ordinal)) return;
-        string[] places = DriverPlaces();
-        if (places.Any(File.Exists)) return;
+        if (NvidiaDriver.Find() is not null) return;
         throw new QuantBuildException(
             DiagnosticIds.CudaUnavailable,
-            $"QuantBuildDevice is {device}, and this machine has no NVIDIA driver. Looked for {string.Join(", ", places)}. " +
+            $"QuantBuildDevice is {device}, and this machine has no NVIDIA driver. Looked for {string.Join(", ", NvidiaDriver.Places())}. " +
             "Install the driver, or set QuantBuildDevice to auto or cpu.");
-    }
-
-    private static string[] DriverPlaces()
-    {
-        if (RuntimeInformation.IsOSPlatform(OSPlatform.Windows)) return [Path.Combine(Environment.SystemDirectory, "nvcuda.dll")];
-        const string library = "libcuda.so.1";
-        string[] folders =
-        [
-            "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/lib/wsl/lib",
-            .. (Environment.GetEnvironmentVariable("LD_LIBRARY_PATH") ?? "").Split([':'], StringSplitOptions.RemoveEmptyEntries),
-        ];
-        return ["/proc/driver/nvidia/version", .. folders.Select(folder => folder.TrimEnd('/') + "/" + library)];
     }
 }

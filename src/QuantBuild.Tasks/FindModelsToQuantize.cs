@@ -53,7 +53,7 @@ public sealed class FindModelsToQuantize : WorkerTask
         {
             CacheEntry entry = Cache.Entry(model.Fingerprint);
             if (ArtifactLink.IsCurrent(model) || IsWhole(entry)) return true;
-            if (entry.Exists && entry.Damage(Hash.Compute) is { } damage)
+            if (entry.Exists && entry.Damage(HashOf) is { } damage)
             {
                 Warn(model, DiagnosticIds.CacheDamaged, $"The artifact {entry.ArtifactPath} in the cache is damaged: {damage}. It is fetched or made again.");
             }

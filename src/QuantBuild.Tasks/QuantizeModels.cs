@@ -54,6 +54,7 @@ public sealed class QuantizeModels : WorkerTask
         // The worker said why there is no artifact. One model that fails keeps no other from its place.
         if (!isCurrent && (force || !IsWhole(entry)) && !Quantize(model, entry, force, out ran)) return false;
         bool accepted = Judge(model, isCurrent ? model.BuildRecordPath : entry.BuildRecordPath, warningsAreShown: ran);
+        if (accepted && isCurrent) ArtifactLink.Confirm(model);
         if (!accepted || isCurrent) return false;
         ArtifactLink.Create(model, entry);
         if (ran) Log.LogMessage(MessageImportance.High, $"{model.ClassName}: report: {Path.GetFullPath(model.ReportPath)}");
@@ -88,7 +89,7 @@ public sealed class QuantizeModels : WorkerTask
         {
             ran = force || !IsWhole(entry);
             if (force) ForgetFinishedLayers(model);
-            return !ran || RunRequest(model, "quantize", path => Request(model, entry).Save(path), () => entry.Exists);
+            return !ran || (DownloadWeights(model) && RunRequest(model, "quantize", path => Request(model, entry).Save(path), () => entry.Exists));
         }
     }
 

@@ -40,13 +40,13 @@ internal sealed class WorkerProcess
     public IReadOnlyCollection<string> Errors => errors;
 
     /// <summary>Runs the worker to its end and returns its exit code.</summary>
-    /// <param name="line">Called with each line of standard output.</param>
-    /// <param name="quiet">Called each time that no line came for a while.</param>
+    /// <param name="line">Called with each line of standard output; says whether it showed it.</param>
+    /// <param name="quiet">Called each time that nothing was shown for a while.</param>
     /// <param name="silence">How long a while is.</param>
     /// <param name="cancellationToken">Asks the worker to end, and ends it if it does not within two seconds.</param>
     /// <exception cref="QuantBuildException">QB1005: the process cannot be started.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled, and the process has ended.</exception>
-    public int Run(Action<string> line, Action quiet, TimeSpan silence, CancellationToken cancellationToken)
+    public int Run(Func<string, bool> line, Action quiet, TimeSpan silence, CancellationToken cancellationToken)
     {
         using Process process = new() { StartInfo = start };
         // Not disposed: a line may still come, on a thread of the pool, after the worker was told to end.
@@ -68,13 +68,21 @@ internal sealed class WorkerProcess
         {
             process.BeginOutputReadLine();
             process.BeginErrorReadLine();
+            Stopwatch sinceShown = Stopwatch.StartNew();
             // Each of the two streams ends with a null.
             for (int ended = 0; ended < 2;)
             {
-                if (!lines.TryTake(out KeyValuePair<bool, string?> next, (int)silence.TotalMilliseconds, cancellationToken)) quiet();
-                else if (next.Value is null) ended++;
-                else if (next.Key) Keep(next.Value);
-                else line(next.Value);
+                int left = (int)Math.Max(0, (silence - sinceShown.Elapsed).TotalMilliseconds);
+                if (lines.TryTake(out KeyValuePair<bool, string?> next, left, cancellationToken))
+                {
+                    if (next.Value is null) ended++;
+                    else if (next.Key) Keep(next.Value);
+                    else if (line(next.Value)) sinceShown.Restart();
+                }
+
+                if (ended == 2 || sinceShown.Elapsed < silence) continue;
+                quiet();
+                sinceShown.Restart();
             }
 
             process.WaitForExit();

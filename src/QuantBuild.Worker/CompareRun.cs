@@ -30,10 +30,12 @@ internal sealed class CompareRun
     /// <param name="read">Gives the request.</param>
     /// <param name="report">Where messages go.</param>
     /// <param name="isBuild">Whether a build asks: the end of standard input cancels, and the build shows the table itself.</param>
+    /// <param name="isJson">Whether the last message is JSON.</param>
     /// <returns>The exit code.</returns>
-    public static int Execute(Func<CompareRequest> read, IReport report, bool isBuild) => Verb.Run(report, isBuild, cancellation =>
+    public static int Execute(Func<CancellationToken, CompareRequest> read, IReport report, bool isBuild, bool isJson = false) => Verb.Run(report, isBuild, cancellation =>
     {
-        CompareRequest request = read();
+        TorchLibraries.Use(report, cancellation.Token);
+        CompareRequest request = read(cancellation.Token);
         ModelFolder model = ModelFolder.Open(request.ModelPath);
         string workFolder = Path.Combine(ModelCache.Default().Root, "work"), floatName = $"{Guid.NewGuid():N}.float.tmp";
         string floatArtifact = Path.Combine(workFolder, floatName);
@@ -43,11 +45,13 @@ internal sealed class CompareRun
         WholeFile.Write(request.OutputPath + ".json", comparison.ToJson());
         WholeFile.Write(request.OutputPath + ".md", markdown);
         WholeFile.Write(request.OutputPath + ".html", ComparisonPage.Create(comparison));
-        return isBuild ? $"comparison: {request.OutputPath}.html, .md, .json" : markdown;
+        return isBuild ? $"comparison: {request.OutputPath}.html, .md, .json" : isJson ? comparison.ToJson().TrimEnd() : markdown;
     });
 
     private Comparison Compare(string floatArtifact)
     {
+        // There is no float model to compare with, and nothing else that its weights could become.
+        if (model.Config.Quantization is { Spec: { } own }) new QuantizationPlan(model.Config, own with { FromCheckpoint = false }).Check();
         IReadOnlyList<QuantizationSpec> specs = ComparedSpecs.Of(request.Spec, model.Config);
         FileHash hash = new(cache.HashFolder);
         IReadOnlyList<string> quantizerFiles = Fingerprint.QuantizerFiles(AppContext.BaseDirectory);

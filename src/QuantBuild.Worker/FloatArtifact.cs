@@ -12,7 +12,7 @@ internal static class FloatArtifact
         using ModelWeights weights = ModelWeights.Open(model);
         TensorSource[] tensors =
         [
-            ArtifactWriter.TokenizerTensor(File.ReadAllBytes(model.TokenizerFile)),
+            ArtifactWriter.TokenizerTensor(model.ReadTokenizer()),
             .. model.Config.Tensors().Select(tensor => weights.Source(tensor.Key)),
         ];
         ArtifactWriter.Write(
@@ -20,7 +20,7 @@ internal static class FloatArtifact
             new ArtifactManifest
             {
                 Fingerprint = "",
-                ModelName = ClassNames.ModelName(model.Path),
+                ModelName = model.Name,
                 QuantizerVersion = ModelQuantizer.Version,
                 Spec = new Dictionary<string, string>(),
                 ConfigJson = model.ConfigJson,

@@ -60,10 +60,13 @@ internal static class MeasureRun
         }
     }
 
+    /// <summary>The token that texts begin with; any, where the model names none.</summary>
+    public static int FirstToken(LanguageModel model) => model.Config.BosTokenId is { } bos && bos < model.Config.VocabularySize ? bos : 0;
+
     /// <summary>Decodes texts until the seconds are spent, and gives those of each step.</summary>
     private static List<double> Decode(LanguageModel model, double seconds, int leastSteps, CancellationToken cancellationToken)
     {
-        int first = model.Config.BosTokenId is { } bos && bos < model.Config.VocabularySize ? bos : 0;
+        int first = FirstToken(model);
         List<double> steps = [];
         double spent = 0;
         while (true)
@@ -78,13 +81,15 @@ internal static class MeasureRun
         }
     }
 
-    private static long ResidentBytes()
+    /// <summary>Memory of this process that is in use: pages of mapped files that were touched count.</summary>
+    public static long ResidentBytes()
     {
         using Process process = Process.GetCurrentProcess();
         return process.WorkingSet64;
     }
 
-    private static double Median(List<double> values)
+    /// <summary>The median.</summary>
+    public static double Median(IReadOnlyCollection<double> values)
     {
         double[] sorted = [.. values.Order()];
         int middle = sorted.Length / 2;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using QuantBuild.Quantization;
 using QuantBuild.Worker.Reporting;
 
@@ -11,10 +12,12 @@ internal static class QuantizeRun
     /// <param name="read">Gives the request.</param>
     /// <param name="report">Where messages go.</param>
     /// <param name="isBuild">Whether a build asks: the end of standard input cancels, and the build holds the artifact's lock.</param>
+    /// <param name="isJson">Whether the last message is JSON.</param>
     /// <returns>The exit code.</returns>
-    public static int Execute(Func<WorkerRequest> read, IReport report, bool isBuild) => Verb.Run(report, isBuild, cancellation =>
+    public static int Execute(Func<CancellationToken, WorkerRequest> read, IReport report, bool isBuild, bool isJson = false) => Verb.Run(report, isBuild, cancellation =>
     {
-        WorkerRequest request = read();
+        TorchLibraries.Use(report, cancellation.Token);
+        WorkerRequest request = read(cancellation.Token);
         cancellation.Leftovers = () => HalfWrittenFiles.Of(request);
         // A build holds the artifact's lock itself, so that it can look into the cache again once it has it.
         using IDisposable? held = isBuild
@@ -25,7 +28,7 @@ internal static class QuantizeRun
                 cancellation.Token);
         ArtifactManifest manifest = ModelQuantizer.Run(
             request, report.Send, cancellation.Token, (artifact, record) => WriteReport(request.ReportPath, artifact, record, cancellation.Token));
-        return Summary(request, manifest);
+        return isJson ? Json(request, manifest) : Summary(request, manifest);
     });
 
     private static void WriteReport(string? path, string artifactPath, BuildRecord record, CancellationToken cancellationToken)
@@ -34,6 +37,20 @@ internal static class QuantizeRun
         (RuntimeMeasurement? measured, string? whyNot) = MeasureRun.InOwnProcess(artifactPath, MeasureRun.ForReport, cancellationToken);
         using Artifact artifact = Artifact.Open(artifactPath);
         WholeFile.Write(path, ModelReport.Create(artifact, record, measured, whyNot));
+    }
+
+    private static string Json(WorkerRequest request, ArtifactManifest manifest)
+    {
+        Quantized quantized = new(
+            manifest.ModelName,
+            request.ArtifactPath,
+            request.BuildRecordPath,
+            request.ReportPath,
+            manifest.Fingerprint,
+            manifest.OriginalBytes,
+            new FileInfo(request.ArtifactPath).Length,
+            manifest.Quality);
+        return JsonSerializer.Serialize(quantized, CommandJson.Readable.Quantized);
     }
 
     private static string Summary(WorkerRequest request, ArtifactManifest manifest)

@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Diagnostics;
+using System.Reflection;
 using System.Text;
 
 namespace QuantBuild.Worker;
@@ -58,7 +59,7 @@ internal static class SelfProcess
         [
             "exec",
             .. folders.Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries).SelectMany(folder => new[] { "--additionalprobingpath", folder }),
-            typeof(SelfProcess).Assembly.Location,
+            Assembly.GetEntryAssembly()!.Location,
         ];
     }
 

@@ -9,6 +9,9 @@ internal static class Verb
     /// <summary>The exit code of failure: a message <see cref="WorkerMessageKind.Error"/> was sent.</summary>
     public const int Failed = 1;
 
+    /// <summary>The exit code of a command line that does not say what to do.</summary>
+    public const int Misused = 2;
+
     /// <summary>Runs it.</summary>
     /// <param name="report">Where messages go.</param>
     /// <param name="cancelAtEndOfInput">Whether the end of standard input cancels: a build that is gone must not leave a worker behind.</param>
@@ -26,21 +29,29 @@ internal static class Verb
         {
             return Cancellation.ExitCode;
         }
-        catch (QuantBuildException e)
-        {
-            report.Send(new WorkerMessage { Kind = WorkerMessageKind.Error, Code = e.Id, Text = e.Message });
-            return Failed;
-        }
         catch (Exception e)
         {
-            Console.Error.WriteLine(e);
-            report.Send(new WorkerMessage
-            {
-                Kind = WorkerMessageKind.Error,
-                Code = DiagnosticIds.WorkerFailed,
-                Text = $"The worker failed with an error that it does not know: {e.GetType().Name}: {e.Message}",
-            });
+            return Fail(report, e);
+        }
+    }
+
+    /// <summary>Reports why a run failed.</summary>
+    /// <returns>The exit code.</returns>
+    public static int Fail(IReport report, Exception cause)
+    {
+        if (cause is QuantBuildException known)
+        {
+            report.Send(new WorkerMessage { Kind = WorkerMessageKind.Error, Code = known.Id, Text = known.Message });
             return Failed;
         }
+
+        Console.Error.WriteLine(cause);
+        report.Send(new WorkerMessage
+        {
+            Kind = WorkerMessageKind.Error,
+            Code = DiagnosticIds.WorkerFailed,
+            Text = $"The worker failed with an error that it does not know: {cause.GetType().Name}: {cause.Message}",
+        });
+        return Failed;
     }
 }

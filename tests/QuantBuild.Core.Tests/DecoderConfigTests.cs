@@ -169,7 +169,7 @@ public class DecoderConfigTests
     [InlineData("hidden_act", "\"xielu\"", "xielu")]
     [InlineData("rope_scaling", """{"rope_type": "proportional", "factor": 8.0}""", "proportional")]
     [InlineData("rope_parameters", """{"rope_type": "mrope"}""", "mrope")]
-    [InlineData("quantization_config", """{"quant_method": "awq", "bits": 4}""", "awq")]
+    [InlineData("quantization_config", """{"quant_method": "hqq", "bits": 4}""", "hqq")]
     public void A_variation_that_is_not_supported_is_named(string name, string json, string part) =>
         ErrorAssert.Throws("QB2011", () => Parse(With((name, json))), "config.json", name, part);
 

@@ -80,6 +80,20 @@ public sealed class ModelCacheTests : IDisposable
     }
 
     [Fact]
+    public async Task Who_waits_long_is_told_again()
+    {
+        using SemaphoreSlim told = new(0);
+        Task second;
+        using (cache.Lock(Fingerprint, () => { }, CancellationToken.None))
+        {
+            second = Task.Run(() => cache.Lock(Fingerprint, () => told.Release(), CancellationToken.None).Dispose());
+            for (int i = 0; i < 2; i++) Assert.True(await told.WaitAsync(TimeSpan.FromSeconds(30)));
+        }
+
+        await second.WaitAsync(Patience);
+    }
+
+    [Fact]
     public async Task A_wait_can_be_cancelled()
     {
         using IDisposable held = cache.Lock(Fingerprint, () => { }, CancellationToken.None);

@@ -150,6 +150,7 @@ public sealed class RoundTripTests : IDisposable
         Parameters = 6_819_072,
         ContextLength = 512,
         VocabularySize = 4096,
+        WordsAreTokens = true,
         ArtifactFileName = "Gutenberg7mGptq4.safetensors",
         Fingerprint = "",
     };

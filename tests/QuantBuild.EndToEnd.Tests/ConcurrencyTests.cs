@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Xml.Linq;
 
 namespace QuantBuild.EndToEnd.Tests;
@@ -23,7 +24,7 @@ public sealed class ConcurrencyTests(PackedFeed feed)
         Directory.CreateDirectory(Path.GetDirectoryName(lockFile)!);
 
         // The lock is held until both builds have come to it: from then on they race.
-        int waiting = 0;
+        ConcurrentDictionary<UserProject, bool> waiting = [];
         TaskCompletionSource bothWait = new();
         Task<BuildResult>[] builds;
         using (new FileStream(lockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None))
@@ -33,7 +34,7 @@ public sealed class ConcurrencyTests(PackedFeed feed)
                 line =>
                 {
                     bool waits = line.Contains("TinyRtn4: another build is quantizing it; waiting", StringComparison.Ordinal);
-                    if (waits && Interlocked.Increment(ref waiting) == 2) bothWait.SetResult();
+                    if (waits && waiting.TryAdd(project, true) && waiting.Count == 2) bothWait.TrySetResult();
                 },
                 "--no-restore")))];
             // A build that ends meanwhile has failed.
@@ -42,7 +43,7 @@ public sealed class ConcurrencyTests(PackedFeed feed)
 
         BuildResult[] results = await Task.WhenAll(builds);
         Assert.All(results, result => Assert.True(result.ExitCode == 0, result.Output));
-        Assert.Equal(2, waiting);
+        Assert.Equal(2, waiting.Count);
         Assert.Equal(1, results.Sum(result => result.Workers));
         Assert.Equal(Artifact(projects[0]), Artifact(projects[1]));
         Assert.All(projects, project => Assert.Empty(project.Leftovers()));

@@ -48,7 +48,7 @@ public sealed class ErrorTests(PackedFeed feed)
         result.AssertError("QB2004", "MambaForCausalLM is not supported. Supported: LlamaForCausalLM");
         result.AssertError("QB2008", "no-tokenizer");
         result.AssertError("QB2010", "no-weights");
-        result.AssertError("QB0001", "Gptqq");
+        result.AssertError("QB0001", "Probably Gptq is meant.");
         result.AssertError("QB0002", "2, 3, 4, 8");
         result.AssertError("QB0003", "12");
         result.AssertError("QB0007", "model.layers.0.self_attn.q_proj");

@@ -11,14 +11,8 @@ public sealed class PackedFeed : IDisposable
     /// <summary>Packs what the build of the tests has built.</summary>
     public PackedFeed()
     {
-        foreach (string project in new[] { "QuantBuild.Core", "QuantBuild.Runtime", "QuantBuild" })
-        {
-            (int exitCode, string output) = DotNet.Run(
-                DotNet.Host,
-                ["pack", Path.Combine(RepositoryRoot, "src", project), "--no-build", "-c", Metadata("Configuration"), "-o", Folder, $"-p:Version={Version}", "-v:q"],
-                RepositoryRoot);
-            if (exitCode != 0) throw new InvalidOperationException($"{project} could not be packed:{Environment.NewLine}{output}");
-        }
+        foreach (string project in new[] { "QuantBuild.Core", "QuantBuild.Runtime", "QuantBuild" }) Pack(project);
+        WriteStubWorker();
     }
 
     /// <summary>The repository.</summary>
@@ -33,14 +27,30 @@ public sealed class PackedFeed : IDisposable
     /// <summary>A cache that projects share whose test is not about the cache.</summary>
     public string SharedCache => Path.Combine(Root, "cache");
 
+    /// <summary>The folder of a worker that makes artifacts without quantizing anything: for what a build does, not what a model is.</summary>
+    public string StubWorkerFolder => Path.Combine(Root, "stub worker") + "/";
+
+    /// <summary>Packs a project into the feed; what most tests need is there from the beginning.</summary>
+    /// <returns>The package's path.</returns>
+    public string Pack(string project)
+    {
+        (int exitCode, string output) = DotNet.Run(
+            DotNet.Host,
+            ["pack", Path.Combine(RepositoryRoot, "src", project), "--no-build", "-c", Metadata("Configuration"), "-o", Folder, $"-p:Version={Version}", "-v:q"],
+            RepositoryRoot);
+        if (exitCode != 0) throw new InvalidOperationException($"{project} could not be packed:{Environment.NewLine}{output}");
+        return Path.Combine(Folder, $"{project}.{Version}.nupkg");
+    }
+
     /// <summary>The user's NuGet settings.</summary>
     /// <param name="withUsersPackages">
     /// Whether the packages that the machine already has are there: libtorch is large, and a test need not fetch it.
     /// </param>
     /// <param name="withUsersSources">Whether the sources of packages that the machine has are sources too.</param>
-    public string NuGetConfig(bool withUsersPackages = true, bool withUsersSources = false) => $"""
+    /// <param name="packages">Where packages are installed to; the feed's own folder, where it is not said.</param>
+    public string NuGetConfig(bool withUsersPackages = true, bool withUsersSources = false, string? packages = null) => $"""
         <configuration>
-          <config><add key="globalPackagesFolder" value="{Path.Combine(Root, "packages")}" /></config>
+          <config><add key="globalPackagesFolder" value="{packages ?? Path.Combine(Root, "packages")}" /></config>
           <fallbackPackageFolders><clear />{(withUsersPackages ? $"""<add key="user" value="{Metadata("NuGetPackageRoot")}" />""" : "")}</fallbackPackageFolders>
           <packageSources>{(withUsersSources ? "" : "<clear />")}<add key="feed" value="{Folder}" /></packageSources>
         </configuration>
@@ -48,6 +58,15 @@ public sealed class PackedFeed : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => Directory.Delete(Root, recursive: true);
+
+    private void WriteStubWorker()
+    {
+        Directory.CreateDirectory(StubWorkerFolder);
+        string built = Path.Combine(RepositoryRoot, "tests/QuantBuild.StubWorker/bin", Metadata("Configuration"), "net10.0");
+        foreach (string file in Directory.GetFiles(built)) File.Copy(file, StubWorkerFolder + Path.GetFileName(file));
+        // A fingerprint covers these as well, and the stub has no use for them.
+        foreach (string name in new[] { "QuantBuild.Runtime.dll", "QuantBuild.Quantization.dll" }) File.WriteAllText(StubWorkerFolder + name, name);
+    }
 
     private static string Metadata(string key) =>
         typeof(PackedFeed).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == key).Value!;

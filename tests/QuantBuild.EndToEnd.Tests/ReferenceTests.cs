@@ -26,7 +26,7 @@ public sealed class ReferenceTests(PackedFeed feed)
     [Fact]
     public void A_program_gets_the_artifact_of_the_library_that_it_references()
     {
-        UserProject library = new(feed, feed.SharedCache, "Library");
+        UserProject library = new(feed, name: "Library");
         library.WriteModel("tiny", new TinyModel());
         library.Declare("""<QuantizedModel Include="tiny" Method="Rtn" Bits="4" GroupSize="16" Namespace="App.Models" />""", "<OutputType>Library</OutputType>");
         File.Delete(Path.Combine(library.Folder, "Program.cs"));

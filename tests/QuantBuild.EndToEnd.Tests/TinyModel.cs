@@ -11,6 +11,9 @@ namespace QuantBuild.EndToEnd.Tests;
 /// </summary>
 internal sealed class TinyModel
 {
+    /// <summary>The longest text, in tokens.</summary>
+    public const int ContextLength = 64;
+
     private const int Hidden = 32;
     private const int Intermediate = 64;
     private const int Vocabulary = 4096;
@@ -24,7 +27,7 @@ internal sealed class TinyModel
         ["num_attention_heads"] = 2,
         ["num_key_value_heads"] = 1,
         ["vocab_size"] = Vocabulary,
-        ["max_position_embeddings"] = 64,
+        ["max_position_embeddings"] = ContextLength,
         ["tie_word_embeddings"] = true,
         ["hidden_act"] = "silu",
         ["bos_token_id"] = 0,

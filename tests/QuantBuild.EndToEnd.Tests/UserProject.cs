@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.RegularExpressions;
 using Microsoft.Build.Logging.StructuredLogger;
 
@@ -32,6 +33,24 @@ internal sealed class UserProject
 
     public string Folder { get; }
 
+    /// <summary>What the stub does where it takes the worker's place; <see langword="null"/> where the worker itself works.</summary>
+    public string? Stub { get; init; }
+
+    /// <summary>For how long the stub is silent, where it is.</summary>
+    public int StubSeconds { get; init; } = 3;
+
+    /// <summary>How often the stub was started.</summary>
+    public int StubStarts => System.IO.File.Exists(StartsFile) ? System.IO.File.ReadAllLines(StartsFile).Length : 0;
+
+    /// <summary>What the environment of builds has besides.</summary>
+    public Dictionary<string, string> Variables { get; } = [];
+
+    /// <summary>Where the stub notes its starts; a file of the project's own unless several are to share it.</summary>
+    public string StartsFile { get => field ?? Path.Combine(Folder, "..", "starts.txt"); init; }
+
+    /// <summary>What else is in the environment of its builds.</summary>
+    public Dictionary<string, string> Variables { get; } = [];
+
     public string Cache => Path.GetFullPath(cache);
 
     /// <summary>The folder of the built program.</summary>
@@ -40,12 +59,17 @@ internal sealed class UserProject
     /// <summary>The intermediate folder.</summary>
     public string Intermediate => Path.Combine(Folder, "obj", "Debug", "net10.0");
 
-    public void Write(string name, string text) => System.IO.File.WriteAllText(Path.Combine(Folder, name), text);
+    public void Write(string name, string text)
+    {
+        string path = Path.Combine(Folder, name);
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        System.IO.File.WriteAllText(path, text);
+    }
 
     public void WriteModel(string name, TinyModel model) => model.Write(Path.Combine(Folder, name));
 
     /// <summary>Writes the project file.</summary>
-    public void Declare(string items, string properties = "") => Write("App.csproj", $"""
+    public void Declare(string items, string properties = "", string file = "App.csproj") => Write(file, $"""
         <Project Sdk="Microsoft.NET.Sdk">
           <PropertyGroup>
             <OutputType>Exe</OutputType>
@@ -69,10 +93,11 @@ internal sealed class UserProject
     /// <summary>Runs an SDK command on the project and hears each line of its output as it comes.</summary>
     public BuildResult Run(string command, Action<string>? line, params string[] arguments)
     {
-        string log = Path.Combine(Folder, $"../{++builds}.binlog");
+        // Relative: what the switch is told ends at a semicolon.
+        string log = $"../{++builds}.binlog";
         (int exitCode, string output) = DotNet.Run(
             DotNet.Host, [command, .. arguments, $"-bl:{log}", "-tl:off"], Folder, Environment(), line);
-        return new BuildResult(exitCode, output, log);
+        return new BuildResult(exitCode, output, Path.Combine(Folder, log));
     }
 
     /// <summary>Builds the project; the build must succeed.</summary>
@@ -107,7 +132,18 @@ internal sealed class UserProject
             .Where(file => Regex.IsMatch(Path.GetFileName(file), "request|tmp|temp|safetensors\\.(?!stamp)|json\\.[0-9a-f]{8}", RegexOptions.IgnoreCase));
     }
 
-    private Dictionary<string, string> Environment() => new() { ["QUANTBUILD_CACHE"] = Cache };
+    // MSBuild takes variables of the environment for properties.
+    private Dictionary<string, string> Environment()
+    {
+        Dictionary<string, string> variables = new(Variables) { ["QUANTBUILD_CACHE"] = Cache };
+        if (Stub is null) return variables;
+        variables["QUANTBUILD_STUB"] = Stub;
+        variables["QUANTBUILD_STUB_SECONDS"] = StubSeconds.ToString(CultureInfo.InvariantCulture);
+        variables["QUANTBUILD_STUB_STARTS"] = StartsFile;
+        variables["QuantBuildWorkerFolder"] = feed.StubWorkerFolder;
+        variables["QuantBuildRestoresWorkerLibraries"] = "false";
+        return variables;
+    }
 }
 
 /// <summary>What came of a build.</summary>
@@ -127,6 +163,9 @@ internal sealed record BuildResult(int ExitCode, string Output, string LogPath)
     /// <summary>The items that targets added.</summary>
     public IEnumerable<string> Added(string itemName) =>
         All<AddItem>().Where(a => a.Name == itemName).SelectMany(a => a.Children.OfType<Item>()).Select(i => i.Text);
+
+    /// <summary>The messages that a log of every detail has.</summary>
+    public IEnumerable<string> Messages => All<Message>().Select(m => m.Text ?? "");
 
     /// <summary>The codes of the errors, each with its message.</summary>
     public IReadOnlyList<(string Code, string Text)> Errors => [.. All<Error>().Select(e => (e.Code ?? "", e.Text ?? ""))];

@@ -42,7 +42,49 @@ public sealed class CompilerTests : IDisposable
         Assert.Contains("docs/diagnostics/QB0008.md", output, StringComparison.Ordinal);
     }
 
-    private void WriteProject() => Write("Strict.csproj", $"""
+    [Fact]
+    public void A_project_silences_what_the_analyzers_say_and_makes_errors_of_it()
+    {
+        WriteProject("""
+            <TreatWarningsAsErrors>false</TreatWarningsAsErrors>
+            <WarningsAsErrors>QB4105</WarningsAsErrors>
+            <NoWarn>$(NoWarn);QB4106;CS1591</NoWarn>
+            """);
+        Write("Sample.quantbuild.xml", Descriptors.Sample.ToXml());
+        Write(".editorconfig", """
+            root = true
+            [*.cs]
+            dotnet_diagnostic.QB4103.severity = none
+            dotnet_diagnostic.QB4102.severity = error
+            """);
+        Write("Program.cs", """
+            using HelloQuant.Models;
+            using QuantBuild;
+            LanguageModel model = Gutenberg7mGptq4.Load();
+            model.Generate("", new GenerationOptions { TopK = -1 });
+            Gutenberg7mGptq4.StreamAsync("");
+            for (int i = 0; i < 3; i++) Gutenberg7mGptq4.Load().Dispose();
+            static async global::System.Threading.Tasks.Task Answer()
+            {
+                await global::System.Threading.Tasks.Task.Yield();
+                Gutenberg7mGptq4.Generate("");
+            }
+
+            Answer().Wait();
+            """);
+
+        (int exitCode, string output) = Build();
+
+        Assert.NotEqual(0, exitCode);
+        Assert.Contains("Program.cs(3,15): error QB4102: ", output, StringComparison.Ordinal);
+        Assert.Contains("Program.cs(5,1): error QB4105: ", output, StringComparison.Ordinal);
+        Assert.Contains("Program.cs(6,29): warning QB4101: ", output, StringComparison.Ordinal);
+        Assert.Contains("docs/diagnostics/QB4101.md", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("QB4103", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("QB4106", output, StringComparison.Ordinal);
+    }
+
+    private void WriteProject(string properties = "") => Write("Strict.csproj", $"""
         <Project Sdk="Microsoft.NET.Sdk">
           <PropertyGroup>
             <OutputType>Exe</OutputType>
@@ -55,9 +97,10 @@ public sealed class CompilerTests : IDisposable
             <GenerateDocumentationFile>true</GenerateDocumentationFile>
             <UseAppHost>false</UseAppHost>
             <OutDir>bin/</OutDir>
+            {properties}
           </PropertyGroup>
           <ItemGroup>
-            <Analyzer Include="{typeof(ModelClassGenerator).Assembly.Location}" />
+            <Analyzer Include="{typeof(ModelClassGenerator).Assembly.Location};{typeof(CodeFixes.ModelCodeFix).Assembly.Location}" />
             <AdditionalFiles Include="*.quantbuild.xml" />
             <Reference Include="{string.Join(';', RuntimeReference.Paths)}" />
           </ItemGroup>

@@ -5,7 +5,7 @@ namespace QuantBuild.Quantization.Tests;
 public sealed class ModelWeightsTests
 {
     // The least Llama there is: 1 layer, hidden size 4, 2 heads of 2, MLP 4, vocabulary 3.
-    private const string Config = """
+    internal const string Config = """
         {"architectures":["LlamaForCausalLM"],"hidden_size":4,"num_attention_heads":2,"num_key_value_heads":1,"intermediate_size":4,
          "num_hidden_layers":1,"vocab_size":3,"max_position_embeddings":8,"hidden_act":"silu"}
         """;

@@ -4,7 +4,8 @@
 //   measured  makes an artifact whose figures are a perplexity of 100 -> 103 and a KL divergence of 0.05, and that was warned of
 //   error     says why not, exit code 1
 //   crash     writes to standard error, exit code 42
-//   silent    makes an artifact after three seconds without a word
+//   quiet     makes an artifact and says no more than that
+//   silent    makes an artifact after three seconds, or QUANTBUILD_STUB_SECONDS, without a word that a build shows: it chats on standard error meanwhile
 //   obedient  waits for the end of standard input, exit code 130
 //   interrupted  ends at once with exit code 130, as at Ctrl+C
 //   remote    plays a remote cache that has the artifact: fetch makes it, share warns; and asked to quantize, makes it
@@ -53,8 +54,16 @@ switch (Environment.GetEnvironmentVariable("QUANTBUILD_STUB"))
     case "crash":
         Console.Error.WriteLine("a library gives up");
         return 42;
+    case "quiet":
+        return MakeArtifact();
     case "silent":
-        Thread.Sleep(TimeSpan.FromSeconds(3));
+        int seconds = int.Parse(Environment.GetEnvironmentVariable("QUANTBUILD_STUB_SECONDS") ?? "3", CultureInfo.InvariantCulture);
+        for (int second = 0; second < seconds; second++)
+        {
+            Thread.Sleep(TimeSpan.FromSeconds(1));
+            Console.Error.WriteLine("a library chats");
+        }
+
         return MakeArtifact();
     case "obedient":
         Send(new() { Kind = WorkerMessageKind.Progress, Text = "waiting" });

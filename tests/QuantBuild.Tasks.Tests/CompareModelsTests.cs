@@ -61,7 +61,7 @@ public sealed class CompareModelsTests : IDisposable
             BuildEngine = engine,
             Models = project.Declare(items).Task.Declared,
             Device = "cpu",
-            WorkerAssembly = Path.Combine(AppContext.BaseDirectory, "QuantBuild.StubWorker.dll"),
+            WorkerAssembly = Path.Combine(AppContext.BaseDirectory, "QuantBuild.Worker.dll"),
         };
     }
 }

@@ -282,7 +282,7 @@ public sealed class QuantizeModelsTests : IDisposable
             Models = project.Declare(item).Task.Declared,
             ProjectFile = project.ProjectFile,
             Device = device,
-            WorkerAssembly = Path.Combine(AppContext.BaseDirectory, "QuantBuild.StubWorker.dll"),
+            WorkerAssembly = Path.Combine(AppContext.BaseDirectory, "QuantBuild.Worker.dll"),
         };
         task.Execute();
         return task;
@@ -297,7 +297,7 @@ public sealed class QuantizeModelsTests : IDisposable
             BuildEngine = engine,
             Models = project.Declare(items.Length > 0 ? items : [TestProject.Sound()]).Task.Declared,
             Device = "cpu",
-            WorkerAssembly = Path.Combine(AppContext.BaseDirectory, "QuantBuild.StubWorker.dll"),
+            WorkerAssembly = Path.Combine(AppContext.BaseDirectory, "QuantBuild.Worker.dll"),
         };
     }
 

@@ -40,6 +40,15 @@ internal sealed class WorkerProcess : IDisposable
 
     public IReadOnlyList<string> ReadToEnd() => process.StandardOutput.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
+    /// <summary>The next character of standard output; -1 at its end.</summary>
+    public int Read() => process.StandardOutput.Read();
+
+    public void WriteLine(string line)
+    {
+        process.StandardInput.WriteLine(line);
+        process.StandardInput.Flush();
+    }
+
     public void CloseInput() => process.StandardInput.Close();
 
     /// <summary>What Ctrl+C in a terminal does.</summary>

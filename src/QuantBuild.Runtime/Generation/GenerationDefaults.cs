@@ -120,14 +120,12 @@ public sealed record GenerationDefaults
         Check(
             settings.StopStrings is not null && settings.StopStrings.All(s => !string.IsNullOrEmpty(s)),
             nameof(GenerationOptions.StopStrings), "a list with an empty text", "a list of texts that are not empty");
-        foreach (int token in options.StopTokens)
+        Check(options.StopTokens is not null, nameof(GenerationOptions.StopTokens), "null", "a list of tokens");
+        foreach (int token in options.StopTokens!)
         {
             Check((uint)token < (uint)vocabularySize, nameof(GenerationOptions.StopTokens), token, $"tokens from 0 to {vocabularySize - 1} alone");
         }
 
-        Check(
-            options.StopTokens is not null && options.StopTokens.All(token => (uint)token < (uint)vocabularySize),
-            nameof(GenerationOptions.StopTokens), "a list with an id that is no token", $"a list of tokens from 0 to {vocabularySize - 1}");
         Check(Enum.IsDefined(options.ContextOverflow), nameof(GenerationOptions.ContextOverflow), options.ContextOverflow, string.Join(" or ", Enum.GetNames<ContextOverflow>()));
         Check(settings.LogProbabilities is null or >= 0, nameof(GenerationOptions.LogProbabilities), settings.LogProbabilities ?? 0, "at least 0");
         return settings;

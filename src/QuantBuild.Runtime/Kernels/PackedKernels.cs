@@ -6,6 +6,13 @@ internal static class PackedKernels
     /// <summary>Inputs that are rounded to bytes with one scale at most: activations have outliers, which make all of their segment coarser.</summary>
     public const int LargestSegment = 128;
 
+    /// <summary>The instructions that the kernels multiply with on this processor.</summary>
+    public static string Instructions =>
+        AvxVnniDotProduct.IsSupported ? "AVX-VNNI" : Avx2DotProduct.IsSupported ? "AVX2" : ArmDotProduct.IsSupported ? "Arm dot product" : PortableInstructions;
+
+    /// <summary>What <see cref="Instructions"/> is where there are none of those that make generating fast.</summary>
+    public const string PortableInstructions = "portable vectors";
+
     /// <summary>The kernel of a weight.</summary>
     /// <param name="linear">Which linear.</param>
     /// <param name="weight">Its packed tiles.</param>

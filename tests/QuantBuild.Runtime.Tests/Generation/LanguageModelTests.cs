@@ -133,7 +133,7 @@ public sealed class LanguageModelTests : IClassFixture<LanguageModelTests.Quanti
     public static TheoryData<string> BadOptions { get; } =
     [
         "MaxTokens", "Temperature", "TopK", "TypicalP", "TopP", "MinP", "RepetitionPenalty", "RepetitionWindow", "FrequencyPenalty", "PresencePenalty",
-        "LogitBias[4096]", "LogitBias[-1]", "LogitBias[7]", "StopStrings", "StopTokens", "ContextOverflow", "LogProbabilities",
+        "LogitBias[4096]", "LogitBias[-1]", "LogitBias[7]", "StopStrings", "StopTokens", "StopTokens is null", "ContextOverflow", "LogProbabilities",
     ];
 
     [Theory]
@@ -157,6 +157,7 @@ public sealed class LanguageModelTests : IClassFixture<LanguageModelTests.Quanti
             "LogitBias[7]" => new() { LogitBias = new Dictionary<int, float> { [4095] = -100, [7] = float.PositiveInfinity } },
             "LogProbabilities" => new() { LogProbabilities = -1 },
             "StopTokens" => new() { StopTokens = [4096] },
+            "StopTokens is null" => new() { StopTokens = null! },
             "ContextOverflow" => new() { ContextOverflow = (ContextOverflow)2 },
             _ => new() { StopStrings = [""] },
         };

@@ -1,0 +1,107 @@
+using System.Globalization;
+
+namespace QuantBuild;
+
+/// <summary>What the header of a GGUF file says of a model, as the <c>config.json</c> and <c>tokenizer_config.json</c> that a Hugging Face folder would have.</summary>
+internal static class GgufModel
+{
+    // GGUF's families whose tensors are those of a Hugging Face checkpoint but for their names.
+    private static readonly Dictionary<string, string> Architectures = new(StringComparer.Ordinal)
+    {
+        ["llama"] = "LlamaForCausalLM",
+        ["qwen2"] = "Qwen2ForCausalLM",
+        ["qwen3"] = "Qwen3ForCausalLM",
+    };
+
+    /// <summary>The file's <c>config.json</c>.</summary>
+    /// <exception cref="QuantBuildException">QB2003 the file lacks a value; QB2042 it holds something that is not read.</exception>
+    public static string ConfigJson(GgufFile file)
+    {
+        string family = file.Metadata.TryGetValue("general.architecture", out object? given) && given is string name ? name : throw Malformed(file, "general.architecture", "a text");
+        if (!Architectures.TryGetValue(family, out string? architecture))
+        {
+            throw Unsupported(
+                file, $"is of the architecture {Shown(family)}; read are {string.Join(", ", Architectures.Keys)}. Take the model in its Hugging Face form (config.json, *.safetensors)");
+        }
+
+        CheckTensors(file);
+        long Whole(string key) => file.Metadata.TryGetValue($"{family}.{key}", out object? value) && value is long number ? number : throw Malformed(file, $"{family}.{key}", "a whole number");
+        long? WholeOrNone(string key) => file.Metadata.ContainsKey($"{family}.{key}") ? Whole(key) : null;
+        double? Number(string key) => file.Metadata.TryGetValue($"{family}.{key}", out object? value) && value is double number ? number : null;
+
+        if (WholeOrNone("expert_count") > 0) throw Unsupported(file, "holds a mixture of experts, which is not read from GGUF. Take the model in its Hugging Face form");
+        long heads = Whole("attention.head_count"), width = Whole("embedding_length");
+        List<KeyValuePair<string, object?>> members = [];
+        void Add(string key, object? value) => members.Add(new(key, value));
+        Add("hidden_size", width);
+        Add("intermediate_size", Whole("feed_forward_length"));
+        Add("num_hidden_layers", Whole("block_count"));
+        Add("num_attention_heads", heads);
+        Add("num_key_value_heads", WholeOrNone("attention.head_count_kv") ?? heads);
+        Add("head_dim", WholeOrNone("attention.key_length") ?? WholeOrNone("rope.dimension_count") ?? (heads > 0 ? width / heads : 0));
+        Add("vocab_size", file.Tensors.TryGetValue("token_embd.weight", out GgufTensor? embedding) && embedding.Shape.Count == 2 ? embedding.Shape[0] : null);
+        Add("max_position_embeddings", Whole("context_length"));
+        // As it is written in a float32, not as that float32 in decimals.
+        Add("rms_norm_eps", Number("attention.layer_norm_rms_epsilon") is { } epsilon ? Written(epsilon) : null);
+        Add("rope_theta", Number("rope.freq_base") is { } theta ? Written(theta) : null);
+        foreach (string token in new[] { "bos", "eos" })
+        {
+            if (file.Metadata.TryGetValue($"tokenizer.ggml.{token}_token_id", out object? id) && id is long number) Add(token + "_token_id", number);
+        }
+
+        string json = Json.WriteLine(members);
+        string tied = file.Tensors.ContainsKey("output.weight") ? "false" : "true";
+        string bias = file.Tensors.ContainsKey("blk.0.attn_q.bias") && family == "llama" ? "true" : "false";
+        return $"{{\"architectures\":[{Json.Quote(architecture)}],\"model_type\":{Json.Quote(family)},\"hidden_act\":\"silu\",\"attention_bias\":{bias},\"tie_word_embeddings\":{tied}{Rope(file, family)},{json.Substring(1)}";
+    }
+
+    /// <summary>The file's <c>tokenizer_config.json</c>: special tokens by their text, and the chat template where there is one.</summary>
+    public static string TokenizerConfigJson(GgufFile file)
+    {
+        string[] tokens = file.Metadata.TryGetValue("tokenizer.ggml.tokens", out object? list) && list is string[] texts ? texts : [];
+        List<string> members = [];
+        void Add(string name, string value) => members.Add($"{Json.Quote(name)}:{value}");
+        foreach ((string member, string key) in new[] { ("bos_token", "bos_token_id"), ("eos_token", "eos_token_id"), ("pad_token", "padding_token_id") })
+        {
+            if (file.Metadata.TryGetValue("tokenizer.ggml." + key, out object? id) && id is long index && index >= 0 && index < tokens.Length) Add(member, Json.Quote(tokens[index]));
+        }
+
+        if (file.Metadata.TryGetValue("tokenizer.ggml.add_bos_token", out object? adds) && adds is bool flag) Add("add_bos_token", flag ? "true" : "false");
+        if (file.Metadata.TryGetValue("tokenizer.chat_template", out object? given) && given is string template) Add("chat_template", Json.Quote(template));
+        return "{" + string.Join(",", members) + "}";
+    }
+
+    // A K-quant has been rounded already; rounding it again loses twice, and its own grid is not one of the artifact's formats.
+    private static void CheckTensors(GgufFile file)
+    {
+        if (file.Tensors.Values.FirstOrDefault(tensor => GgufTensor.BlockOf(tensor.Type) is null) is { } tensor)
+        {
+            throw Unsupported(
+                file, $"holds {Shown(tensor.Name)} as {GgufTensor.NameOf(tensor.Type)}; read are F32, F16, BF16 and Q8_0. Quantizing what was quantized coarsely before would lose twice: take the model's F16, BF16 or Q8_0 " +
+                "file, or its Hugging Face form");
+        }
+    }
+
+    /// <summary>How positions are scaled, as a member of <c>config.json</c>; empty where they are not.</summary>
+    private static string Rope(GgufFile file, string family)
+    {
+        // Factors for each frequency: those of Llama 3.1 and later, whose parameters the file does not keep.
+        if (file.Tensors.ContainsKey("rope_freqs.weight"))
+        {
+            throw Unsupported(file, "scales its rotary frequencies one by one (rope_freqs.weight, as Llama 3.1 and later do), which is not read from GGUF. Take the model in its Hugging Face form");
+        }
+
+        if (!file.Metadata.TryGetValue(family + ".rope.scaling.type", out object? kind) || kind is not string type || type == "none") return "";
+        string factor = file.Metadata.TryGetValue(family + ".rope.scaling.factor", out object? given) && given is double number ? Written(number).ToString("R", CultureInfo.InvariantCulture) : "1";
+        return $",\"rope_scaling\":{{\"rope_type\":{Json.Quote(type)},\"factor\":{factor}}}";
+    }
+
+    private static double Written(double single) => double.Parse(((float)single).ToString("G7", CultureInfo.InvariantCulture), CultureInfo.InvariantCulture);
+
+    private static QuantBuildException Malformed(GgufFile file, string key, string expected) => new(
+        DiagnosticIds.ConfigMalformed, $"{file.Path}: the metadata {key} is missing or of another kind, expected {expected}. Convert the model again with a current llama.cpp.");
+
+    private static QuantBuildException Unsupported(GgufFile file, string what) => new(DiagnosticIds.GgufUnsupported, $"{file.Path} {what}.");
+
+    private static string Shown(string name) => name.Length <= 100 ? name : name.Substring(0, 100) + "…";
+}

@@ -1,0 +1,123 @@
+using System.Runtime.Loader;
+using System.Text.Json;
+using QuantBuild.Quantization;
+
+namespace QuantBuild.Worker;
+
+/// <summary>
+/// The libraries of torch, for a program that has none beside it: the .NET tool, whose package would have 450 MB with them. They are restored once, from NuGet into the user's package folder as a
+/// build does it, and loaded from there.
+/// </summary>
+internal sealed class TorchLibraries
+{
+    // What the host looks for native libraries in, and NativeLibraries too.
+    private const string NativeFolders = "NATIVE_DLL_SEARCH_DIRECTORIES";
+
+    private static bool used;
+    private readonly ModelCache cache = ModelCache.Default();
+    private readonly string projectFolder;
+    private readonly string hash;
+
+    private TorchLibraries(string projectFolder)
+    {
+        this.projectFolder = projectFolder;
+        // Another version of the tool may ask for another torch.
+        hash = FileHash.OfText(string.Concat(Directory.GetFiles(projectFolder).Order(StringComparer.Ordinal).Select(File.ReadAllText)))[..16];
+    }
+
+    private string Folder => Path.Combine(cache.Root, "libraries", hash);
+
+    /// <summary>Whether they can be used without a restore.</summary>
+    public static bool AreThere => Missing is not { } libraries || libraries.Found() is not null;
+
+    // Beside the worker of a build and in the repository the host finds them all.
+    private static TorchLibraries? Missing
+    {
+        get
+        {
+            string assemblies = AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES") as string ?? "";
+            bool isKnown = assemblies.Split(Path.PathSeparator).Any(path => Path.GetFileName(path) == "TorchSharp.dll");
+            string project = Path.Combine(AppContext.BaseDirectory, "worker-libraries");
+            return isKnown || !Directory.Exists(project) ? null : new TorchLibraries(project);
+        }
+    }
+
+    /// <summary>Makes them loadable; call before a method runs that names anything of torch. Restores them the first time.</summary>
+    /// <param name="report">Hears of the restore.</param>
+    /// <param name="cancellationToken">Ends the restore.</param>
+    /// <exception cref="QuantBuildException">QB1007: the restore failed. QB1003 or QB1004: the cache cannot be written.</exception>
+    public static void Use(IReport report, CancellationToken cancellationToken)
+    {
+        if (used || Missing is not { } missing) return;
+        used = true;
+        Library[] libraries = missing.Found() ?? missing.Restore(report, cancellationToken);
+        Dictionary<string, string> managed = libraries.Where(library => library.Kind == LibraryKind.Managed)
+            .ToDictionary(library => Path.GetFileNameWithoutExtension(library.FullPath), library => library.FullPath);
+        AssemblyLoadContext.Default.Resolving += (context, name) => managed.TryGetValue(name.Name ?? "", out string? path) ? context.LoadFromAssemblyPath(path) : null;
+        IEnumerable<string> native = libraries.Where(library => library.Kind == LibraryKind.Native).Select(library => Path.GetDirectoryName(library.FullPath)!).Distinct();
+        AppContext.SetData(NativeFolders, string.Join(Path.PathSeparator, native.Append(AppContext.GetData(NativeFolders) as string)));
+        AppContext.SetData(NativeLibraries.FolderProperty, libraries.First(library => library.Kind == LibraryKind.LibTorch).FullPath);
+    }
+
+    /// <summary>Those of an earlier restore; <see langword="null"/> where there was none, or a file of it is gone.</summary>
+    private Library[]? Found()
+    {
+        try
+        {
+            using JsonDocument json = JsonDocument.Parse(File.ReadAllText(Path.Combine(Folder, "libraries.json")));
+            Library[] libraries =
+            [
+                .. json.RootElement.GetProperty("TargetResults").GetProperty("GetLibraries").GetProperty("Items").EnumerateArray()
+                    .Select(item => new Library(Enum.Parse<LibraryKind>(item.GetProperty("Kind").GetString()!), item.GetProperty("FullPath").GetString()!)),
+            ];
+            bool isWhole = Enum.GetValues<LibraryKind>().All(kind => libraries.Any(library => library.Kind == kind)) && libraries.All(library => Path.Exists(library.FullPath));
+            return isWhole ? libraries : null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or KeyNotFoundException or InvalidOperationException or ArgumentException)
+        {
+            return null;
+        }
+    }
+
+    private Library[] Restore(IReport report, CancellationToken cancellationToken)
+    {
+        void Say(string text) => report.Send(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = text });
+        using IDisposable held = cache.Lock("libraries-" + hash, () => Say("waiting for another run that restores the libraries of torch"), cancellationToken);
+        // The other run made them.
+        if (Found() is { } made) return made;
+        Say("restoring the libraries of torch (some 450 MB; once for this machine)");
+        try
+        {
+            Directory.CreateDirectory(Folder);
+            foreach (string file in Directory.GetFiles(projectFolder)) File.Copy(file, Path.Combine(Folder, Path.GetFileName(file)), overwrite: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw cache.NotWritable(e);
+        }
+
+        // From where a project in this folder would restore.
+        Sdk("restore", "-p:RestoreRootConfigDirectory=" + Environment.CurrentDirectory);
+        WholeFile.Write(Path.Combine(Folder, "libraries.json"), Sdk("msbuild", "-getTargetResult:GetLibraries"));
+        return Found() ?? throw Failed("what was restored is not complete. Delete the folders torchsharp and libtorch-cpu-… from the package folder, and try again");
+
+        string Sdk(string command, string option)
+        {
+            (int exitCode, string output, string error) = SdkProcess.Run(Environment.CurrentDirectory, cancellationToken, command, Path.Combine(Folder, "WorkerLibraries.csproj"), option)
+                ?? throw Failed("there is no dotnet command. Install the .NET 10 SDK, and have dotnet on the PATH");
+            return exitCode == 0 ? output : throw Failed($"dotnet {command} ended with exit code {exitCode}: {(output + error).Trim()}");
+        }
+    }
+
+    private static QuantBuildException Failed(string why) => new(
+        DiagnosticIds.WorkerRestoreFailed, $"The libraries that quantize (TorchSharp and libtorch) could not be restored: {why}.");
+
+    private enum LibraryKind
+    {
+        Managed,
+        Native,
+        LibTorch,
+    }
+
+    private sealed record Library(LibraryKind Kind, string FullPath);
+}

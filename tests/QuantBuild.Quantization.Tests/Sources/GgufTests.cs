@@ -1,0 +1,191 @@
+using System.Text.Json;
+using TorchSharp;
+
+namespace QuantBuild.Quantization.Tests;
+
+/// <summary>The sample model as a GGUF file, made here as llama.cpp's converter describes it.</summary>
+public sealed class GgufTests : IDisposable
+{
+    private static readonly DecoderConfig Config = ModelFolder.Open(SampleFiles.Model).Config;
+
+    private readonly TemporaryFolder folder = new();
+
+    public GgufTests() => NativeLibraries.Load();
+
+    [Fact]
+    public void The_header_says_what_config_json_says()
+    {
+        ModelFolder model = Sample(GgufType.BF16);
+        Assert.Equal("gutenberg-7m", model.Name);
+        DecoderConfig config = model.Config;
+        Assert.Equal(Config with { EosTokenIds = config.EosTokenIds }, config);
+        Assert.Equal(Config.EosTokenIds, config.EosTokenIds);
+        using JsonDocument tokenizerConfig = JsonDocument.Parse(model.TokenizerConfigJson!);
+        Assert.Equal("<|begin_of_text|>", tokenizerConfig.RootElement.GetProperty("bos_token").GetString());
+        Assert.Equal("{{ \"x\" }}", tokenizerConfig.RootElement.GetProperty("chat_template").GetString());
+    }
+
+    [Fact]
+    public void Every_weight_is_that_of_the_checkpoint_rotary_pairs_and_all()
+    {
+        using ModelWeights expected = ModelWeights.Open(ModelFolder.Open(SampleFiles.Model)), actual = ModelWeights.Open(Sample(GgufType.BF16));
+        Assert.Equal(expected.Bytes, actual.Bytes);
+        foreach (string name in Config.Tensors().Select(tensor => tensor.Key))
+        {
+            using torch.Tensor left = expected.Load(name, torch.CPU), right = actual.Load(name, torch.CPU);
+            Assert.True(left.eq(right).all().item<bool>(), name);
+        }
+    }
+
+    [Fact]
+    public void Q8_0_is_each_byte_times_its_blocks_scale()
+    {
+        byte[] blocks = new byte[34 * 24];
+        new Random(1).NextBytes(blocks);
+        for (int block = 0; block < 24; block++) BitConverter.TryWriteBytes(blocks.AsSpan(block * 34), (Half)(0.01f * (block + 1)));
+        string path = folder.File("blocks.gguf");
+        new GgufWriter().Add("general.architecture", "llama").Add("some.weight", GgufType.Q8, [8, 96], blocks).Write(path);
+        using GgufCheckpoint file = GgufCheckpoint.Open(path);
+        CheckpointTensor tensor = Assert.Single(file.Tensors);
+        float[] expected = [.. Enumerable.Range(0, 8 * 96).Select(i => (float)(Half)(0.01f * ((i / 32) + 1)) * (sbyte)blocks[(i / 32 * 34) + 2 + (i % 32)])];
+        Assert.Equal(expected, tensor.ReadAll<float>());
+        float[] part = new float[100];
+        tensor.Read(37 * 4, System.Runtime.InteropServices.MemoryMarshal.AsBytes(part.AsSpan()));
+        Assert.Equal(expected[37..137], part);
+    }
+
+    [Fact]
+    public void The_tokenizer_gives_the_tokens_of_tokenizer_json()
+    {
+        TextTokenizer expected = TextTokenizer.Load(File.ReadAllBytes(Path.Combine(SampleFiles.Model, "tokenizer.json")), "tokenizer.json");
+        TextTokenizer actual = TextTokenizer.Load(Sample(GgufType.BF16).ReadTokenizer(), "gguf");
+        string text = File.ReadAllText(SampleFiles.Evaluation)[..20_000] + " 12345 l'été <|end_of_text|> \t\n\n 你好";
+        Assert.Equal(expected.Encode(text), actual.Encode(text));
+        Assert.Equal(expected.Decode(expected.Encode(text)), actual.Decode(actual.Encode(text)));
+    }
+
+    [Fact]
+    public void A_tokenizer_json_beside_the_file_comes_first_and_is_a_part_of_the_model()
+    {
+        Sample(GgufType.BF16);
+        File.WriteAllText(folder.File("tokenizer.json"), "beside");
+        ModelFolder model = ModelFolder.Open(folder.File("gutenberg-7m.gguf"));
+        Assert.Equal("beside"u8.ToArray(), model.ReadTokenizer());
+        Assert.Equal(["gutenberg-7m.gguf", "tokenizer.json"], model.Files.Select(Path.GetFileName));
+    }
+
+    [Fact]
+    public void An_artifact_made_of_it_generates_what_one_of_the_folder_generates()
+    {
+        string path = Sample(GgufType.BF16).Path;
+        string[] texts = [.. new[] { SampleFiles.Model, path }.Select((model, i) =>
+        {
+            WorkerRequest request = QuantizedSample.RequestIn(folder.File("cache" + i), new QuantizationSpec { Method = QuantizationMethod.Rtn, Bits = 8 }) with { ModelPath = model, CalibrationFile = null };
+            ModelQuantizer.Run(request, _ => { }, CancellationToken.None);
+            using LanguageModel loaded = LanguageModel.Load(request.ArtifactPath);
+            return loaded.Generate("It was a dark night", new GenerationOptions { MaxTokens = 24, Temperature = 0 });
+        })];
+        Assert.NotEmpty(texts[0]);
+        Assert.Equal(texts[0], texts[1]);
+    }
+
+    [Theory]
+    [InlineData("general.architecture", "mamba", "QB2042")]
+    [InlineData("llama.expert_count", 8u, "QB2042")]
+    [InlineData("llama.block_count", "six", "QB2003")]
+    [InlineData("tokenizer.ggml.model", "llama", "QB2009")]
+    [InlineData("tokenizer.ggml.pre", "unheard-of", "QB2009")]
+    public void What_is_not_read_is_an_error(string key, object value, string id)
+    {
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => Sample(GgufType.BF16, key, value));
+        Assert.Equal(id, error.Id);
+    }
+
+    [Fact]
+    public void A_coarser_type_and_another_version_are_QB2042()
+    {
+        string path = folder.File("k.gguf");
+        Header(new GgufWriter()).Add("token_embd.weight", (GgufType)12, [4096, 256], new byte[144 * 4096]).Write(path);
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => ModelFolder.Open(path));
+        Assert.Equal(DiagnosticIds.GgufUnsupported, error.Id);
+        Assert.Contains("token_embd.weight as Q4_K", error.Message, StringComparison.Ordinal);
+        new GgufWriter().Write(path, version: 1);
+        Assert.Equal(DiagnosticIds.GgufUnsupported, Assert.Throws<QuantBuildException>(() => ModelFolder.Open(path)).Id);
+    }
+
+    [Fact]
+    public void A_file_that_is_cut_short_anywhere_is_QB2005()
+    {
+        string path = folder.File("cut.gguf");
+        new GgufWriter().Add("general.architecture", "llama").Add("list", new[] { "a", "b" }).Add("some.weight", GgufType.F32, [4], new byte[16]).Write(path);
+        byte[] whole = File.ReadAllBytes(path);
+        for (int length = 0; length < whole.Length - 16; length++)
+        {
+            File.WriteAllBytes(path, whole[..length]);
+            Assert.Equal(DiagnosticIds.WeightsMalformed, Assert.Throws<QuantBuildException>(() => GgufFile.Open(path)).Id);
+        }
+    }
+
+    public void Dispose() => folder.Dispose();
+
+    private static GgufWriter Header(GgufWriter writer)
+    {
+        using JsonDocument tokenizer = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(SampleFiles.Model, "tokenizer.json")));
+        JsonElement model = tokenizer.RootElement.GetProperty("model");
+        string[] tokens = new string[4096];
+        foreach (JsonProperty token in model.GetProperty("vocab").EnumerateObject()) tokens[token.Value.GetInt32()] = token.Name;
+        int[] types = [.. Enumerable.Repeat(1, tokens.Length)];
+        foreach (JsonElement token in tokenizer.RootElement.GetProperty("added_tokens").EnumerateArray())
+        {
+            tokens[token.GetProperty("id").GetInt32()] = token.GetProperty("content").GetString()!;
+            types[token.GetProperty("id").GetInt32()] = 3;
+        }
+
+        return writer.Add("general.architecture", "llama").Add("llama.embedding_length", (uint)Config.HiddenSize).Add("llama.feed_forward_length", (uint)Config.IntermediateSize)
+            .Add("llama.expert_count", 0u).Add("llama.block_count", (uint)Config.Layers).Add("llama.attention.head_count", (uint)Config.Heads).Add("llama.attention.head_count_kv", (uint)Config.KvHeads)
+            .Add("llama.rope.dimension_count", (uint)Config.HeadDim).Add("llama.context_length", (uint)Config.ContextLength).Add("llama.rope.freq_base", (float)Config.RopeTheta)
+            .Add("llama.attention.layer_norm_rms_epsilon", (float)Config.NormEpsilon).Add("tokenizer.ggml.model", "gpt2").Add("tokenizer.ggml.pre", "llama-bpe")
+            .Add("tokenizer.ggml.tokens", tokens).Add("tokenizer.ggml.token_type", types)
+            .Add("tokenizer.ggml.merges", model.GetProperty("merges").EnumerateArray().Select(merge => merge.GetString()!).ToArray())
+            .Add("tokenizer.ggml.bos_token_id", (uint)Config.BosTokenId!).Add("tokenizer.ggml.eos_token_id", (uint)Config.EosTokenIds[0]).Add("tokenizer.ggml.add_bos_token", true)
+            .Add("tokenizer.chat_template", "{{ \"x\" }}");
+    }
+
+    private ModelFolder Sample(GgufType type, string? key = null, object? value = null)
+    {
+        GgufWriter writer = Header(new GgufWriter(key, value));
+        using SafetensorsFile weights = SafetensorsFile.Open(Path.Combine(SampleFiles.Model, "model.safetensors"), "QB2005");
+        string Renamed(string name) => name
+            .Replace("model.embed_tokens", "token_embd", StringComparison.Ordinal).Replace("model.norm", "output_norm", StringComparison.Ordinal).Replace("lm_head", "output", StringComparison.Ordinal)
+            .Replace("model.layers.", "blk.", StringComparison.Ordinal).Replace("input_layernorm", "attn_norm", StringComparison.Ordinal).Replace("post_attention_layernorm", "ffn_norm", StringComparison.Ordinal)
+            .Replace("self_attn.o_proj", "attn_output", StringComparison.Ordinal).Replace("self_attn.", "attn_", StringComparison.Ordinal).Replace("mlp.", "ffn_", StringComparison.Ordinal)
+            .Replace("_proj", "", StringComparison.Ordinal);
+        foreach (TensorEntry entry in weights.Tensors.Values)
+        {
+            int heads = entry.Name.Contains("q_proj", StringComparison.Ordinal) ? Config.Heads : entry.Name.Contains("k_proj", StringComparison.Ordinal) ? Config.KvHeads : 0;
+            byte[] bytes = weights.Bytes(entry).ToArray();
+            writer.Add(Renamed(entry.Name), type, [.. entry.Shape], heads > 0 ? Paired(bytes, heads, (int)entry.Shape[0]) : bytes);
+        }
+
+        string path = folder.File("gutenberg-7m.gguf");
+        writer.Write(path);
+        return ModelFolder.Open(path);
+    }
+
+    /// <summary>[heads, 2, d/2, K] as [heads, d/2, 2, K], which is how the converter stores queries and keys of Llama.</summary>
+    private static byte[] Paired(byte[] weight, int heads, int rows)
+    {
+        int rowBytes = weight.Length / rows, half = rows / heads / 2;
+        byte[] result = new byte[weight.Length];
+        int target = 0;
+        for (int head = 0; head < heads; head++)
+        {
+            for (int j = 0; j < half; j++)
+            {
+                for (int t = 0; t < 2; t++) weight.AsSpan((((head * 2) + t) * half + j) * rowBytes, rowBytes).CopyTo(result.AsSpan(target++ * rowBytes));
+            }
+        }
+
+        return result;
+    }
+}
