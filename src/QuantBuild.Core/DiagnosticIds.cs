@@ -106,10 +106,10 @@ public static class DiagnosticIds
     /// <summary>A tensor's shape or element type is not what the configuration says.</summary>
     public const string TensorMismatch = "QB2007";
 
-    /// <summary>The model folder has no <c>tokenizer.json</c>.</summary>
+    /// <summary>The model folder has no tokenizer.</summary>
     public const string TokenizerMissing = "QB2008";
 
-    /// <summary><c>tokenizer.json</c> is malformed or of a kind that is not supported.</summary>
+    /// <summary><c>tokenizer.json</c> is malformed, or a tokenizer is of a kind that is not supported.</summary>
     public const string TokenizerUnsupported = "QB2009";
 
     /// <summary>The model folder has no weight file.</summary>
@@ -117,6 +117,18 @@ public static class DiagnosticIds
 
     /// <summary><c>config.json</c> asks for a variation of the architecture that is not supported.</summary>
     public const string ConfigUnsupported = "QB2011";
+
+    /// <summary><c>tokenizer.model</c> is not a valid SentencePiece model.</summary>
+    public const string SentencePieceMalformed = "QB2025";
+
+    /// <summary>A tiktoken file is malformed, or not of a published vocabulary.</summary>
+    public const string TiktokenMalformed = "QB2026";
+
+    /// <summary>The map of characters in a tokenizer is malformed.</summary>
+    public const string TokenizerCharsmapMalformed = "QB2027";
+
+    /// <summary>A pattern of the tokenizer takes more than linear time on a text.</summary>
+    public const string TokenizerPatternTooSlow = "QB2028";
 
     /// <summary>The pickle of a PyTorch checkpoint does more than describe tensors.</summary>
     public const string PickleForbidden = "QB2040";
@@ -129,6 +141,9 @@ public static class DiagnosticIds
 
     /// <summary>A declaration asks for something else than weights have that are quantized already.</summary>
     public const string CheckpointQuantizationMismatch = "QB2043";
+
+    /// <summary>The calibration text sends too few tokens to some experts.</summary>
+    public const string ExpertsStarved = "QB2020";
 
     /// <summary>The calibration file does not exist.</summary>
     public const string CalibrationMissing = "QB3001";

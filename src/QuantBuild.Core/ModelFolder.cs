@@ -12,12 +12,13 @@ public sealed class ModelFolder
 
     private readonly GgufFile? gguf;
 
-    private ModelFolder(string path, DecoderConfig config, string configJson, IReadOnlyList<string> weightFiles, GgufFile? gguf = null)
+    private ModelFolder(string path, DecoderConfig config, string configJson, string tokenizerFile, IReadOnlyList<string> weightFiles, GgufFile? gguf = null)
     {
         this.gguf = gguf;
         Path = path;
         Config = config;
         ConfigJson = configJson;
+        TokenizerFile = tokenizerFile;
         WeightFiles = weightFiles;
     }
 
@@ -36,8 +37,10 @@ public sealed class ModelFolder
     /// <summary>Full paths of the weight files, ordered by name: <c>*.safetensors</c>; where there are none, <c>pytorch_model*.bin</c>; or the GGUF file.</summary>
     public IReadOnlyList<string> WeightFiles { get; }
 
-    /// <summary>Full path of <c>tokenizer.json</c>; of the GGUF file, where the tokenizer is taken from that.</summary>
-    public string TokenizerFile => gguf is null || File.Exists(InFolder("tokenizer.json")) ? InFolder("tokenizer.json") : Path;
+    /// <summary>
+    /// Full path of <c>tokenizer.json</c>, or where there is none of <c>tokenizer.model</c> or the <c>*.tiktoken</c> file; of the GGUF file, where the tokenizer is taken from that.
+    /// </summary>
+    public string TokenizerFile { get; }
 
     /// <summary>Full path of <c>tokenizer_config.json</c>, or <see langword="null"/> where there is none.</summary>
     public string? TokenizerConfigFile => Optional("tokenizer_config.json");
@@ -107,14 +110,10 @@ public sealed class ModelFolder
 
         string configJson = File.ReadAllText(configFile);
         DecoderConfig config = DecoderConfig.Parse(configJson, configFile);
-        if (!File.Exists(System.IO.Path.Combine(folder, "tokenizer.json")))
-        {
-            throw new QuantBuildException(
-                DiagnosticIds.TokenizerMissing,
-                $"The model folder {folder} has no tokenizer.json; it has {Listing(folder)}. Copy it from where the model came from: " +
-                "without it text cannot become tokens.");
-        }
-
+        string tokenizer = FindTokenizer(folder) ?? throw new QuantBuildException(
+            DiagnosticIds.TokenizerMissing,
+            $"The model folder {folder} has no tokenizer.json, nor tokenizer.model or *.tiktoken; it has {Listing(folder)}. Copy it from where the model came from: " +
+            "without it text cannot become tokens.");
         string[] weights = WeightPatterns.Select(pattern => Directory.GetFiles(folder, pattern)).FirstOrDefault(files => files.Length > 0) ?? [];
         if (weights.Length == 0)
         {
@@ -124,7 +123,17 @@ public sealed class ModelFolder
                 $"{(Directory.GetFiles(folder, "*.gguf").FirstOrDefault() is { } gguf ? $", or set Include to {System.IO.Path.GetFileName(gguf)} in it" : "")}.");
         }
 
-        return new ModelFolder(folder, config, configJson, [.. weights.OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal)]);
+        return new ModelFolder(folder, config, configJson, tokenizer, [.. weights.OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal)]);
+    }
+
+    /// <summary>The tokenizer's file: of several forms of one tokenizer, the newest.</summary>
+    private static string? FindTokenizer(string folder)
+    {
+        string newest = System.IO.Path.Combine(folder, "tokenizer.json");
+        if (File.Exists(newest)) return newest;
+        string sentencePiece = System.IO.Path.Combine(folder, "tokenizer.model");
+        if (File.Exists(sentencePiece)) return sentencePiece;
+        return Directory.GetFiles(folder, "*.tiktoken").OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal).FirstOrDefault();
     }
 
     /// <summary>How a model's weights are quantized already; <see langword="null"/> where they are not, or its <c>config.json</c> cannot be read, which <see cref="Open"/> says.</summary>
@@ -146,7 +155,8 @@ public sealed class ModelFolder
     {
         GgufFile file = GgufFile.Open(path);
         string configJson = GgufModel.ConfigJson(file);
-        ModelFolder model = new(path, DecoderConfig.Parse(configJson, path), configJson, [path], file);
+        string beside = System.IO.Path.Combine(System.IO.Path.GetDirectoryName(path)!, "tokenizer.json");
+        ModelFolder model = new(path, DecoderConfig.Parse(configJson, path), configJson, File.Exists(beside) ? beside : path, [path], file);
         // What is wrong with the tokenizer is found here, where a folder's missing one is.
         if (model.TokenizerFile == path) GgufTokenizer.ToJson(file);
         return model;

@@ -1,6 +1,7 @@
 // Makes the tables of docs/quality.md and docs/performance.md.
 //
 //   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | budget | runtime-quality | quantize | decode | formats | kernels | build | generator
+//                                                                  | tokenize [--tokenizer <file>] [--node-modules <folder>]
 //                                                                  | sampling | synthetic [--samples 16] [--context 2048]
 //                                                                  | gptq-peer --reference <folder> [--python python3]
 
@@ -44,6 +45,9 @@ switch (args is [string verb, ..] ? verb : "")
     case "sampling":
         SamplerBenchmark.Run();
         return 0;
+    case "tokenize":
+        TokenizeBenchmark.Run(Options.Value(args, "--tokenizer") ?? Path.Combine(Repository.Model, "tokenizer.json"), Options.Value(args, "--node-modules"));
+        return 0;
     case "synthetic":
         SyntheticBenchmark.Run(Options.Number(args, "--samples", 16), Options.Number(args, "--context", 2048));
         return 0;
@@ -54,6 +58,6 @@ switch (args is [string verb, ..] ? verb : "")
         Console.Error.WriteLine("gptq-peer needs --reference with the folder that has the gptq.py and quant.py to compare with.");
         return 1;
     default:
-        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, runtime-quality, quantize, decode, formats, kernels, inference, build, generator, sampling, synthetic, gptq-peer.");
+        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, runtime-quality, quantize, decode, formats, kernels, inference, build, generator, sampling, tokenize, synthetic, gptq-peer.");
         return 1;
 }

@@ -47,6 +47,21 @@ public sealed class ModelFolderTests : IDisposable
     }
 
     [Fact]
+    public void Older_forms_of_tokenizers_serve_where_the_newest_is_missing()
+    {
+        File.WriteAllText(Path.Combine(model, "b.tiktoken"), "");
+        File.WriteAllText(Path.Combine(model, "a.tiktoken"), "");
+        File.WriteAllText(Path.Combine(model, "tokenizer.model"), "");
+        Assert.Equal("tokenizer.json", Path.GetFileName(ModelFolder.Open(model).TokenizerFile));
+        File.Delete(Path.Combine(model, "tokenizer.json"));
+        Assert.Equal("tokenizer.model", Path.GetFileName(ModelFolder.Open(model).TokenizerFile));
+        File.Delete(Path.Combine(model, "tokenizer.model"));
+        ModelFolder opened = ModelFolder.Open(model);
+        Assert.Equal("a.tiktoken", Path.GetFileName(opened.TokenizerFile));
+        Assert.Contains(opened.TokenizerFile, opened.Files);
+    }
+
+    [Fact]
     public void A_missing_folder_is_named_in_full()
     {
         string missing = Path.Combine(folder.Path, "missing");

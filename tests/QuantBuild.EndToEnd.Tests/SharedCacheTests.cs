@@ -38,7 +38,7 @@ public sealed class SharedCacheTests(PackedFeed feed)
         for (int i = 0; i < KilledBuilds; i++)
         {
             // Another width each time: there is something to quantize.
-            project.Declare($"""<QuantizedModel Include="tiny" Method="Rtn" Bits="{new[] { 2, 3, 4, 8 }[i % 4]}" GroupSize="{16 << (i / 4 % 2)}" Symmetric="{(i / 8 % 2 == 0 ? "true" : "false")}" />""");
+            project.Declare($"""<QuantizedModel Include="tiny" ClassName="TinyRtn4" Method="Rtn" Bits="{new[] { 2, 3, 4, 8 }[i % 4]}" GroupSize="{16 << (i / 4 % 2)}" Symmetric="{(i / 8 % 2 == 0 ? "true" : "false")}" />""");
             double seconds = whole.TotalSeconds * (0.2 + (0.8 * random.NextDouble()));
             project.Shell(FormattableString.Invariant($"setsid sh -c 'echo $$ > ../group; exec \"{DotNet.Host}\" {quantizing}' > ../killed.log 2>&1 & sleep {seconds:F2}; kill -9 -$(cat ../group)"));
             AssertWhole(project.Cache);

@@ -13,6 +13,9 @@ internal static class Sample
 
     public static string DiagnosticPage(string id) => Path.Combine(Root(), "docs", "diagnostics", id + ".md");
 
+    /// <summary>A file of the tests of tokenizers, made by the scripts beside it.</summary>
+    public static string Expectation(string name) => Path.Combine(Root(), "tests", "QuantBuild.Runtime.Tests", "Text", "Expectations", name);
+
     public static string GenerationPage => Path.Combine(Root(), "docs", "generation.md");
 
     private static string Root()

@@ -12,7 +12,7 @@ public sealed class Artifact : IDisposable
     /// <summary>The key of the manifest in the file's metadata.</summary>
     public const string ManifestKey = "quantbuild";
 
-    /// <summary>The name of the tensor that holds <c>tokenizer.json</c>.</summary>
+    /// <summary>The name of the tensor that holds the tokenizer's file.</summary>
     public const string TokenizerName = "tokenizer";
 
     private Artifact(SafetensorsFile file, ArtifactManifest manifest, DecoderConfig config)
@@ -34,8 +34,8 @@ public sealed class Artifact : IDisposable
     /// <summary>Bytes of the whole file.</summary>
     public long Length => File.Length;
 
-    /// <summary>The bytes of <c>tokenizer.json</c>, padded with blanks.</summary>
-    public ReadOnlySpan<byte> TokenizerJson => File.Bytes(File.Tensors[TokenizerName]);
+    /// <summary>The bytes of <c>tokenizer.json</c>, padded with blanks, or of <c>tokenizer.model</c> or a file of tiktoken.</summary>
+    public ReadOnlySpan<byte> Tokenizer => File.Bytes(File.Tensors[TokenizerName]);
 
     /// <summary>Maps and verifies an artifact.</summary>
     /// <exception cref="QuantBuildException">QB4001: there is no such file. QB4002: it is not a valid artifact of this version.</exception>

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using QuantBuild.Text;
 
 namespace QuantBuild;
 
@@ -23,15 +24,19 @@ public static class ArtifactWriter
         SafetensorsWriter.Write(path, new Dictionary<string, string> { [Artifact.ManifestKey] = json }, tensors);
     }
 
-    /// <summary>The tensor that carries the tokenizer: <c>tokenizer.json</c>, padded with blanks, which JSON ignores, to keep what follows aligned.</summary>
-    /// <param name="tokenizerJson">The bytes of <c>tokenizer.json</c>.</param>
-    public static TensorSource TokenizerTensor(ReadOnlySpan<byte> tokenizerJson)
+    /// <summary>
+    /// The tensor that carries the tokenizer: <c>tokenizer.json</c>, padded with blanks, which JSON ignores, to keep what follows aligned; or another kind of file as it is.
+    /// </summary>
+    /// <param name="tokenizer">The bytes of the file.</param>
+    public static TensorSource TokenizerTensor(ReadOnlySpan<byte> tokenizer)
     {
+        TokenizerKind kind = TokenizerFile.KindOf(tokenizer);
+        if (kind != TokenizerKind.Json) return TensorSource.FromBytes(Artifact.TokenizerName, ElementType.U8, [tokenizer.Length], tokenizer.ToArray());
         // A byte order mark is not JSON.
-        if (tokenizerJson.StartsWith(Encoding.UTF8.Preamble)) tokenizerJson = tokenizerJson[Encoding.UTF8.Preamble.Length..];
-        byte[] padded = new byte[(tokenizerJson.Length + TokenizerAlignment - 1) / TokenizerAlignment * TokenizerAlignment];
+        if (tokenizer.StartsWith(Encoding.UTF8.Preamble)) tokenizer = tokenizer[Encoding.UTF8.Preamble.Length..];
+        byte[] padded = new byte[(tokenizer.Length + TokenizerAlignment - 1) / TokenizerAlignment * TokenizerAlignment];
         padded.AsSpan().Fill((byte)' ');
-        tokenizerJson.CopyTo(padded);
+        tokenizer.CopyTo(padded);
         return TensorSource.FromBytes(Artifact.TokenizerName, ElementType.U8, [padded.Length], padded);
     }
 

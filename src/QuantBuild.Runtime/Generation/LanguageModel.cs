@@ -37,7 +37,7 @@ public sealed partial class LanguageModel : IDisposable
     {
         this.artifact = artifact;
         string source = artifact.File.Path;
-        Tokenizer = TextTokenizer.Load(artifact.TokenizerJson, source + ", tokenizer.json");
+        Tokenizer = TextTokenizer.Load(artifact.Tokenizer, source + ", its tokenizer");
         defaults = GenerationDefaults.Parse(Manifest.GenerationConfigJson, source, DiagnosticIds.ArtifactMalformed);
         // A negative one means that there is none.
         endTokens = [.. Config.EosTokenIds.Concat(defaults.EosTokenIds).Where(id => id >= 0)];

@@ -43,7 +43,7 @@ internal sealed class TextRun
         promptTokens = state.Tokens.Count;
         cachedTokens = state.Cache.Length;
         sampler = new Sampler(settings.Sampling, [.. state.Tokens]);
-        decoder = settings.Tokenizer.CreateDecoder();
+        decoder = settings.Tokenizer.CreateDecoder(continues: true);
         stops = new StopStrings(settings.Sampling.StopStrings);
         constraint = settings.Constraint;
         if (settings.Sampling.LogProbabilities is not null) logProbabilities = [];

@@ -15,9 +15,11 @@ internal static class ByteAlphabet
     public static char Letter(byte value) => Letters[value];
 
     /// <summary>Writes a text's UTF-8 bytes in the alphabet.</summary>
-    public static string Encode(string text)
+    public static string Encode(ReadOnlySpan<char> text) => Encode(Encoding.UTF8.GetBytes(text.ToArray()));
+
+    /// <summary>Writes bytes in the alphabet.</summary>
+    public static string Encode(byte[] bytes)
     {
-        byte[] bytes = Encoding.UTF8.GetBytes(text);
         return string.Create(bytes.Length, bytes, (letters, source) =>
         {
             for (int i = 0; i < source.Length; i++) letters[i] = Letters[source[i]];

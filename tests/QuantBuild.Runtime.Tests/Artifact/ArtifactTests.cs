@@ -22,9 +22,21 @@ public sealed class ArtifactTests : IDisposable
         Assert.Equal("test", artifact.Manifest.Fingerprint);
         Assert.Equal(48, artifact.Config.HiddenSize);
         Assert.Equal(new IntAffineFormat(4, 16, false, true), artifact.Manifest.Layers["model.layers.0.mlp.up_proj"]);
-        Assert.Equal(Sample.TokenizerJson, artifact.TokenizerJson[..Sample.TokenizerJson.Length].ToArray());
-        Assert.Equal(0, artifact.TokenizerJson.Length % 64);
+        Assert.Equal(Sample.TokenizerJson, artifact.Tokenizer[..Sample.TokenizerJson.Length].ToArray());
+        Assert.Equal(0, artifact.Tokenizer.Length % 64);
         Assert.Equal(artifact.File.Tensors.Keys.Order(), artifact.Manifest.Checksums.Keys.Order());
+    }
+
+    [Fact]
+    public void A_tokenizer_of_another_kind_is_in_the_artifact_as_it_is()
+    {
+        byte[] model = Text.Expectations.SentencePiece("Unigram, mapped");
+        Assert.NotEqual(0, model.Length % 64);
+        string path = folder.File("sentencepiece.safetensors");
+        TestArtifact.Write(path, Config, TestArtifact.RandomWeights(Config, 1), tokenizerJson: model);
+        using Artifact artifact = Artifact.Open(path);
+        Assert.Equal(model, artifact.Tokenizer.ToArray());
+        Assert.Equal(TextTokenizer.Load(model, "a").Encode("The fox"), TextTokenizer.Load(artifact.Tokenizer, "b").Encode("The fox"));
     }
 
     [Fact]

@@ -162,16 +162,21 @@ public class TextTokenizerTests
 
     public static TheoryData<string, string> Unsupported { get; } = new()
     {
-        { """{"normalizer":{"type":"NFC"}}""", "NFC" },
-        { """{"model":{"type":"Unigram","vocab":[]}}""", "Unigram" },
-        { """{"pre_tokenizer":{"type":"Metaspace"}}""", "Metaspace" },
-        { """{"pre_tokenizer":null}""", "pre_tokenizer" },
-        { """{"post_processor":{"type":"BertProcessing"}}""", "BertProcessing" },
-        { """{"decoder":{"type":"Metaspace"}}""", "Metaspace" },
+        { """{"normalizer":{"type":"Rot13"}}""", "Rot13" },
+        { """{"model":{"type":"WordLevel","vocab":{}}}""", "WordLevel" },
+        { """{"model":{"type":"Unigram","vocab":[["a"]]}}""", "tokenizer.json" },
+        { """{"model":{"type":"Unigram","unk_id":7,"vocab":[["a",0]]}}""", "7" },
+        { """{"model":{"type":"WordPiece","unk_token":"[U]","vocab":{"a":0}}}""", "[U]" },
+        { """{"pre_tokenizer":{"type":"UnicodeScripts"}}""", "UnicodeScripts" },
+        { """{"pre_tokenizer":{"type":"Metaspace","replacement":"__"}}""", "__" },
+        { """{"post_processor":{"type":"PairProcessing"}}""", "PairProcessing" },
+        { """{"decoder":{"type":"CTC"}}""", "CTC" },
+        { """{"decoder":{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"Replace","pattern":{"String":"a"},"content":"b"}]}}""", "Replace" },
         { """{"decoder":null}""", "decoder" },
         { """{"model":[]}""", "tokenizer.json" },
-        { """{"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"("},"behavior":"Isolated"},{"type":"ByteLevel","add_prefix_space":false}]}}""", "pattern" },
-        { """{"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"a"},"behavior":"Removed"},{"type":"ByteLevel","add_prefix_space":false}]}}""", "Removed" },
+        { """{"pre_tokenizer":{"type":"Split","pattern":{"Regex":"("},"behavior":"Isolated"}}""", "pattern" },
+        { """{"pre_tokenizer":{"type":"Split","pattern":{"Regex":"a(?=bc)"},"behavior":"Isolated"}}""", "look-around" },
+        { """{"pre_tokenizer":{"type":"Split","pattern":{"Regex":"a"},"behavior":"Sideways"}}""", "Sideways" },
         { """{"added_tokens":[{"id":-1,"content":"x"}]}""", "-1" },
     };
 

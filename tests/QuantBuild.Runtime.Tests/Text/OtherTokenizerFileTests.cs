@@ -1,0 +1,111 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json.Nodes;
+
+namespace QuantBuild.Runtime.Tests.Text;
+
+/// <summary>Files of tokenizers that are not tokenizer.json: what they mean, and that damaged ones are errors.</summary>
+public class OtherTokenizerFileTests
+{
+    private const int Gpt2Ranks = 50256;
+
+    [Fact]
+    public void A_tiktoken_file_gives_the_tokens_of_the_same_vocabulary_in_tokenizer_json()
+    {
+        byte[] json = Expectations.Definition("StarCoder", root => root["pre_tokenizer"] = new JsonObject { ["type"] = "ByteLevel", ["add_prefix_space"] = false });
+        TextTokenizer expected = TextTokenizer.Load(json, "tokenizer.json");
+        TextTokenizer actual = TextTokenizer.Load(Encoding.ASCII.GetBytes(Tiktoken(json)), "vocabulary.tiktoken");
+        foreach (string text in Expectations.Texts)
+        {
+            IReadOnlyList<int> ids = actual.Encode(text);
+            Assert.Equal((text, string.Join(' ', expected.Encode(text))), (text, string.Join(' ', ids)));
+            Assert.Equal(text, actual.Decode(ids));
+        }
+
+        Assert.Equal(Gpt2Ranks, Assert.Single(actual.Encode("<|endoftext|>")));
+        Assert.Equal("", actual.Decode([Gpt2Ranks]));
+    }
+
+    [Fact]
+    public void A_damaged_tiktoken_file_names_the_line()
+    {
+        string file = Tiktoken(Expectations.Definition("StarCoder"));
+        string[] lines = file.Split('\n');
+        AssertError("QB2026", Encoding.ASCII.GetBytes(string.Join('\n', lines.Take(1000))), "1000 tokens");
+        AssertError("QB2026", Encoding.ASCII.GetBytes(file.Replace("\n" + lines[99] + "\n", "\n!!! 99\n")), "line 100 ");
+        AssertError("QB2026", Encoding.ASCII.GetBytes(file.Replace("\n" + lines[99] + "\n", "\n" + lines[98] + "\n")), "line 100 ");
+        AssertError("QB2026", Encoding.ASCII.GetBytes(file.Replace("\n" + lines[99] + "\n", "\n" + lines[99].Split(' ')[0] + " 99999999999\n")), "line 100 ");
+        AssertError("QB2026", Encoding.ASCII.GetBytes(file.Replace("\n" + lines[99] + "\n", "\n" + Convert.ToBase64String(new byte[129]) + " 99\n")), "line 100 ");
+    }
+
+    [Theory]
+    [InlineData("BPE, byte fallback")]
+    [InlineData("Unigram, mapped")]
+    public void A_damaged_tokenizer_model_is_an_error_or_another_tokenizer_and_nothing_else(string name)
+    {
+        byte[] model = Expectations.SentencePiece(name);
+        Random random = new(1);
+        int errors = 0;
+        for (int trial = 0; trial < 600; trial++)
+        {
+            byte[] damaged = trial % 2 == 0 ? model[..random.Next(model.Length)] : [.. model];
+            for (int i = random.Next(4); i >= 0 && damaged.Length > 0; i--) damaged[random.Next(damaged.Length)] = (byte)random.Next(256);
+            try
+            {
+                TextTokenizer tokenizer = TextTokenizer.Load(damaged, "tokenizer.model");
+                tokenizer.Decode(tokenizer.Encode("The quick ﬁ fox 1"));
+            }
+            catch (QuantBuildException e)
+            {
+                Assert.Contains(e.Id, new[] { "QB2009", "QB2025", "QB2027" });
+                Assert.Contains("tokenizer.model", e.Message, StringComparison.Ordinal);
+                errors++;
+            }
+        }
+
+        Assert.InRange(errors, 200, 600);
+    }
+
+    [Fact]
+    public void What_is_wrong_with_a_tokenizer_model_is_named()
+    {
+        byte[] piece = [0x0A, 3, 0x0A, 1, (byte)'a'];
+        AssertError("QB2025", [.. piece, .. piece], "\"a\" twice");
+        AssertError("QB2025", [.. piece, 0x0A, 2, 0x18, 1], "without text");
+        AssertError("QB2025", [.. piece, 0x0A, 8, 0x0A, 1, (byte)'b', 0x15, 0, 0, 0xC0, 0x7F], "score");
+        AssertError("QB2025", [.. piece, 0x0A, 100], "100 bytes begins where 0 are left");
+        AssertError("QB2009", [.. piece, 0x12, 2, 0x18, 3], "type 3");
+        AssertError("QB2009", [.. piece, 0x12, 3, 0xC0, 1, 1], "treat_whitespace_as_suffix");
+        AssertError("QB2027", [.. piece, 0x1A, 5, 0x12, 3, 9, 9, 9], "charsmap");
+    }
+
+    [Fact]
+    public void Control_tokens_are_recognized_in_the_text_and_left_out_of_it()
+    {
+        TextTokenizer tokenizer = TextTokenizer.Load(Expectations.SentencePiece("BPE, byte fallback"), "tokenizer.model");
+        IReadOnlyList<int> ids = tokenizer.Encode("fox</s>", addSpecialTokens: false);
+        Assert.Equal([.. tokenizer.Encode("fox", addSpecialTokens: false), 2], ids);
+        Assert.Equal("fox", tokenizer.Decode(ids));
+        Assert.Equal([1], tokenizer.Encode(""));
+    }
+
+    private static void AssertError(string id, byte[] file, string named)
+    {
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => TextTokenizer.Load(file, "folder/file"));
+        Assert.Equal(id, error.Id);
+        Assert.Contains(named, error.Message, StringComparison.Ordinal);
+        Assert.Contains("folder/file", error.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>The vocabulary of a byte-level tokenizer.json as tiktoken has it, filled up to GPT-2's number with tokens that no text has.</summary>
+    private static string Tiktoken(byte[] tokenizerJson)
+    {
+        StringBuilder file = new();
+        JsonObject vocabulary = JsonNode.Parse(tokenizerJson)!["model"]!["vocab"]!.AsObject();
+        foreach ((string token, JsonNode? id) in vocabulary) Add(QuantBuild.Text.ByteAlphabet.Decode(token), id!.GetValue<int>());
+        for (int rank = vocabulary.Count; rank < Gpt2Ranks; rank++) Add([0xFF, 0xFF, 0xFF, .. BitConverter.GetBytes(rank)], rank);
+        return file.ToString();
+
+        void Add(byte[] bytes, int rank) => file.Append(CultureInfo.InvariantCulture, $"{Convert.ToBase64String(bytes)} {rank}\n");
+    }
+}
