@@ -1,16 +1,16 @@
 using System.Globalization;
-using System.Xml.Linq;
 
 namespace QuantBuild;
 
 /// <summary>
 /// Everything that the build and both forward passes need to know of a decoder, read from the model's <c>config.json</c>.
-/// A weight is named and shaped as in the checkpoint: <c>[outputs, inputs]</c>.
+/// A weight is <c>[outputs, inputs]</c>, and named as in the checkpoints of Llama, whose decoder is what the defaults describe; <see cref="Names"/> says where a checkpoint has it.
 /// </summary>
+/// <remarks>Families differ in what this record says, and in nothing else: each is a mapping of its <c>config.json</c> to it, in the folder Families.</remarks>
 public sealed record DecoderConfig
 {
     /// <summary>The architectures that are supported, as <c>config.json</c> names them.</summary>
-    public static IReadOnlyList<string> SupportedArchitectures { get; } = ["LlamaForCausalLM"];
+    public static IReadOnlyList<string> SupportedArchitectures { get; } = [.. DecoderFamily.All.Select(family => family.Architecture)];
 
     /// <summary>The architecture, as <c>config.json</c> names it.</summary>
     public required string Architecture { get; init; }
@@ -39,7 +39,7 @@ public sealed record DecoderConfig
     /// <summary>The longest sequence, in tokens.</summary>
     public required int ContextLength { get; init; }
 
-    /// <summary>Epsilon of RMSNorm.</summary>
+    /// <summary>Epsilon of the norms.</summary>
     public required double NormEpsilon { get; init; }
 
     /// <summary>Base of the rotary embedding's frequencies.</summary>
@@ -56,6 +56,133 @@ public sealed record DecoderConfig
 
     /// <summary>How the checkpoint's weights are quantized already, where they are.</summary>
     public CheckpointQuantization? Quantization { get; init; }
+
+    /// <summary>What the norms compute.</summary>
+    public NormKind Norm { get; init; }
+
+    /// <summary>What is added to the weight of a norm: 1 where the checkpoint holds how far it is from that.</summary>
+    public float NormOffset { get; init; }
+
+    /// <summary>Whether norms have a bias.</summary>
+    public bool NormBias { get; init; }
+
+    /// <summary>Whether attention and MLP each read the residual stream through a norm.</summary>
+    public bool PreNorms { get; init; } = true;
+
+    /// <summary>Whether what attention and MLP give goes through a norm before it is added to the residual stream.</summary>
+    public bool PostNorms { get; init; }
+
+    /// <summary>Whether the MLP reads the residual stream as it is before attention, and both are added to it.</summary>
+    public bool ParallelResidual { get; init; }
+
+    /// <summary>With <see cref="ParallelResidual"/>: whether the MLP reads what attention reads, through one norm.</summary>
+    public bool SharedNorm { get; init; }
+
+    /// <summary>What queries and keys go through before they are turned.</summary>
+    public QueryKeyNorm QueryKeyNorm { get; init; }
+
+    /// <summary>Whether q, k and v have a bias.</summary>
+    public bool AttentionBias { get; init; }
+
+    /// <summary>Whether o has a bias.</summary>
+    public bool OutputBias { get; init; }
+
+    /// <summary>Whether the linears of the MLP have a bias.</summary>
+    public bool MlpBias { get; init; }
+
+    /// <summary>The activation of the MLP.</summary>
+    public ActivationKind Activation { get; init; }
+
+    /// <summary>Whether the MLP is <c>down(activation(gate x) * up x)</c>; else it is <c>down(activation(up x))</c>.</summary>
+    public bool GatedMlp { get; init; } = true;
+
+    /// <summary>Experts of a layer, each an MLP of <see cref="IntermediateSize"/>; 0 where the layer has one MLP.</summary>
+    public int Experts { get; init; }
+
+    /// <summary>Experts that see a token: those whose router gives it the highest probabilities.</summary>
+    public int ExpertsPerToken { get; init; }
+
+    /// <summary>Whether the probabilities of a token's experts are divided by their sum.</summary>
+    public bool NormalizesExperts { get; init; }
+
+    /// <summary>How many dimensions of a head are turned by its position, the first ones; <see langword="null"/> for all.</summary>
+    public int? RotaryDim { get; init; }
+
+    /// <summary>Whether dimension 2i is turned with 2i + 1; else i with i + half of them.</summary>
+    public bool RopeInterleaved { get; init; }
+
+    /// <summary>How the frequencies of the rotary embedding were changed, if they were.</summary>
+    public RopeScaling? RopeScaling { get; init; }
+
+    /// <summary>Base of the rotary frequencies of layers with a sliding window, unscaled, where it is another.</summary>
+    public double? LocalRopeTheta { get; init; }
+
+    /// <summary>For each layer, whether it turns queries and keys by their position; empty where all do.</summary>
+    public IReadOnlyList<bool> RotaryLayers { get; init; } = [];
+
+    /// <summary>Whether a learned vector for its position is added to each token's embedding, and nothing is turned.</summary>
+    public bool LearnedPositions { get; init; }
+
+    /// <summary>How many tokens a token sees in a layer with a sliding window, itself among them; <see langword="null"/> where no layer has one.</summary>
+    public int? SlidingWindow { get; init; }
+
+    /// <summary>For each layer, whether it has the sliding window; empty where all have.</summary>
+    public IReadOnlyList<bool> SlidingLayers { get; init; } = [];
+
+    /// <summary>What scores are multiplied by; <see langword="null"/> for <c>1 / sqrt(HeadDim)</c>.</summary>
+    public double? AttentionScale { get; init; }
+
+    /// <summary>The cap c of scores, <c>c tanh(s / c)</c>, where they have one.</summary>
+    public double? ScoreCap { get; init; }
+
+    /// <summary>The cap of logits, likewise.</summary>
+    public double? LogitCap { get; init; }
+
+    /// <summary>What a token's embedding is multiplied by.</summary>
+    public double EmbeddingScale { get; init; } = 1;
+
+    /// <summary>What is multiplied with everything that is added to the residual stream.</summary>
+    public double ResidualScale { get; init; } = 1;
+
+    /// <summary>What logits are multiplied by.</summary>
+    public double LogitScale { get; init; } = 1;
+
+    /// <summary>Where a checkpoint holds the weights.</summary>
+    public WeightNames Names { get; init; } = new();
+
+    /// <summary>Name of the learned vectors of positions.</summary>
+    public const string PositionsName = "model.embed_positions.weight";
+
+    /// <summary>Whether there is a norm of the MLP's own before it.</summary>
+    public bool HasMlpNorm => PreNorms && !SharedNorm;
+
+    /// <summary>What the scores of attention are multiplied by.</summary>
+    public float ScoreScale => (float)(AttentionScale ?? 1 / Math.Sqrt(HeadDim));
+
+    /// <summary>How many dimensions of a head are turned by its position.</summary>
+    public int TurnedDimensions => RotaryDim ?? HeadDim;
+
+    /// <summary>How many tokens a token sees in a layer; <see langword="null"/> for all before it.</summary>
+    public int? WindowOf(int layer) => SlidingLayers.Count == 0 || SlidingLayers[layer] ? SlidingWindow : null;
+
+    /// <summary>Whether a layer turns queries and keys by their position.</summary>
+    public bool IsRotary(int layer) => !LearnedPositions && (RotaryLayers.Count == 0 || RotaryLayers[layer]);
+
+    /// <summary>Whether a layer turns them by the frequencies of <see cref="LocalRopeTheta"/>.</summary>
+    public bool IsLocal(int layer) => LocalRopeTheta is not null && WindowOf(layer) is not null;
+
+    /// <summary>The frequencies of the rotary embedding, in radians a token, one for each pair of <see cref="TurnedDimensions"/>.</summary>
+    /// <param name="local">Those of layers for which <see cref="IsLocal"/> holds.</param>
+    public double[] RotaryFrequencies(bool local)
+    {
+        double theta = local ? LocalRopeTheta!.Value : RopeTheta;
+        double[] frequencies = [.. Enumerable.Range(0, TurnedDimensions / 2).Select(i => Math.Pow(theta, -2.0 * i / TurnedDimensions))];
+        return local || RopeScaling is null ? frequencies : RopeScaling.Apply(frequencies, theta);
+    }
+
+    /// <summary>What cosine and sine are multiplied by.</summary>
+    /// <param name="local">Those of layers for which <see cref="IsLocal"/> holds.</param>
+    public double RotaryScale(bool local) => local || RopeScaling is null ? 1 : RopeScaling.AttentionFactor;
 
     /// <summary>Name of the embedding's weight.</summary>
     public const string EmbeddingName = EmbeddingLinearName + ".weight";
@@ -98,14 +225,21 @@ public sealed record DecoderConfig
         int keys = KvHeads * HeadDim;
         return
         [
-            new(prefix + "self_attn.q_proj", HiddenSize, queries),
-            new(prefix + "self_attn.k_proj", HiddenSize, keys),
-            new(prefix + "self_attn.v_proj", HiddenSize, keys),
-            new(prefix + "self_attn.o_proj", queries, HiddenSize),
-            new(prefix + "mlp.gate_proj", HiddenSize, IntermediateSize),
-            new(prefix + "mlp.up_proj", HiddenSize, IntermediateSize),
-            new(prefix + "mlp.down_proj", IntermediateSize, HiddenSize),
+            new(prefix + "self_attn.q_proj", HiddenSize, queries, AttentionBias),
+            new(prefix + "self_attn.k_proj", HiddenSize, keys, AttentionBias),
+            new(prefix + "self_attn.v_proj", HiddenSize, keys, AttentionBias),
+            new(prefix + "self_attn.o_proj", queries, HiddenSize, OutputBias),
+            .. Experts == 0
+                ? Mlp(prefix + "mlp.")
+                : Enumerable.Range(0, Experts).SelectMany(expert => Mlp(prefix + "mlp.experts." + expert.ToString(CultureInfo.InvariantCulture) + ".")),
         ];
+    }
+
+    private IEnumerable<LinearShape> Mlp(string prefix)
+    {
+        if (GatedMlp) yield return new(prefix + "gate_proj", HiddenSize, IntermediateSize, MlpBias);
+        yield return new(prefix + "up_proj", HiddenSize, IntermediateSize, MlpBias);
+        yield return new(prefix + "down_proj", IntermediateSize, HiddenSize, MlpBias);
     }
 
     /// <summary>What the names of a layer's tensors begin with.</summary>
@@ -118,20 +252,63 @@ public sealed record DecoderConfig
     /// <summary>Name of the norm before a layer's MLP.</summary>
     public static string MlpNormName(int layer) => LayerPrefix(layer) + "post_attention_layernorm.weight";
 
-    /// <summary>Every tensor of the checkpoint with its shape, in the order of a forward pass.</summary>
+    /// <summary>Name of the norm behind a layer's attention.</summary>
+    public static string AttentionPostNormName(int layer) => LayerPrefix(layer) + "self_attn.post_norm.weight";
+
+    /// <summary>Name of the norm behind a layer's MLP.</summary>
+    public static string MlpPostNormName(int layer) => LayerPrefix(layer) + "mlp.post_norm.weight";
+
+    /// <summary>Name of the norm of a layer's queries.</summary>
+    public static string QueryNormName(int layer) => LayerPrefix(layer) + "self_attn.q_norm.weight";
+
+    /// <summary>Name of the norm of a layer's keys.</summary>
+    public static string KeyNormName(int layer) => LayerPrefix(layer) + "self_attn.k_norm.weight";
+
+    /// <summary>Name of what gives each expert's score for a token, [experts, hidden].</summary>
+    public static string RouterName(int layer) => LayerPrefix(layer) + "mlp.router.weight";
+
+    /// <summary>Name of the bias of a norm or a linear.</summary>
+    /// <param name="weight">Name of its weight.</param>
+    public static string BiasName(string weight) => weight.Substring(0, weight.LastIndexOf('.')) + ".bias";
+
+    /// <summary>Every tensor with its shape, in the order of a forward pass.</summary>
     public IEnumerable<KeyValuePair<string, IReadOnlyList<int>>> Tensors()
     {
         yield return new(EmbeddingName, [VocabularySize, HiddenSize]);
+        if (LearnedPositions) yield return new(PositionsName, [ContextLength, HiddenSize]);
         for (int layer = 0; layer < Layers; layer++)
         {
-            yield return new(AttentionNormName(layer), [HiddenSize]);
-            yield return new(MlpNormName(layer), [HiddenSize]);
-            foreach (LinearShape linear in Linears(layer)) yield return new(linear.WeightName, [linear.Outputs, linear.Inputs]);
+            foreach ((string name, int width) in LayerNorms(layer)) yield return new(name, [width]);
+            if (Experts > 0) yield return new(RouterName(layer), [Experts, HiddenSize]);
+            foreach (LinearShape linear in Linears(layer))
+            {
+                yield return new(linear.WeightName, [linear.Outputs, linear.Inputs]);
+                if (linear.HasBias) yield return new(linear.BiasName, [linear.Outputs]);
+            }
         }
 
-        yield return new(FinalNormName, [HiddenSize]);
+        foreach ((string name, int width) in WithBias(FinalNormName, HiddenSize)) yield return new(name, [width]);
         if (!TieWordEmbeddings) yield return new(HeadName, [VocabularySize, HiddenSize]);
     }
+
+    /// <summary>The weights and biases of a layer's norms, with their widths.</summary>
+    /// <param name="layer">The layer, from 0.</param>
+    public IEnumerable<(string Name, int Width)> LayerNorms(int layer)
+    {
+        IEnumerable<(string Name, int Width)> norms = [];
+        if (PreNorms) norms = norms.Concat(WithBias(AttentionNormName(layer), HiddenSize));
+        if (HasMlpNorm) norms = norms.Concat(WithBias(MlpNormName(layer), HiddenSize));
+        if (PostNorms) norms = norms.Concat(WithBias(AttentionPostNormName(layer), HiddenSize)).Concat(WithBias(MlpPostNormName(layer), HiddenSize));
+        if (QueryKeyNorm != QueryKeyNorm.None)
+        {
+            bool each = QueryKeyNorm == QueryKeyNorm.Head;
+            norms = norms.Concat([(QueryNormName(layer), each ? HeadDim : Heads * HeadDim), (KeyNormName(layer), each ? HeadDim : KvHeads * HeadDim)]);
+        }
+
+        return norms;
+    }
+
+    private IEnumerable<(string Name, int Width)> WithBias(string norm, int width) => NormBias ? [(norm, width), (BiasName(norm), width)] : [(norm, width)];
 
     /// <summary>Number of weights.</summary>
     public long Parameters => Tensors().Sum(t => t.Value.Aggregate(1L, (product, size) => product * size));
@@ -159,190 +336,61 @@ public sealed record DecoderConfig
     /// <exception cref="QuantBuildException">QB2003 malformed, QB2004 architecture not supported, QB2011 variation not supported.</exception>
     public static DecoderConfig Parse(string json, string source)
     {
-        Reader config = new(json, source);
+        ConfigReader config = new(json, source);
         string architecture = config.Architecture();
-        if (!SupportedArchitectures.Contains(architecture))
+        if (DecoderFamily.All.FirstOrDefault(family => family.Architecture == architecture) is { } family)
         {
-            throw new QuantBuildException(
-                DiagnosticIds.ArchitectureUnsupported,
-                $"{source}: the architecture {architecture} is not supported. Supported: {string.Join(", ", SupportedArchitectures)}.");
-        }
-
-        config.Require("hidden_act", "silu");
-        config.Require("attention_bias", "false");
-        config.Require("mlp_bias", "false");
-        config.RequireStandardRope();
-
-        int hiddenSize = config.Positive("hidden_size");
-        int heads = config.Positive("num_attention_heads");
-        int kvHeads = config.PositiveOr("num_key_value_heads", heads);
-        if (heads % kvHeads != 0)
-        {
-            throw config.Malformed($"num_attention_heads ({heads}) is not a multiple of num_key_value_heads ({kvHeads})");
-        }
-
-        int headDim = config.PositiveOr("head_dim", hiddenSize / heads);
-        if ((long)heads * headDim > Reader.LargestSize)
-        {
-            throw config.Malformed($"num_attention_heads ({heads}) times head_dim ({headDim}) is more than {Reader.LargestSize}");
-        }
-
-        if (headDim < 2 || headDim % 2 != 0) throw config.Malformed($"head_dim ({headDim}) is not even, and rotary embedding turns pairs");
-
-        DecoderConfig decoder = new()
-        {
-            Architecture = architecture,
-            HiddenSize = hiddenSize,
-            IntermediateSize = config.Positive("intermediate_size"),
-            Layers = config.Positive("num_hidden_layers", Reader.MostLayers),
-            Heads = heads,
-            KvHeads = kvHeads,
-            HeadDim = headDim,
-            VocabularySize = config.Positive("vocab_size"),
-            ContextLength = config.PositiveOr("max_position_embeddings", 2048),
-            NormEpsilon = config.NumberOr("rms_norm_eps", 1e-6),
-            RopeTheta = config.RopeTheta(10000),
-            TieWordEmbeddings = config.BooleanOr("tie_word_embeddings", false),
-            BosTokenId = config.TokenIds("bos_token_id").Select(id => (int?)id).FirstOrDefault(),
-            EosTokenIds = config.TokenIds("eos_token_id"),
-        };
-        return decoder with { Quantization = config.Quantization(decoder) };
-    }
-
-    /// <summary>Typed access to the members of <c>config.json</c>, with errors that name the file, the member, and what was expected.</summary>
-    private sealed class Reader
-    {
-        // A number beyond these is a damaged file. Within them the weights of all layers together can be counted in 64 bits.
-        public const int LargestSize = 1 << 24;
-        public const int MostLayers = 1 << 12;
-
-        private readonly XElement root;
-        private readonly string source;
-
-        public Reader(string json, string source)
-        {
-            this.source = source;
-            try
+            DecoderConfig decoder = family.Read(config);
+            // Many sizes, each possible, can together be a damaged file.
+            if ((double)decoder.Layers * decoder.Experts * decoder.HiddenSize * decoder.IntermediateSize > 1L << 58 || (long)decoder.Layers * decoder.Experts > 1 << 16)
             {
-                root = Json.Parse(json);
-            }
-            catch (FormatException e)
-            {
-                throw new QuantBuildException(
-                    DiagnosticIds.ConfigMalformed,
-                    $"{source} is not valid JSON: {e.Message} Copy the file again from where the model came from.", e);
+                throw config.Malformed($"{decoder.Layers} layers of {decoder.Experts} experts of {decoder.HiddenSize} x {decoder.IntermediateSize} are more than any model has");
             }
 
-            if (root.Kind() != "object") throw Malformed($"the top level is a JSON {root.Kind()}, expected an object");
+            return decoder with { Quantization = config.Quantization(decoder) };
         }
 
-        public QuantBuildException Malformed(string what) => new(
-            DiagnosticIds.ConfigMalformed, $"{source}: {what}. Correct the file, or copy it again from where the model came from.");
-
-        public string Architecture()
-        {
-            if (root.Member("architectures") is not { } list || list.Kind() != "array" || list.Elements().FirstOrDefault() is not { } first)
-            {
-                throw Malformed("\"architectures\" is missing, expected a list such as [\"LlamaForCausalLM\"]");
-            }
-
-            return first.Value;
-        }
-
-        public int Positive(string name, int most = LargestSize) =>
-            root.Member(name) is { } value ? Integer(name, value, most) : throw Malformed($"\"{name}\" is missing, expected a positive whole number");
-
-        public int PositiveOr(string name, int standard) => root.Member(name) is { } value ? Integer(name, value, LargestSize) : standard;
-
-        public double NumberOr(string name, double standard) => root.Member(name) is { } value ? Number(name, value) : standard;
-
-        /// <summary>The base of the rotary frequencies: newer files have it among the rotary parameters, older ones at the top.</summary>
-        public double RopeTheta(double standard) =>
-            root.Member("rope_parameters")?.Member("rope_theta") is { } value ? Number("rope_theta", value) : NumberOr("rope_theta", standard);
-
-        public bool BooleanOr(string name, bool standard)
-        {
-            if (root.Member(name) is not { } value) return standard;
-            if (value.Kind() == "boolean" && bool.TryParse(value.Value, out bool result)) return result;
-            throw Malformed($"\"{name}\" is {Shown(value)}, expected true or false");
-        }
-
-        /// <summary>A token id, or a list of them, or none.</summary>
-        public IReadOnlyList<int> TokenIds(string name)
-        {
-            if (root.Member(name) is not { } value) return [];
-            IEnumerable<XElement> items = value.Kind() == "array" ? value.Elements() : [value];
-            return [.. items.Select(item =>
-                item.Kind() == "number" && int.TryParse(item.Value, NumberStyles.None, CultureInfo.InvariantCulture, out int id)
-                    ? id
-                    : throw Malformed($"\"{name}\" is {Shown(item)}, expected a token id"))];
-        }
-
-        /// <summary>A member that, where it is present, must have the one value that is supported.</summary>
-        public void Require(string name, string supported)
-        {
-            if (root.Member(name) is { } value && value.Value != supported)
-            {
-                throw Unsupported($"\"{name}\" is {value.Value}, and only {supported} is supported");
-            }
-        }
-
-        /// <summary>Rotary embedding without scaling, in the older form (<c>rope_scaling</c>) or the newer (<c>rope_parameters</c>).</summary>
-        public void RequireStandardRope()
-        {
-            foreach (string name in new[] { "rope_scaling", "rope_parameters" })
-            {
-                if (root.Member(name) is not { } rope) continue;
-                if (rope.Kind() != "object") throw Malformed($"\"{name}\" is a JSON {rope.Kind()}, expected an object");
-                string kind = (rope.Member("rope_type") ?? rope.Member("type"))?.Value ?? "default";
-                if (kind != "default") throw Unsupported($"\"{name}\" asks for the rotary scaling {kind}, and only none is supported");
-            }
-        }
-
-        /// <summary>How the weights are quantized already, where they are.</summary>
-        public CheckpointQuantization? Quantization(DecoderConfig decoder) =>
-            root.Member("quantization_config") is { } quantization ? CheckpointQuantization.Read(quantization, decoder, Malformed, Unsupported) : null;
-
-        private QuantBuildException Unsupported(string what) => new(
-            DiagnosticIds.ConfigUnsupported, $"{source}: {what}. Choose a model without it.");
-
-        private int Integer(string name, XElement value, int most)
-        {
-            if (value.Kind() == "number" && int.TryParse(value.Value, NumberStyles.None, CultureInfo.InvariantCulture, out int number)
-                && number > 0 && number <= most)
-            {
-                return number;
-            }
-
-            throw Malformed($"\"{name}\" is {Shown(value)}, expected a whole number from 1 to {most}");
-        }
-
-        private double Number(string name, XElement value)
-        {
-            if (value.Kind() == "number" && double.TryParse(value.Value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number)
-                && number > 0 && !double.IsInfinity(number))
-            {
-                return number;
-            }
-
-            throw Malformed($"\"{name}\" is {Shown(value)}, expected a positive number");
-        }
-
-        private static string Shown(XElement value) => value.Kind() switch
-        {
-            "string" => "\"" + value.Value + "\"",
-            "object" or "array" => "a JSON " + value.Kind(),
-            _ => value.Value,
-        };
+        throw new QuantBuildException(
+            DiagnosticIds.ArchitectureUnsupported,
+            $"{source}: the architecture {architecture} is not supported. Supported: {string.Join(", ", SupportedArchitectures)}.");
     }
 }
 
-/// <summary>A linear of a decoder layer: <c>y = W x</c> with <c>W [Outputs, Inputs]</c>.</summary>
-/// <param name="Name">The module's path, such as <c>model.layers.0.self_attn.q_proj</c>.</param>
-/// <param name="Inputs">Columns of the weight.</param>
-/// <param name="Outputs">Rows of the weight.</param>
-public sealed record LinearShape(string Name, int Inputs, int Outputs)
+/// <summary>What a norm computes.</summary>
+public enum NormKind
 {
-    /// <summary>The name of its weight.</summary>
-    public string WeightName => Name + ".weight";
+    /// <summary><c>x / sqrt(mean(x^2) + epsilon) * weight</c> (Zhang and Sennrich, 2019).</summary>
+    Rms,
+
+    /// <summary><c>(x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias</c> (Ba et al., 2016).</summary>
+    Layer,
+}
+
+/// <summary>What queries and keys go through before they are turned: RMSNorm.</summary>
+public enum QueryKeyNorm
+{
+    /// <summary>Nothing.</summary>
+    None,
+
+    /// <summary>Each head by itself, all with one weight.</summary>
+    Head,
+
+    /// <summary>All heads together, each number with its own weight.</summary>
+    Width,
+}
+
+/// <summary>The activation of an MLP.</summary>
+public enum ActivationKind
+{
+    /// <summary><c>x sigmoid(x)</c>.</summary>
+    Silu,
+
+    /// <summary><c>x Phi(x)</c> with the cumulative normal distribution (Hendrycks and Gimpel, 2016).</summary>
+    Gelu,
+
+    /// <summary>Its approximation <c>x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))</c>.</summary>
+    GeluTanh,
+
+    /// <summary><c>max(x, 0)</c>.</summary>
+    Relu,
 }

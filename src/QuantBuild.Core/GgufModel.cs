@@ -85,15 +85,39 @@ internal static class GgufModel
     /// <summary>How positions are scaled, as a member of <c>config.json</c>; empty where they are not.</summary>
     private static string Rope(GgufFile file, string family)
     {
-        // Factors for each frequency: those of Llama 3.1 and later, whose parameters the file does not keep.
-        if (file.Tensors.ContainsKey("rope_freqs.weight"))
-        {
-            throw Unsupported(file, "scales its rotary frequencies one by one (rope_freqs.weight, as Llama 3.1 and later do), which is not read from GGUF. Take the model in its Hugging Face form");
-        }
-
+        if (file.Tensors.TryGetValue("rope_freqs.weight", out GgufTensor? factors)) return FrequencyFactors(file, family, factors);
         if (!file.Metadata.TryGetValue(family + ".rope.scaling.type", out object? kind) || kind is not string type || type == "none") return "";
         string factor = file.Metadata.TryGetValue(family + ".rope.scaling.factor", out object? given) && given is double number ? Written(number).ToString("R", CultureInfo.InvariantCulture) : "1";
         return $",\"rope_scaling\":{{\"rope_type\":{Json.Quote(type)},\"factor\":{factor}}}";
+    }
+
+    /// <summary>
+    /// Factors for each frequency, as llama.cpp's converter makes them of Llama 3.1's scaling. The file does not keep the parameters: with those of every such model but the factor itself, they have to come out.
+    /// </summary>
+    private static string FrequencyFactors(GgufFile file, string family, GgufTensor tensor)
+    {
+        const double low = 1, high = 4, context = 8192;
+        const int most = 4096;
+        QuantBuildException Other() => Unsupported(
+            file, "scales its rotary frequencies one by one (rope_freqs.weight) in another way than Llama 3.1 does, which is not read from GGUF. Take the model in its Hugging Face form");
+        if (tensor.Type != GgufType.F32 || tensor.Shape.Count != 1 || tensor.Shape[0] is < 1 or > most) throw Other();
+        float[] factors = new float[tensor.Shape[0]];
+        using (BinaryReader reader = new(new FileStream(file.Path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete)))
+        {
+            reader.BaseStream.Position = tensor.Offset;
+            for (int i = 0; i < factors.Length; i++) factors[i] = reader.ReadSingle();
+        }
+
+        double factor = factors.Max(), theta = file.Metadata.TryGetValue(family + ".rope.freq_base", out object? given) && given is double number ? number : 10000;
+        for (int i = 0; i < factors.Length; i++)
+        {
+            double wavelength = 2 * Math.PI * Math.Pow(theta, (double)i / factors.Length);
+            double smooth = ((context / wavelength) - low) / (high - low);
+            double expected = wavelength < context / high ? 1 : wavelength > context / low ? factor : 1 / (((1 - smooth) / factor) + smooth);
+            if (!(Math.Abs(factors[i] - expected) <= 1e-3 * expected)) throw Other();
+        }
+
+        return FormattableString.Invariant($",\"rope_scaling\":{{\"rope_type\":\"llama3\",\"factor\":{Written(factor):R},\"low_freq_factor\":{low:F1},\"high_freq_factor\":{high:F1},\"original_max_position_embeddings\":{context:F0}}}");
     }
 
     private static double Written(double single) => double.Parse(((float)single).ToString("G7", CultureInfo.InvariantCulture), CultureInfo.InvariantCulture);

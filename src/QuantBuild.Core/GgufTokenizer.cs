@@ -13,7 +13,7 @@ internal static class GgufTokenizer
     private static readonly Dictionary<string, Words> KnownWords = new(StringComparer.Ordinal)
     {
         ["llama-bpe"] = new(
-            @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+", IgnoreMerges: true),
+            @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+", IgnoreMerges: true, AddsBeginning: true),
         ["qwen2"] = new(
             @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+", Normalizer: "{\"type\":\"NFC\"}"),
         ["gpt-2"] = new(""),
@@ -49,7 +49,7 @@ internal static class GgufTokenizer
         }
 
         json.Append("],\"normalizer\":").Append(cut.Normalizer).Append(",\"pre_tokenizer\":").Append(cut.PreTokenizer);
-        if (BeginsWith(file, tokens.Length) is { } bos)
+        if (BeginsWith(file, tokens.Length, cut.AddsBeginning) is { } bos)
         {
             string token = Json.Quote(tokens[bos]);
             json.Append(FormattableString.Invariant($",\"post_processor\":{{\"type\":\"TemplateProcessing\",\"single\":[{{\"SpecialToken\":{{\"id\":{token},\"type_id\":0}}}},{{\"Sequence\":{{\"id\":\"A\",\"type_id\":0}}}}],\"pair\":[],\"special_tokens\":{{{token}:{{\"id\":{token},\"ids\":[{bos}],\"tokens\":[{token}]}}}}}}"));
@@ -71,8 +71,8 @@ internal static class GgufTokenizer
         return json.ToString();
     }
 
-    private static int? BeginsWith(GgufFile file, int tokens) =>
-        file.Metadata.TryGetValue("tokenizer.ggml.add_bos_token", out object? adds) && adds is true
+    private static int? BeginsWith(GgufFile file, int tokens, bool standard) =>
+        (file.Metadata.TryGetValue("tokenizer.ggml.add_bos_token", out object? adds) ? adds is true : standard)
         && file.Metadata.TryGetValue("tokenizer.ggml.bos_token_id", out object? id) && id is long bos && bos >= 0 && bos < tokens
             ? (int)bos
             : null;
@@ -85,8 +85,9 @@ internal static class GgufTokenizer
     /// <summary>How a text is cut into words.</summary>
     /// <param name="Pattern">The pattern of a word; empty for ByteLevel's own.</param>
     /// <param name="IgnoreMerges">Whether a word that is a token as a whole is that token.</param>
+    /// <param name="AddsBeginning">Whether a text begins with the token for that where the file does not say.</param>
     /// <param name="Normalizer">What is done to the text before.</param>
-    private sealed record Words(string Pattern, bool IgnoreMerges = false, string Normalizer = "null")
+    private sealed record Words(string Pattern, bool IgnoreMerges = false, bool AddsBeginning = false, string Normalizer = "null")
     {
         public string PreTokenizer => Pattern.Length == 0
             ? "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true}"

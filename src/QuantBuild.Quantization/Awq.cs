@@ -10,7 +10,8 @@ namespace QuantBuild.Quantization;
 /// Four scales of a layer: attention norm to q, k, v; v to o; MLP norm to gate, up; up to down. Each is the best of <see cref="AwqScales"/> and of no scale at
 /// all, by the error that rounding makes in the outputs of a part of the layer. A scale is looked for only where AWQ quantizes the linears on both of its sides: a linear
 /// in floating point keeps the model's own weight, and other methods look at inputs as the model has them. Under grouped-query attention the query heads that
-/// share a value head share its scale.
+/// share a value head share its scale. A norm is scaled only where nothing else reads it, so not one that attention and MLP share, nor one that a router reads; and up only where
+/// nothing but a product lies between it and down, so not in an MLP without a gate. Experts are not scaled.
 /// </remarks>
 /// <param name="plan">How each linear is quantized.</param>
 /// <param name="forward">The decoder.</param>
@@ -29,10 +30,10 @@ internal sealed class Awq(
     private const int TileRows = 256;
 
     private static readonly LinearRole[] Attention = [LinearRole.Query, LinearRole.Key, LinearRole.Value];
-    private static readonly LinearRole[] Mlp = [LinearRole.Gate, LinearRole.Up];
 
     private readonly DecoderConfig config = plan.Config;
-    private readonly IReadOnlyList<LinearShape> shapes = plan.Config.Linears(index);
+    private readonly LinearShape[] shapes = LinearRoles.Shapes(plan.Config, index);
+    private readonly Dictionary<string, float[]> changed = [];
 
     private int AttentionWidth => config.Heads * config.HeadDim;
 
@@ -41,17 +42,19 @@ internal sealed class Awq(
     /// <summary>Whether there is anything to scale in the layer.</summary>
     public bool Scales => ScalesAttention || ScalesOutput || ScalesMlp || ScalesDown;
 
-    private bool ScalesAttention => Attention.All(IsQuantized);
+    private LinearRole[] Mlp => LinearRoles.MlpInputs(config);
+
+    private bool ScalesAttention => config is { PreNorms: true, SharedNorm: false } && Attention.All(IsQuantized);
 
     private bool ScalesOutput => IsQuantized(LinearRole.Value) && IsQuantized(LinearRole.Output);
 
-    private bool ScalesMlp => Mlp.All(IsQuantized);
+    private bool ScalesMlp => config is { HasMlpNorm: true, Experts: 0 } && Mlp.All(IsQuantized);
 
-    private bool ScalesDown => IsQuantized(LinearRole.Up) && IsQuantized(LinearRole.Down);
+    private bool ScalesDown => config is { GatedMlp: true, Experts: 0 } && IsQuantized(LinearRole.Up) && IsQuantized(LinearRole.Down);
 
     /// <summary>Finds the scales and applies them to the layer.</summary>
     /// <param name="states">The calibration text's residual stream before the layer.</param>
-    /// <returns>The norms that changed, by tensor name.</returns>
+    /// <returns>The norms and biases that changed, by tensor name.</returns>
     public IReadOnlyDictionary<string, float[]> Scale(HiddenStates states)
     {
         using DisposeScope scope = torch.NewDisposeScope();
@@ -67,14 +70,12 @@ internal sealed class Awq(
 
         torch.Tensor[] windows = Sample(states);
         float[]? attention = ScalesAttention ? OfNorm(Attention, inputs[0], windows, hidden => forward.AttentionInput(hidden, layer), forward.Attend) : null;
-        float[]? mlp = ScalesMlp ? OfNorm(Mlp, inputs[2], windows, MlpInput, DecoderForward.Gate) : null;
+        float[]? mlp = ScalesMlp ? OfNorm(Mlp, inputs[2], windows, MlpInput, forward.Gate) : null;
 
-        Dictionary<string, float[]> norms = [];
         if (attention is not null)
         {
             foreach (LinearRole role in Attention) ScaleInputs(role, attention);
-            layer.ReplaceAttentionNorm(layer.AttentionNorm / Vector(attention));
-            norms.Add(DecoderConfig.AttentionNormName(index), Values(layer.AttentionNorm));
+            layer.AttentionNorm = Divided(layer.AttentionNorm!, attention, DecoderConfig.AttentionNormName(index));
         }
 
         if (values is not null)
@@ -86,8 +87,7 @@ internal sealed class Awq(
         if (mlp is not null)
         {
             foreach (LinearRole role in Mlp) ScaleInputs(role, mlp);
-            layer.ReplaceMlpNorm(layer.MlpNorm / Vector(mlp));
-            norms.Add(DecoderConfig.MlpNormName(index), Values(layer.MlpNorm));
+            layer.MlpNorm = Divided(layer.MlpNorm!, mlp, DecoderConfig.MlpNormName(index));
         }
 
         if (gated is not null)
@@ -96,7 +96,7 @@ internal sealed class Awq(
             DivideOutputs(LinearRole.Up, gated);
         }
 
-        return norms;
+        return changed;
     }
 
     private bool IsQuantized(LinearRole role) => plan[shapes[(int)role]] is { Method: QuantizationMethod.Awq };
@@ -117,14 +117,20 @@ internal sealed class Awq(
                 magnitudes[0].Add(made.Input, made.Tokens);
                 magnitudes[1].Add(made.Output, made.Tokens);
                 if (ScalesOutput) output.Add(made.Context);
+                if (!ScalesMlp && !ScalesDown)
+                {
+                    made.Context.Dispose();
+                    return;
+                }
+
                 // The input of down is the widest of all: never that of a whole batch.
                 states.VisitTokens(
                     made.Index,
                     made.Context,
                     (hidden, context) =>
                     {
-                        torch.Tensor input = forward.MlpInput(DecoderForward.AfterAttention(hidden, context, layer), layer);
-                        torch.Tensor gated = DecoderForward.Gate(input, layer);
+                        torch.Tensor input = forward.MlpInput(forward.AfterAttention(hidden, context, layer), layer);
+                        torch.Tensor gated = forward.Gate(input, layer);
                         return (Tokens: input.shape[1], Mlp: ActivationMagnitudes.Sum(input), Down: ActivationMagnitudes.Sum(gated), Gated: gated.DetachFromDisposeScope());
                     },
                     part =>
@@ -261,7 +267,7 @@ internal sealed class Awq(
         plan[shapes[(int)role]]!.GroupSize is var size && size == QuantizationSpec.PerChannel ? shapes[(int)role].Inputs : size;
 
     private torch.Tensor MlpInput(torch.Tensor hidden) =>
-        forward.MlpInput(DecoderForward.AfterAttention(hidden, forward.Attend(forward.AttentionInput(hidden, layer), layer), layer), layer);
+        forward.MlpInput(forward.AfterAttention(hidden, forward.Attend(forward.AttentionInput(hidden, layer), layer), layer), layer);
 
     /// <summary>Means over the query heads that share a value head: [heads * headDim] to [kvHeads * headDim].</summary>
     private double[] SharedByHeads(double[] means)
@@ -280,7 +286,22 @@ internal sealed class Awq(
 
     private void ScaleInputs(LinearRole role, float[] scales) => layer.Replace(role, layer[role] * Vector(scales));
 
-    private void DivideOutputs(LinearRole role, float[] scales) => layer.Replace(role, layer[role] / Vector(scales).unsqueeze(1));
+    private void DivideOutputs(LinearRole role, float[] scales)
+    {
+        layer.Replace(role, layer[role] / Vector(scales).unsqueeze(1));
+        if (layer.Bias(role) is not { } bias) return;
+        layer.ReplaceBias(role, bias / Vector(scales));
+        changed[shapes[(int)role].BiasName] = Values(layer.Bias(role)!);
+    }
+
+    /// <summary>A norm whose outputs are divided by scales.</summary>
+    private NormWeights Divided(NormWeights norm, float[] scales, string name)
+    {
+        NormWeights divided = norm.Divided(Vector(scales));
+        changed[name] = [.. Values(divided.Weight).Select(value => value - config.NormOffset)];
+        if (divided.Bias is not null) changed[DecoderConfig.BiasName(name)] = Values(divided.Bias);
+        return divided;
+    }
 
     private torch.Tensor Vector(float[] values) => torch.tensor(values, device: device);
 

@@ -43,6 +43,19 @@ internal static class CalibrationChecks
             $"{string.Join(", or ", helps)} helps. Look at the quality that is measured, and set MaxPerplexityIncrease.");
     }
 
+    /// <summary>Experts to which the text sends few tokens.</summary>
+    /// <param name="starved">Their names, with their layers.</param>
+    public static BuildWarning? Experts(IReadOnlyCollection<string> starved)
+    {
+        const int shown = 8;
+        if (starved.Count == 0) return null;
+        string more = starved.Count > shown ? Text($" and {starved.Count - shown} more") : "";
+        return new BuildWarning(
+            DiagnosticIds.ExpertsStarved,
+            Text($"The calibration text sends too few tokens to {starved.Count} experts: {string.Join(", ", starved.Take(shown))}{more}. ") +
+            "Each saw less than a quarter of an even share, and was given some of all tokens beside its own. Set CalibrationData to a text of more kinds, or CalibrationSamples to more.");
+    }
+
     /// <summary>Nothing to measure on.</summary>
     public static BuildWarning NoEvaluation(Texts texts)
     {

@@ -13,9 +13,19 @@ internal sealed class DecoderForward : IDisposable
     internal const long TokensAtOnce = TokenPart.Most;
 
     private readonly DecoderConfig config;
-    private readonly torch.Tensor cosine; // [context, headDim]
-    private readonly torch.Tensor sine; // [context, headDim]
+    private readonly RotaryTables rotary;
+    private readonly RotaryTables? local;
     private readonly torch.Tensor epsilon; // [1]
+    private readonly torch.Tensor? queryScale; // [1]
+    private readonly torch.Tensor? scoreCap; // [1]
+    private readonly torch.Tensor? logitCap; // [1]
+    private readonly torch.Tensor? logitScale; // [1]
+    private readonly torch.Tensor? residualScale; // [1]
+    private readonly torch.Tensor? geluCubic; // [1]
+    private readonly torch.Tensor? geluRoot; // [1]
+    private readonly torch.Tensor? capScale; // [1]
+    private readonly torch.Tensor? never; // [1], minus infinity
+    private readonly torch.Tensor? unseen; // [context, context], true where a key comes after the query
 
     /// <summary>Prepares the rotary angles.</summary>
     /// <param name="config">The decoder.</param>
@@ -25,25 +35,38 @@ internal sealed class DecoderForward : IDisposable
     {
         this.config = config;
         using DisposeScope scope = torch.NewDisposeScope();
-        int half = config.HeadDim / 2;
-        double[] frequencies = [.. Enumerable.Range(0, half).Select(i => Math.Pow(config.RopeTheta, -2.0 * i / config.HeadDim))];
-        torch.Tensor positions = torch.tensor(Enumerable.Range(0, context).Select(position => (double)position).ToArray());
-        torch.Tensor angles = torch.outer(positions, torch.tensor(frequencies));
-        angles = torch.cat([angles, angles], 1);
-        cosine = angles.cos().to(torch.float32).to(device).DetachFromDisposeScope();
-        sine = angles.sin().to(torch.float32).to(device).DetachFromDisposeScope();
-        epsilon = torch.tensor(new[] { (float)config.NormEpsilon }).to(device).DetachFromDisposeScope();
+        rotary = new RotaryTables(config, local: false, context, device);
+        local = config.LocalRopeTheta is null ? null : new RotaryTables(config, local: true, context, device);
+        // Numbers as operands are not safe here: see TensorAddition.
+        torch.Tensor One(double value) => torch.tensor(new[] { (float)value }).to(device).DetachFromDisposeScope();
+        torch.Tensor? Other(double value, double standard) => value == standard ? null : One(value);
+        epsilon = One(config.NormEpsilon);
+        // What is computed divides by the root of the head's width.
+        queryScale = config.AttentionScale is { } scale ? Other(scale * Math.Sqrt(config.HeadDim), 1) : null;
+        scoreCap = config.ScoreCap is { } scores ? One(scores) : null;
+        capScale = config.ScoreCap is { } cap ? One(cap * Math.Sqrt(config.HeadDim)) : null;
+        if (config.Activation == ActivationKind.GeluTanh) (geluCubic, geluRoot) = (One(0.044715), One(2 * Math.Sqrt(2 / Math.PI)));
+        never = config.ScoreCap is null ? null : One(double.NegativeInfinity);
+        logitCap = config.LogitCap is { } logits ? One(logits) : null;
+        logitScale = Other(config.LogitScale, 1);
+        residualScale = Other(config.ResidualScale, 1);
+        if (config.SlidingWindow is { } window && window < context || config.ScoreCap is not null)
+        {
+            unseen = torch.ones(context, context, torch.float32, device).triu(1).to(torch.@bool).DetachFromDisposeScope();
+        }
     }
 
-    /// <summary>The input of q, k and v: the normed residual stream, [B, T, D].</summary>
-    public torch.Tensor AttentionInput(torch.Tensor hidden, LayerWeights layer) => Norm(hidden, layer.AttentionNorm);
+    /// <summary>What q, k and v read: the residual stream, normed where the family does so, [B, T, D].</summary>
+    public torch.Tensor AttentionInput(torch.Tensor hidden, LayerWeights layer) => layer.AttentionNorm is { } norm ? Norm(hidden, norm) : hidden.alias();
 
     /// <summary>Causal attention, the input of o: [B, T, D] to [B, T, heads * headDim].</summary>
     public torch.Tensor Attend(torch.Tensor input, LayerWeights layer)
     {
-        torch.Tensor query = Heads(layer.Apply(LinearRole.Query, input), config.Heads);
-        torch.Tensor key = Heads(layer.Apply(LinearRole.Key, input), config.KvHeads);
+        torch.Tensor query = Heads(QueryKey(layer.Apply(LinearRole.Query, input), layer.QueryNorm), config.Heads);
+        torch.Tensor key = Heads(QueryKey(layer.Apply(LinearRole.Key, input), layer.KeyNorm), config.KvHeads);
         torch.Tensor value = Heads(layer.Apply(LinearRole.Value, input), config.KvHeads);
+        RotaryTables? turning = !config.IsRotary(layer.Index) ? null : config.IsLocal(layer.Index) ? local : rotary;
+        torch.Tensor Turned(torch.Tensor heads) => turning is null ? heads : turning.Turn(heads);
         int shared = config.Heads / config.KvHeads;
         torch.Tensor[] contexts = new torch.Tensor[config.KvHeads];
         for (int head = 0; head < contexts.Length; head++)
@@ -51,8 +74,8 @@ internal sealed class DecoderForward : IDisposable
             // The query heads that share a key and a value head; what is made on the way is small.
             using DisposeScope scope = torch.NewDisposeScope();
             torch.Tensor queries = query.narrow(1, head * shared, shared);
-            torch.Tensor context = scaled_dot_product_attention(
-                Rotate(queries), Rotate(key.narrow(1, head, 1)).expand(-1, shared, -1, -1), value.narrow(1, head, 1).expand(-1, shared, -1, -1), is_casual: true);
+            torch.Tensor context = Attention(
+                Turned(queries), Turned(key.narrow(1, head, 1)).expand(-1, shared, -1, -1), value.narrow(1, head, 1).expand(-1, shared, -1, -1), config.WindowOf(layer.Index));
             // Nobody reads these queries again, and the context is as large.
             contexts[head] = (torch.is_grad_enabled() ? context : queries.copy_(context)).MoveToOuterDisposeScope();
         }
@@ -61,14 +84,27 @@ internal sealed class DecoderForward : IDisposable
         return all.transpose(1, 2).reshape(input.shape[0], input.shape[1], (long)config.Heads * config.HeadDim);
     }
 
-    /// <summary>The residual stream after attention, [B, T, D].</summary>
-    public static torch.Tensor AfterAttention(torch.Tensor hidden, torch.Tensor context, LayerWeights layer) =>
-        Sum(layer.Apply(LinearRole.Output, context), hidden);
+    /// <summary>
+    /// What follows attention: the residual stream, [B, T, D]. Where the MLP reads what it is before attention, that is beside it: [B, T, 2D], of which
+    /// <see cref="Residual"/> is the stream.
+    /// </summary>
+    public torch.Tensor AfterAttention(torch.Tensor hidden, torch.Tensor context, LayerWeights layer)
+    {
+        torch.Tensor sum = Sum(Added(layer.Apply(LinearRole.Output, context), layer.AttentionPostNorm), hidden);
+        return config.ParallelResidual ? torch.cat([sum, hidden], -1) : sum;
+    }
 
-    /// <summary>The input of gate and up: the normed residual stream, [B, T, D].</summary>
-    public torch.Tensor MlpInput(torch.Tensor hidden, LayerWeights layer) => Norm(hidden, layer.MlpNorm);
+    /// <summary>The residual stream of what <see cref="AfterAttention(torch.Tensor, torch.Tensor, LayerWeights)"/> gives.</summary>
+    public torch.Tensor Residual(torch.Tensor between) => config.ParallelResidual ? between.narrow(-1, 0, config.HiddenSize) : between;
 
-    /// <summary>The residual stream after attention, [B, T, D], from that before it.</summary>
+    /// <summary>What gate and up read: the residual stream, normed where the family does so, [B, T, D].</summary>
+    public torch.Tensor MlpInput(torch.Tensor between, LayerWeights layer)
+    {
+        torch.Tensor read = config.ParallelResidual ? between.narrow(-1, config.HiddenSize, config.HiddenSize) : between;
+        return (config.SharedNorm ? layer.AttentionNorm : layer.MlpNorm) is { } norm ? Norm(read, norm) : read.alias();
+    }
+
+    /// <summary>What follows attention, from the residual stream before it.</summary>
     public torch.Tensor AfterAttention(torch.Tensor hidden, LayerWeights layer)
     {
         using DisposeScope scope = torch.NewDisposeScope();
@@ -82,13 +118,17 @@ internal sealed class DecoderForward : IDisposable
         return Attend(AttentionInput(hidden, layer), layer).MoveToOuterDisposeScope();
     }
 
-    /// <summary>The input of down: <c>silu(gate x) * up x</c>, [B, T, intermediate].</summary>
-    public static torch.Tensor Gate(torch.Tensor input, LayerWeights layer) => ByTokens(input, tokens =>
+    /// <summary>The input of down, <c>activation(gate x) * up x</c> or <c>activation(up x)</c>, [B, T, intermediate].</summary>
+    public torch.Tensor Gate(torch.Tensor input, LayerWeights layer) => Gate(input, layer, 0);
+
+    /// <summary>The same in an expert.</summary>
+    public torch.Tensor Gate(torch.Tensor input, LayerWeights layer, int expert) => ByTokens(input, tokens =>
     {
-        torch.Tensor gate = layer.Apply(LinearRole.Gate, tokens);
-        if (torch.is_grad_enabled()) return silu(gate) * layer.Apply(LinearRole.Up, tokens);
-        using torch.Tensor up = layer.Apply(LinearRole.Up, tokens);
-        return silu(gate, inplace: true).mul_(up);
+        if (!config.GatedMlp) return Activate(layer.Apply(LinearRole.Up.Of(expert), tokens));
+        torch.Tensor gate = layer.Apply(LinearRole.Gate.Of(expert), tokens);
+        if (torch.is_grad_enabled()) return Activate(gate) * layer.Apply(LinearRole.Up.Of(expert), tokens);
+        using torch.Tensor up = layer.Apply(LinearRole.Up.Of(expert), tokens);
+        return Activate(gate).mul_(up);
     });
 
     /// <summary>The whole layer, [B, T, D] to [B, T, D].</summary>
@@ -98,33 +138,51 @@ internal sealed class DecoderForward : IDisposable
         return AfterMlp(between, layer);
     }
 
-    /// <summary>The residual stream after the MLP, [B, T, D], from that before it.</summary>
-    public torch.Tensor AfterMlp(torch.Tensor hidden, LayerWeights layer) => ByTokens(hidden, tokens =>
+    /// <summary>The residual stream after the MLP, [B, T, D], from what follows attention.</summary>
+    public torch.Tensor AfterMlp(torch.Tensor between, LayerWeights layer) => ByTokens(between, tokens =>
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        return AfterMlp(tokens, Gate(MlpInput(tokens, layer), layer), layer).MoveToOuterDisposeScope();
+        torch.Tensor input = MlpInput(tokens, layer);
+        torch.Tensor added = config.Experts == 0 ? layer.Apply(LinearRole.Down, Gate(input, layer)) : Mixed(input, layer);
+        return Sum(Added(added, layer.MlpPostNorm), Residual(tokens)).MoveToOuterDisposeScope();
     });
 
-    /// <summary>The residual stream after the MLP, [B, T, D], from that before it and the input of down.</summary>
-    public static torch.Tensor AfterMlp(torch.Tensor hidden, torch.Tensor gated, LayerWeights layer) => Sum(layer.Apply(LinearRole.Down, gated), hidden);
+    /// <summary>The experts of each token, and their shares: both [tokens, <see cref="DecoderConfig.ExpertsPerToken"/>] (Shazeer et al., 2017).</summary>
+    /// <param name="input">[..., D], what the experts read.</param>
+    /// <param name="layer">The layer.</param>
+    public (torch.Tensor Shares, torch.Tensor Experts) Route(torch.Tensor input, LayerWeights layer)
+    {
+        torch.Tensor probabilities = linear(input.reshape(-1, config.HiddenSize), layer.Router!).softmax(-1);
+        (torch.Tensor shares, torch.Tensor experts) = probabilities.topk(config.ExpertsPerToken, -1);
+        return (config.NormalizesExperts ? shares / shares.sum(-1, keepdim: true) : shares, experts);
+    }
 
     /// <summary>The logits, [B, T, D] to [B, T, vocabulary].</summary>
     /// <param name="hidden">The residual stream after the last layer.</param>
-    /// <param name="norm">The weight of the last norm.</param>
+    /// <param name="norm">The last norm.</param>
     /// <param name="head">[vocabulary, D].</param>
     /// <param name="rounding">What the head's activations go through, if anything.</param>
-    public torch.Tensor Head(torch.Tensor hidden, torch.Tensor norm, torch.Tensor head, Func<torch.Tensor, torch.Tensor>? rounding = null)
+    public torch.Tensor Head(torch.Tensor hidden, NormWeights norm, torch.Tensor head, Func<torch.Tensor, torch.Tensor>? rounding = null)
     {
         torch.Tensor input = Norm(hidden, norm);
-        return linear(rounding is null ? input : rounding(input), head);
+        torch.Tensor logits = linear(rounding is null ? input : rounding(input), head);
+        return Logits(logits);
+    }
+
+    /// <summary>The logits, from the product of the head: scaled and capped where the family does so.</summary>
+    public torch.Tensor Logits(torch.Tensor product)
+    {
+        torch.Tensor logits = logitScale is null ? product : product * logitScale;
+        return logitCap is null ? logits : (logits / logitCap).tanh() * logitCap;
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        cosine.Dispose();
-        sine.Dispose();
+        rotary.Dispose();
+        local?.Dispose();
         epsilon.Dispose();
+        foreach (torch.Tensor? made in new[] { queryScale, scoreCap, capScale, geluCubic, geluRoot, never, logitCap, logitScale, residualScale, unseen }) made?.Dispose();
     }
 
     /// <summary>An MLP sees each token alone, and is wide: a part of the tokens at a time needs a part of the memory.</summary>
@@ -146,12 +204,14 @@ internal sealed class DecoderForward : IDisposable
         return whole!;
     }
 
-    /// <summary>RMSNorm: <c>x / sqrt(mean(x^2) + epsilon) * weight</c>.</summary>
-    public torch.Tensor Norm(torch.Tensor hidden, torch.Tensor weight)
+    /// <summary>RMSNorm, <c>x / sqrt(mean(x^2) + epsilon) * weight</c>, or LayerNorm, which takes the mean away first and adds a bias; over the last dimension.</summary>
+    public torch.Tensor Norm(torch.Tensor hidden, NormWeights norm)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        torch.Tensor normed = hidden * InverseRms(hidden);
-        return (torch.is_grad_enabled() ? normed * weight : normed.mul_(weight)).MoveToOuterDisposeScope();
+        torch.Tensor centered = config.Norm == NormKind.Rms ? hidden : hidden.Minus(hidden.mean([-1], keepdim: true));
+        torch.Tensor normed = centered * InverseRms(centered);
+        normed = torch.is_grad_enabled() ? normed * norm.Weight : normed.mul_(norm.Weight);
+        return (norm.Bias is null ? normed : normed.Plus(norm.Bias)).MoveToOuterDisposeScope();
     }
 
     /// <summary>What RMSNorm multiplies a token by: <c>1 / sqrt(mean(x^2) + epsilon)</c>, [B, T, D] to [B, T, 1].</summary>
@@ -168,12 +228,72 @@ internal sealed class DecoderForward : IDisposable
     /// <summary>The residual stream and what a linear adds to it.</summary>
     private static torch.Tensor Sum(torch.Tensor added, torch.Tensor hidden) => torch.is_grad_enabled() ? hidden.Plus(added) : added.PlusInPlace(hidden);
 
-    /// <summary>Rotary embedding: turns the pairs (i, i + headDim / 2) of [B, heads, T, headDim] by the angle of their position.</summary>
-    private torch.Tensor Rotate(torch.Tensor heads)
+    /// <summary>What is added to the residual stream, of what attention or MLP gives.</summary>
+    private torch.Tensor Added(torch.Tensor given, NormWeights? norm)
     {
-        long tokens = heads.shape[2];
-        int half = config.HeadDim / 2;
-        torch.Tensor turned = torch.cat([heads.narrow(3, half, half).neg(), heads.narrow(3, 0, half)], 3);
-        return (heads * cosine.narrow(0, 0, tokens)).Plus(turned * sine.narrow(0, 0, tokens));
+        torch.Tensor added = norm is null ? given : Norm(given, norm);
+        return residualScale is null ? added : added * residualScale;
+    }
+
+    /// <summary>The norm of queries or keys, where there is one: [B, T, heads * headDim].</summary>
+    private torch.Tensor QueryKey(torch.Tensor projected, NormWeights? norm) => norm is null ? projected : config.QueryKeyNorm == QueryKeyNorm.Head
+        ? Norm(projected.view(projected.shape[0], projected.shape[1], -1, config.HeadDim), norm).view(projected.shape)
+        : Norm(projected, norm);
+
+    /// <summary>Attention of a few heads, [B, heads, T, headDim] each.</summary>
+    /// <param name="query">The queries.</param>
+    /// <param name="key">The keys.</param>
+    /// <param name="value">The values.</param>
+    /// <param name="window">How many tokens each sees; <see langword="null"/> for all before it.</param>
+    private torch.Tensor Attention(torch.Tensor query, torch.Tensor key, torch.Tensor value, int? window)
+    {
+        long tokens = query.shape[2];
+        if (queryScale is not null) query = query * queryScale;
+        torch.Tensor? masked = window is { } size && size < tokens ? Unseen(tokens).logical_or(torch.ones_like(Unseen(tokens)).tril(-size)) : null;
+        if (scoreCap is null)
+        {
+            return masked is null ? scaled_dot_product_attention(query, key, value, is_casual: true) : scaled_dot_product_attention(query, key, value, masked.logical_not());
+        }
+
+        torch.Tensor scores = (query.matmul(key.transpose(2, 3)) / capScale!).tanh() * scoreCap;
+        return torch.where(masked ?? Unseen(tokens), never!, scores).softmax(-1).matmul(value);
+    }
+
+    /// <summary>What comes after each token, [T, T].</summary>
+    private torch.Tensor Unseen(long tokens) => unseen!.narrow(0, 0, tokens).narrow(1, 0, tokens);
+
+    /// <summary>The activation of the MLP; the input is not read again.</summary>
+    private torch.Tensor Activate(torch.Tensor input) => config.Activation switch
+    {
+        ActivationKind.Silu => torch.is_grad_enabled() ? silu(input) : silu(input, inplace: true),
+        ActivationKind.Gelu => gelu(input),
+        ActivationKind.GeluTanh => GeluTanh(input),
+        _ => relu(input),
+    };
+
+    /// <summary><c>x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3))</c>, which is the same.</summary>
+    private torch.Tensor GeluTanh(torch.Tensor x) => x * (x.Plus(x * x * x * geluCubic!) * geluRoot!).sigmoid();
+
+    /// <summary>What the experts of each token give together, [B, T, D].</summary>
+    private torch.Tensor Mixed(torch.Tensor input, LayerWeights layer)
+    {
+        torch.Tensor tokens = input.reshape(-1, config.HiddenSize);
+        (torch.Tensor shares, torch.Tensor experts) = Route(tokens, layer);
+        torch.Tensor mixed = torch.zeros_like(tokens);
+        for (int expert = 0; expert < config.Experts; expert++)
+        {
+            using DisposeScope scope = torch.NewDisposeScope();
+            torch.Tensor chosen = experts.eq(torch.tensor(new[] { (long)expert }).to(experts.device));
+            // One that watches wants to see every token: those that are not the expert's have a share of 0.
+            torch.Tensor? its = layer.Observer is null ? chosen.any(-1).nonzero().view(-1) : null;
+            torch.Tensor seen = its is null ? tokens : tokens.index_select(0, its);
+            torch.Tensor share = (shares * chosen.to(torch.float32)).sum(-1, keepdim: true);
+            torch.Tensor given = layer.Apply(LinearRole.Down.Of(expert), Gate(seen.unsqueeze(0), layer, expert)).squeeze(0) * (its is null ? share : share.index_select(0, its));
+            torch.Tensor sum = its is null ? mixed.Plus(given) : mixed.Plus(0, its, given);
+            mixed.Dispose();
+            mixed = sum.MoveToOuterDisposeScope();
+        }
+
+        return mixed.view(input.shape);
     }
 }

@@ -28,16 +28,16 @@ internal sealed class HiddenStates : IDisposable
 
     /// <summary>Looks tokens up in the embedding.</summary>
     /// <param name="windows">The tokens.</param>
-    /// <param name="embedding">[vocabulary, hidden].</param>
+    /// <param name="embedding">What they become.</param>
     /// <param name="device">Where to compute with the batches.</param>
     /// <param name="store">Where the batches are kept.</param>
-    public static HiddenStates Embed(TokenWindows windows, torch.Tensor embedding, torch.Device device, ActivationStore store)
+    public static HiddenStates Embed(TokenWindows windows, EmbeddingTables embedding, torch.Device device, ActivationStore store)
     {
         using DisposeScope scope = torch.NewDisposeScope();
         StoredActivation[] batches =
         [
             .. windows.Batches(BatchTokens).Select(
-                batch => store.Keep(embedding.index_select(0, batch.reshape(-1).to(embedding.device)).view(batch.shape[0], batch.shape[1], -1).cpu())),
+                batch => store.Keep(embedding.Of(batch).cpu())),
         ];
         return new HiddenStates(batches, store, device);
     }

@@ -3,14 +3,17 @@ using TorchSharp;
 namespace QuantBuild.Quantization;
 
 /// <summary>What went into each linear of a layer, and the gradient at what came out, of all batches.</summary>
+/// <param name="config">The decoder.</param>
 /// <param name="batches">How many.</param>
 /// <param name="store">Where they are kept.</param>
-internal sealed class LayerGradients(int batches, ActivationStore store) : IDisposable
+internal sealed class LayerGradients(DecoderConfig config, int batches, ActivationStore store) : IDisposable
 {
-    private static readonly int Roles = Enum.GetValues<LinearRole>().Length;
+    private readonly LinearRole[] roles = LinearRoles.All(config);
+    private readonly StoredActivation?[,] inputs = new StoredActivation?[batches, LinearRoles.Slots(config)];
+    private readonly StoredActivation?[,] gradients = new StoredActivation?[batches, LinearRoles.Slots(config)];
 
-    private readonly StoredActivation?[,] inputs = new StoredActivation?[batches, Roles];
-    private readonly StoredActivation?[,] gradients = new StoredActivation?[batches, Roles];
+    // For each linear the first that reads the same input: that one has it.
+    private readonly LinearRole[] readers = new LinearRole[LinearRoles.Slots(config)];
 
     /// <summary>Takes a batch through the layer and back.</summary>
     /// <param name="forward">The decoder.</param>
@@ -23,31 +26,27 @@ internal sealed class LayerGradients(int batches, ActivationStore store) : IDisp
     {
         using IDisposable withGradients = torch.enable_grad();
         torch.Tensor leaf = hidden.detach().requires_grad_();
-        torch.Tensor[] read = new torch.Tensor[Roles], made = new torch.Tensor[Roles];
+        torch.Tensor[] read = new torch.Tensor[readers.Length], made = new torch.Tensor[readers.Length];
         using LayerWeights observed = layer.Share();
         // They are needed after the step of the forward pass that made them.
         observed.Observer = (role, input, output) => (read[(int)role], made[(int)role]) = (input.DetachFromDisposeScope(), output.DetachFromDisposeScope());
         torch.Tensor after = forward.Layer(leaf, observed);
-        IList<torch.Tensor> found = torch.autograd.grad([after], [leaf, .. made], [upstream]);
-        for (int role = 0; role < Roles; role++)
+        IList<torch.Tensor> found = torch.autograd.grad([after], [leaf, .. roles.Select(role => made[(int)role])], [upstream]);
+        for (int i = 0; i < roles.Length; i++)
         {
-            // q, k and v read one tensor, and so do gate and up: the first of them has it.
-            int first = Array.FindIndex(read, input => ReferenceEquals(input, read[role]));
-            if (first == role) inputs[batch, role] = Keep(read[role].detach());
-            gradients[batch, role] = Keep(found[role + 1]);
+            // q, k and v read one tensor, and so do gate and up.
+            int role = (int)roles[i];
+            readers[role] = roles.First(other => ReferenceEquals(read[(int)other], read[role]));
+            if (readers[role] == roles[i]) inputs[batch, role] = Keep(read[role].detach());
+            gradients[batch, role] = Keep(found[i + 1]);
         }
 
-        foreach (torch.Tensor observation in read.Concat(made)) observation.Dispose();
+        foreach (torch.Tensor? observation in read.Concat(made)) observation?.Dispose();
         return found[0];
     }
 
     /// <summary>What went into a linear, [B, T, K], on the host.</summary>
-    public torch.Tensor Input(int batch, LinearRole role)
-    {
-        int first = (int)role;
-        while (inputs[batch, first] is null) first--;
-        return inputs[batch, first]!.Load();
-    }
+    public torch.Tensor Input(int batch, LinearRole role) => inputs[batch, (int)readers[(int)role]]!.Load();
 
     /// <summary>The gradient at what came out of a linear, [B, T, N], on the host.</summary>
     public torch.Tensor Gradient(int batch, LinearRole role) => gradients[batch, (int)role]!.Load();

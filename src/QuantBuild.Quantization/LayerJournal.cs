@@ -61,7 +61,7 @@ internal sealed class LayerJournal(string folder, QuantizationPlan plan)
             foreach (LinearPart tensor in linear?.Parts() ?? []) Add(shape.Name + tensor.Suffix, tensor.Type, tensor.Shape, tensor.Bytes);
         }
 
-        foreach ((string name, float[] values) in finished.Norms)
+        foreach ((string name, float[] values) in finished.Vectors)
         {
             Add(name, ElementType.F32, [values.Length], MemoryMarshal.AsBytes<float>(values).ToArray());
         }
@@ -79,8 +79,8 @@ internal sealed class LayerJournal(string folder, QuantizationPlan plan)
             using SafetensorsFile file = SafetensorsFile.Open(path, DiagnosticIds.ArtifactMalformed);
             return new FinishedLayer(
                 [.. part.Linears.Select(shape => plan[shape] is { } spec ? Read(file, shape, spec) : null)],
-                part.Norms.Where(file.Tensors.ContainsKey).ToDictionary(
-                    name => name, name => MemoryMarshal.Cast<byte, float>(Checked(file, name, config.HiddenSize * (long)sizeof(float))).ToArray()));
+                part.Vectors.Where(vector => file.Tensors.ContainsKey(vector.Name)).ToDictionary(
+                    vector => vector.Name, vector => MemoryMarshal.Cast<byte, float>(Checked(file, vector.Name, vector.Width * (long)sizeof(float))).ToArray()));
         }
         catch (Exception e) when (e is QuantBuildException or IOException or KeyNotFoundException or InvalidDataException)
         {
@@ -115,8 +115,8 @@ internal sealed class LayerJournal(string folder, QuantizationPlan plan)
 /// <summary>A part of an artifact that is made, and written to the journal, at once.</summary>
 /// <param name="Name">Its file, without the ending.</param>
 /// <param name="Linears">The linears that are in it.</param>
-/// <param name="Norms">The tensors of norms that may be in it.</param>
-internal sealed record JournalPart(string Name, IReadOnlyList<LinearShape> Linears, IReadOnlyList<string> Norms)
+/// <param name="Vectors">The norms and biases that may be in it, with their widths.</param>
+internal sealed record JournalPart(string Name, IReadOnlyList<LinearShape> Linears, IReadOnlyList<(string Name, int Width)> Vectors)
 {
     /// <summary>The embedding; the head too, where they are tied.</summary>
     public static JournalPart Embedding(DecoderConfig config) => new("embedding", [config.Embedding], []);
@@ -125,7 +125,7 @@ internal sealed record JournalPart(string Name, IReadOnlyList<LinearShape> Linea
     public static JournalPart Layer(DecoderConfig config, int layer) => new(
         string.Create(CultureInfo.InvariantCulture, $"layer-{layer:000}"),
         config.Linears(layer),
-        [DecoderConfig.AttentionNormName(layer), DecoderConfig.MlpNormName(layer)]);
+        [.. config.LayerNorms(layer), .. config.Linears(layer).Where(linear => linear.HasBias).Select(linear => (linear.BiasName, linear.Outputs))]);
 
     /// <summary>The head.</summary>
     public static JournalPart Head(DecoderConfig config) => new("head", [config.Head], []);

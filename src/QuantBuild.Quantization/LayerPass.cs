@@ -21,6 +21,9 @@ internal sealed class LayerPass(
 
     private readonly DecoderConfig config = plan.Config;
 
+    // Experts that saw too few tokens, by name.
+    private readonly List<string> starved = [];
+
     /// <summary>Who hears how far a pass is, and what it found.</summary>
     /// <param name="Progress">The share of the work that is done, and which step that was.</param>
     /// <param name="Inform">Something worth knowing.</param>
@@ -57,13 +60,14 @@ internal sealed class LayerPass(
         }
 
         listener.EndPhase("layers");
-        using torch.Tensor norm = weights.Load(DecoderConfig.FinalNormName, device);
+        if (CalibrationChecks.Experts(starved) is { } few) listener.Warn(few);
+        using NormWeights norm = weights.LoadFinalNorm(device);
         QuantizedLinear? head = config.TieWordEmbeddings ? journal.TryRead(JournalPart.Embedding(config))?.Linears[0] : QuantizeHead(forward, norm, streams.Calibration);
         return texts.Evaluation is { } evaluation ? Measure(evaluation, texts, streams, forward, norm, head, layerErrors) : null;
     }
 
     private QualityFigures Measure(
-        TokenWindows evaluation, Texts texts, Streams streams, DecoderForward forward, torch.Tensor norm, QuantizedLinear? quantizedHead, IReadOnlyList<double> layerErrors)
+        TokenWindows evaluation, Texts texts, Streams streams, DecoderForward forward, NormWeights norm, QuantizedLinear? quantizedHead, IReadOnlyList<double> layerErrors)
     {
         using torch.Tensor head = weights.Load(config.Head.WeightName, device);
         using torch.Tensor? dequantized = quantizedHead?.Dequantize(device);
@@ -118,7 +122,7 @@ internal sealed class LayerPass(
         if (journal.TryRead(part) is { } finished)
         {
             calibration?.Float?.Update(hidden => forward.Layer(hidden, layerWeights), cancellationToken);
-            layerWeights.Replace(finished, layer, device);
+            layerWeights.Replace(finished, device);
             calibration?.Quantized.Update(hidden => forward.Layer(hidden, layerWeights), cancellationToken);
             return true;
         }
@@ -126,19 +130,19 @@ internal sealed class LayerPass(
         if (plan.Spec.FromCheckpoint)
         {
             finished = new FinishedLayer([.. config.Linears(layer).Select(weights.Quantized)], new Dictionary<string, float[]>());
-            layerWeights.Replace(finished, layer, device);
+            layerWeights.Replace(finished, device);
             journal.Write(part, finished);
             return false;
         }
 
-        finished = new LayerQuantizer(plan, forward, layer, layerWeights, device, listener.Inform, stepped, cancellationToken).Quantize(calibration);
+        finished = new LayerQuantizer(plan, forward, layer, layerWeights, device, listener.Inform, starved.Add, stepped, cancellationToken).Quantize(calibration);
         calibration?.Float?.CheckFinite(LayerName(layer));
         calibration?.Quantized.CheckFinite(LayerName(layer));
         journal.Write(part, finished);
         return false;
     }
 
-    private QuantizedLinear? QuantizeHead(DecoderForward forward, torch.Tensor norm, CalibrationStreams? calibration) =>
+    private QuantizedLinear? QuantizeHead(DecoderForward forward, NormWeights norm, CalibrationStreams? calibration) =>
         QuantizeTable(JournalPart.Head(config), weight => calibration is not null && plan[config.Head] is { } spec && QuantizationSpec.IsCalibrated(spec.Method)
             // The head is no part of a layer whose output could be learned from: AutoRound leaves it as GPTQ makes it.
             ? LinearQuantizer.Calibrated(
@@ -167,15 +171,16 @@ internal sealed class LayerPass(
         // A budget reads the text to measure on, whatever the method.
         TokenWindows? calibrationText = plan.NeedsCalibration ? texts.Calibration : null;
         if (calibrationText is null && texts.Evaluation is null) return new Streams(null, null, null, null);
-        using torch.Tensor embedding = weights.Load(DecoderConfig.EmbeddingName, torch.CPU);
+        using EmbeddingTables embedding = weights.LoadEmbedding();
         using torch.Tensor? dequantized = quantized?.Dequantize(torch.CPU);
-        HiddenStates? Of(TokenWindows? windows, torch.Tensor table) => windows is null ? null : HiddenStates.Embed(windows, table, device, store);
-        HiddenStates? calibration = Of(calibrationText, dequantized ?? embedding);
+        EmbeddingTables rounded = dequantized is null ? embedding : embedding with { Tokens = dequantized };
+        HiddenStates? Of(TokenWindows? windows, EmbeddingTables tables) => windows is null ? null : HiddenStates.Embed(windows, tables, device, store);
+        HiddenStates? calibration = Of(calibrationText, rounded);
         return new Streams(
             calibration is null ? null : new CalibrationStreams(calibration, plan.ComparesStreams ? Of(calibrationText, embedding) : null),
             Of(texts.Sample, embedding),
             Of(texts.Evaluation, embedding),
-            Of(texts.Evaluation, dequantized ?? embedding));
+            Of(texts.Evaluation, rounded));
     }
 
     private static string LayerName(int layer) => DecoderConfig.LayerPrefix(layer).TrimEnd('.');

@@ -12,26 +12,34 @@ namespace QuantBuild.Quantization;
 /// <param name="layer">The float weights; become the dequantized ones.</param>
 /// <param name="device">Where to compute.</param>
 /// <param name="inform">Receives what is worth saying.</param>
+/// <param name="starved">Receives the name of each expert to which the calibration text sends too few tokens.</param>
 /// <param name="stepped">Hears of each step of learned rounding.</param>
 /// <param name="cancellationToken">Looked at between batches and blocks.</param>
 internal sealed class LayerQuantizer(
-    QuantizationPlan plan, DecoderForward forward, int index, LayerWeights layer, torch.Device device, Action<FormattableString> inform, Action<int> stepped,
-    CancellationToken cancellationToken)
+    QuantizationPlan plan, DecoderForward forward, int index, LayerWeights layer, torch.Device device, Action<FormattableString> inform, Action<string> starved,
+    Action<int> stepped,     CancellationToken cancellationToken)
 {
     // The linears that read the same input, in the order of a forward pass.
     private static readonly LinearRole[] Attention = [LinearRole.Query, LinearRole.Key, LinearRole.Value];
     private static readonly LinearRole[] Output = [LinearRole.Output];
-    private static readonly LinearRole[] Mlp = [LinearRole.Gate, LinearRole.Up];
     private static readonly LinearRole[] Down = [LinearRole.Down];
 
+    // An expert that sees less than this share of what it would if all saw as many is given more tokens.
+    private const double LeastShare = 0.25;
+
     private readonly DecoderConfig config = plan.Config;
-    private readonly IReadOnlyList<LinearShape> shapes = plan.Config.Linears(index);
-    private readonly QuantizedLinear?[] linears = new QuantizedLinear?[Enum.GetValues<LinearRole>().Length];
+    private readonly LinearShape[] shapes = LinearRoles.Shapes(plan.Config, index);
+    private readonly QuantizedLinear?[] linears = new QuantizedLinear?[LinearRoles.Slots(plan.Config)];
 
     // The linears whose rounding is learned, once GPTQ made what that begins with.
     private readonly Dictionary<LinearRole, RoundingParameters> learned = [];
 
     private int AttentionWidth => config.Heads * config.HeadDim;
+
+    private LinearRole[] Mlp => LinearRoles.MlpInputs(config);
+
+    // Only what is added to the residual stream as it is says what lacks there.
+    private bool AddsAsItIs => !config.PostNorms && config.ResidualScale == 1;
 
     /// <summary>Quantizes the layer.</summary>
     /// <param name="calibration">The calibration text's residual streams before the layer; become those after it. None where no method of the plan reads them.</param>
@@ -41,18 +49,20 @@ internal sealed class LayerQuantizer(
         if (calibration is null)
         {
             WithoutCalibration();
-            return new FinishedLayer(linears, new Dictionary<string, float[]>());
+            return Finished(new Dictionary<string, float[]>());
         }
 
         // The residual streams move on while the linears are quantized one group after the other; learned rounding begins at the layer's input again.
-        using HiddenStates? inputs = shapes.Any(shape => plan[shape] is { Method: QuantizationMethod.AutoRound }) ? calibration.Quantized.Copy() : null;
-        IReadOnlyDictionary<string, float[]> norms = plan.Spec.TrueSequential ? Sequential(calibration) : InOnePass(calibration);
+        using HiddenStates? inputs = config.Linears(index).Any(shape => plan[shape] is { Method: QuantizationMethod.AutoRound }) ? calibration.Quantized.Copy() : null;
+        IReadOnlyDictionary<string, float[]> vectors = plan.Spec.TrueSequential ? Sequential(calibration) : InOnePass(calibration);
         if (inputs is not null) Learn(inputs, calibration);
-        return new FinishedLayer(linears, norms);
+        return Finished(vectors);
     }
 
+    private FinishedLayer Finished(IReadOnlyDictionary<string, float[]> vectors) => new([.. LinearRoles.All(config).Select(role => linears[(int)role])], vectors);
+
     /// <summary>Scales inputs as AWQ does, where it has a part in the layer.</summary>
-    /// <returns>The norms that changed, by tensor name.</returns>
+    /// <returns>The norms and biases that changed, by tensor name.</returns>
     private IReadOnlyDictionary<string, float[]> Scale(HiddenStates states)
     {
         Awq awq = new(plan, forward, index, layer, device, cancellationToken);
@@ -77,7 +87,7 @@ internal sealed class LayerQuantizer(
 
     private void WithoutCalibration()
     {
-        foreach (LinearRole role in Enum.GetValues<LinearRole>())
+        foreach (LinearRole role in LinearRoles.All(config))
         {
             cancellationToken.ThrowIfCancellationRequested();
             Quantize(role, null, null, null);
@@ -97,7 +107,7 @@ internal sealed class LayerQuantizer(
         (HiddenStates states, HiddenStates? floats) = calibration;
         // The layer as it was: what is scaled or quantized is replaced in the other set alone.
         using LayerWeights? original = floats is null ? null : layer.Share();
-        IReadOnlyDictionary<string, float[]> norms = Scale(states);
+        IReadOnlyDictionary<string, float[]> vectors = Scale(states);
 
         using (Statistics? attention = Measure(Attention, states, floats, original, (hidden, weights) => forward.AttentionInput(hidden, weights)))
         {
@@ -110,10 +120,20 @@ internal sealed class LayerQuantizer(
         using (HiddenStates contexts = states.Map(hidden => forward.Attended(hidden, layer), cancellationToken))
         {
             using (Statistics? output = MeasureAdding(LinearRole.Output, AttentionWidth, contexts, context => context, states, floats)) Quantize(Output, output);
-            states.Update(contexts, (hidden, context) => DecoderForward.AfterAttention(hidden, context, layer), cancellationToken);
+            states.Update(contexts, (hidden, context) => forward.AfterAttention(hidden, context, layer), cancellationToken);
         }
 
         SetAside([.. Attention, .. Output]);
+        if (config.Experts > 0)
+        {
+            floats?.Update(hidden => forward.AfterMlp(hidden, original!), cancellationToken);
+            original?.Dispose();
+            Experts(states);
+            states.Update(hidden => forward.AfterMlp(hidden, layer), cancellationToken);
+            BringBack([.. Attention, .. Output]);
+            return vectors;
+        }
+
         using (Statistics? mlp = Measure(Mlp, states, floats, original, (hidden, weights) => forward.MlpInput(hidden, weights)))
         {
             floats?.Update(hidden => forward.AfterMlp(hidden, original!), cancellationToken);
@@ -122,7 +142,7 @@ internal sealed class LayerQuantizer(
         }
 
         using (Statistics? down = MeasureAdding(
-            LinearRole.Down, config.IntermediateSize, states, hidden => DecoderForward.Gate(forward.MlpInput(hidden, layer), layer), states, floats))
+            LinearRole.Down, config.IntermediateSize, states, hidden => forward.Gate(forward.MlpInput(hidden, layer), layer), states, floats))
         {
             SetAside(Mlp);
             Quantize(Down, down);
@@ -131,7 +151,7 @@ internal sealed class LayerQuantizer(
         BringBack(Mlp);
         states.Update(hidden => forward.AfterMlp(hidden, layer), cancellationToken);
         BringBack([.. Attention, .. Output]);
-        return norms;
+        return vectors;
     }
 
     /// <summary>All linears calibrated in one pass with the layer's float weights.</summary>
@@ -139,9 +159,11 @@ internal sealed class LayerQuantizer(
     {
         HiddenStates states = calibration.Quantized;
         calibration.Float?.Update(hidden => forward.Layer(hidden, layer), cancellationToken);
-        IReadOnlyDictionary<string, float[]> norms = Scale(states);
+        IReadOnlyDictionary<string, float[]> vectors = Scale(states);
         using Statistics attention = new(new Hessian(config.HiddenSize, device)), output = new(new Hessian(AttentionWidth, device));
-        using Statistics mlp = new(new Hessian(config.HiddenSize, device)), down = new(new Hessian(config.IntermediateSize, device));
+        bool dense = config.Experts == 0;
+        using Statistics? mlp = dense ? new(new Hessian(config.HiddenSize, device)) : null, down = dense ? new(new Hessian(config.IntermediateSize, device)) : null;
+        using HiddenStates? between = dense ? null : states.Map(hidden => forward.AfterAttention(hidden, layer), cancellationToken);
         states.Visit(
             (index, hidden) =>
             {
@@ -153,18 +175,18 @@ internal sealed class LayerQuantizer(
                 attention.Hessian.Add(made.Input);
                 made.Input.Dispose();
                 output.Hessian.Add(made.Context);
-                states.VisitTokens(
+                if (dense) states.VisitTokens(
                     made.Index,
                     made.Context,
                     (hidden, context) =>
                     {
-                        torch.Tensor input = forward.MlpInput(DecoderForward.AfterAttention(hidden, context, layer), layer);
-                        return (Gated: DecoderForward.Gate(input, layer).DetachFromDisposeScope(), Input: input.DetachFromDisposeScope());
+                        torch.Tensor input = forward.MlpInput(forward.AfterAttention(hidden, context, layer), layer);
+                        return (Gated: forward.Gate(input, layer).DetachFromDisposeScope(), Input: input.DetachFromDisposeScope());
                     },
                     part =>
                     {
-                        mlp.Hessian.Add(part.Input);
-                        down.Hessian.Add(part.Gated);
+                        mlp!.Hessian.Add(part.Input);
+                        down!.Hessian.Add(part.Gated);
                         part.Input.Dispose();
                         part.Gated.Dispose();
                     },
@@ -174,10 +196,18 @@ internal sealed class LayerQuantizer(
             cancellationToken);
         Quantize(Attention, attention);
         Quantize(Output, output);
-        Quantize(Mlp, mlp);
-        Quantize(Down, down);
+        if (between is not null)
+        {
+            Experts(between);
+        }
+        else
+        {
+            Quantize(Mlp, mlp);
+            Quantize(Down, down);
+        }
+
         states.Update(hidden => forward.Layer(hidden, layer), cancellationToken);
-        return norms;
+        return vectors;
     }
 
     /// <summary>Adds up what a group of linears is quantized with, which reads a norm's output.</summary>
@@ -212,15 +242,70 @@ internal sealed class LayerQuantizer(
         LinearRole role, int width, HiddenStates sources, Func<torch.Tensor, torch.Tensor> input, HiddenStates states, HiddenStates? floats)
     {
         if (!IsCalibrated(role)) return null;
-        bool corrects = Corrects([role], floats);
+        bool corrects = Corrects([role], floats) && AddsAsItIs;
         Statistics sums = new(new Hessian(width, device), corrects ? ErrorCorrection.OfOutputs(config.HiddenSize, width, device) : null);
         return Sum(sums, sources, (part, source) =>
         {
             torch.Tensor seen = input(source);
             // W x + r - W x': what lacks behind the linear if it were not quantized.
-            return (seen, corrects ? floats!.Tokens(part).Minus(layer.Apply(role, seen).PlusInPlace(states.Tokens(part))) : null);
+            return (seen, corrects ? forward.Residual(floats!.Tokens(part)).Minus(layer.Apply(role, seen).PlusInPlace(forward.Residual(states.Tokens(part)))) : null);
         });
     }
+
+    /// <summary>
+    /// Quantizes the experts one after the other, each on the tokens that the router sends to it: so one expert's sums are in memory at a time. One that sees few is given
+    /// some of all tokens beside them, for it would else be fitted to those few alone. None makes good what was lost before it: their errors mix.
+    /// </summary>
+    /// <param name="between">What follows attention, behind its quantized linears.</param>
+    private void Experts(HiddenStates between)
+    {
+        (long[] seen, long tokens) = Routed(between);
+        long least = Math.Max(1, (long)(LeastShare * tokens * config.ExpertsPerToken / config.Experts));
+        for (int expert = 0; expert < config.Experts; expert++)
+        {
+            LinearRole[] mlp = LinearRoles.MlpInputs(config, expert), down = [LinearRole.Down.Of(expert)];
+            bool few = seen[expert] < least;
+            if (few && mlp.Concat(down).Any(IsCalibrated)) starved(shapes[(int)down[0]].Name.Substring(0, shapes[(int)down[0]].Name.LastIndexOf('.')));
+            long step = few ? Math.Max(1, tokens / (least - seen[expert])) : long.MaxValue;
+            int its = expert;
+            using (Statistics? inputs = MeasureExpert(its, mlp, config.HiddenSize, step, between, input => input)) Quantize(mlp, inputs);
+            using (Statistics? gated = MeasureExpert(its, down, config.IntermediateSize, step, between, input => forward.Gate(input, layer, its))) Quantize(down, gated);
+        }
+    }
+
+    /// <summary>How many tokens each expert sees, and how many there are.</summary>
+    private (long[] Seen, long Tokens) Routed(HiddenStates between)
+    {
+        long[] seen = new long[config.Experts];
+        long tokens = 0;
+        between.VisitTokens(
+            (_, part) => forward.Route(forward.MlpInput(part, layer), layer).Experts.reshape(-1).cpu().data<long>().ToArray(),
+            experts =>
+            {
+                foreach (long expert in experts) seen[expert]++;
+                tokens += experts.Length / config.ExpertsPerToken;
+            },
+            cancellationToken);
+        return (seen, tokens);
+    }
+
+    /// <summary>Adds up what linears of an expert are quantized with.</summary>
+    /// <param name="expert">The expert.</param>
+    /// <param name="roles">Its linears.</param>
+    /// <param name="width">K, the width of their input.</param>
+    /// <param name="step">Every so many of all tokens are seen beside its own.</param>
+    /// <param name="between">What follows attention.</param>
+    /// <param name="read">Computes what the linears read of what the expert reads.</param>
+    private Statistics? MeasureExpert(int expert, LinearRole[] roles, int width, long step, HiddenStates between, Func<torch.Tensor, torch.Tensor> read) => !roles.Any(IsCalibrated)
+        ? null
+        : Sum(new Statistics(new Hessian(width, device)), between, (part, tokens) =>
+        {
+            torch.Tensor input = forward.MlpInput(tokens, layer);
+            long[] experts = forward.Route(input, layer).Experts.reshape(-1).cpu().data<long>().ToArray();
+            int each = config.ExpertsPerToken;
+            long[] seen = [.. Enumerable.Range(0, experts.Length / each).Where(t => (part.First + t) % step == 0 && step < long.MaxValue || experts.AsSpan(t * each, each).Contains(expert)).Select(t => (long)t)];
+            return (read(input.index_select(1, torch.tensor(seen, torch.int64).to(device))), null);
+        });
 
     /// <summary>Adds up over all tokens; frees the sums where that fails.</summary>
     private Statistics Sum(Statistics sums, HiddenStates sources, Func<TokenPart, torch.Tensor, (torch.Tensor Seen, torch.Tensor? Lost)> step)

@@ -3,43 +3,77 @@ using static TorchSharp.torch.nn.functional;
 
 namespace QuantBuild.Quantization;
 
-/// <summary>The linears of a decoder layer, numbered as <see cref="DecoderConfig.Linears"/> orders them.</summary>
-internal enum LinearRole
-{
-    Query,
-    Key,
-    Value,
-    Output,
-    Gate,
-    Up,
-    Down,
-}
-
 /// <summary>The weights of one decoder layer on the device, float32. A linear's weight can be replaced by a quantized one.</summary>
 internal sealed class LayerWeights : IDisposable
 {
-    private readonly torch.Tensor[] linears;
-    private readonly Func<torch.Tensor, torch.Tensor>?[] roundings = new Func<torch.Tensor, torch.Tensor>?[Enum.GetValues<LinearRole>().Length];
+    private readonly DecoderConfig config;
+    private readonly torch.Tensor?[] linears;
+    private readonly torch.Tensor?[] biases;
+    private readonly Func<torch.Tensor, torch.Tensor>?[] roundings;
+    private NormWeights? attentionNorm;
+    private NormWeights? mlpNorm;
 
     /// <summary>Takes over the tensors.</summary>
-    /// <param name="attentionNorm">[hidden].</param>
-    /// <param name="mlpNorm">[hidden].</param>
-    /// <param name="linears">[outputs, inputs] each, in the order of <see cref="LinearRole"/>.</param>
-    public LayerWeights(torch.Tensor attentionNorm, torch.Tensor mlpNorm, IEnumerable<torch.Tensor> linears)
+    /// <param name="config">The decoder.</param>
+    /// <param name="index">The layer, from 0.</param>
+    /// <param name="weights">[outputs, inputs] each, in the order of <see cref="DecoderConfig.Linears"/>.</param>
+    /// <param name="biases">[outputs] each, in the same order, where a linear has one.</param>
+    public LayerWeights(DecoderConfig config, int index, IEnumerable<torch.Tensor> weights, IEnumerable<torch.Tensor?>? biases = null)
     {
-        AttentionNorm = attentionNorm.DetachFromDisposeScope();
-        MlpNorm = mlpNorm.DetachFromDisposeScope();
-        this.linears = [.. linears.Select(linear => linear.DetachFromDisposeScope())];
+        this.config = config;
+        Index = index;
+        int slots = LinearRoles.Slots(config);
+        (linears, this.biases, roundings) = (new torch.Tensor?[slots], new torch.Tensor?[slots], new Func<torch.Tensor, torch.Tensor>?[slots]);
+        LinearRole[] roles = LinearRoles.All(config);
+        foreach ((LinearRole role, torch.Tensor weight) in roles.Zip(weights)) linears[(int)role] = weight.DetachFromDisposeScope();
+        foreach ((LinearRole role, torch.Tensor? bias) in roles.Zip(biases ?? [])) this.biases[(int)role] = bias?.DetachFromDisposeScope();
     }
 
-    /// <summary>The weight of the norm before attention.</summary>
-    public torch.Tensor AttentionNorm { get; private set; }
+    /// <summary>The layer, from 0.</summary>
+    public int Index { get; }
 
-    /// <summary>The weight of the norm before the MLP.</summary>
-    public torch.Tensor MlpNorm { get; private set; }
+    /// <summary>The norm before attention, where there is one. A new one frees the old.</summary>
+    public NormWeights? AttentionNorm
+    {
+        get => attentionNorm;
+        set
+        {
+            attentionNorm?.Dispose();
+            attentionNorm = value;
+        }
+    }
+
+    /// <summary>The norm before the MLP, where it has its own. A new one frees the old.</summary>
+    public NormWeights? MlpNorm
+    {
+        get => mlpNorm;
+        set
+        {
+            mlpNorm?.Dispose();
+            mlpNorm = value;
+        }
+    }
+
+    /// <summary>The norm behind attention, where there is one.</summary>
+    public NormWeights? AttentionPostNorm { get; set; }
+
+    /// <summary>The norm behind the MLP, where there is one.</summary>
+    public NormWeights? MlpPostNorm { get; set; }
+
+    /// <summary>The norm of queries, where there is one.</summary>
+    public NormWeights? QueryNorm { get; set; }
+
+    /// <summary>The norm of keys, where there is one.</summary>
+    public NormWeights? KeyNorm { get; set; }
+
+    /// <summary>What gives each expert's score, [experts, hidden], where there are experts.</summary>
+    public torch.Tensor? Router { get; set; }
 
     /// <summary>The weight of a linear, [outputs, inputs].</summary>
-    public torch.Tensor this[LinearRole role] => linears[(int)role];
+    public torch.Tensor this[LinearRole role] => linears[(int)role]!;
+
+    /// <summary>The bias of a linear, [outputs], where it has one.</summary>
+    public torch.Tensor? Bias(LinearRole role) => biases[(int)role];
 
     /// <summary>Sees each linear's input and output, where it is set. A set that <see cref="Share"/> made has one of its own.</summary>
     public Action<LinearRole, torch.Tensor, torch.Tensor>? Observer { get; set; }
@@ -47,7 +81,7 @@ internal sealed class LayerWeights : IDisposable
     /// <summary>The output of a linear, [..., outputs], for its input, [..., inputs].</summary>
     public torch.Tensor Apply(LinearRole role, torch.Tensor input)
     {
-        torch.Tensor output = linear(roundings[(int)role] is { } round ? round(input) : input, linears[(int)role]);
+        torch.Tensor output = linear(roundings[(int)role] is { } round ? round(input) : input, this[role], biases[(int)role]);
         Observer?.Invoke(role, input, output);
         return output;
     }
@@ -55,24 +89,41 @@ internal sealed class LayerWeights : IDisposable
     /// <summary>A second set that shares the tensors until one is replaced there.</summary>
     public LayerWeights Share()
     {
-        LayerWeights shared = new(AttentionNorm.alias(), MlpNorm.alias(), linears.Select(linear => linear.alias()));
+        LinearRole[] roles = LinearRoles.All(config);
+        LayerWeights shared = new(config, Index, roles.Select(role => this[role].alias()), roles.Select(role => Bias(role)?.alias()))
+        {
+            AttentionNorm = AttentionNorm?.Share(),
+            MlpNorm = MlpNorm?.Share(),
+            AttentionPostNorm = AttentionPostNorm?.Share(),
+            MlpPostNorm = MlpPostNorm?.Share(),
+            QueryNorm = QueryNorm?.Share(),
+            KeyNorm = KeyNorm?.Share(),
+            Router = Router?.alias().DetachFromDisposeScope(),
+        };
         roundings.CopyTo(shared.roundings, 0);
         return shared;
     }
 
-    /// <summary>Replaces everything that was quantized, and the norms that a method changed.</summary>
+    /// <summary>Replaces everything that was quantized, and the norms and biases that a method changed.</summary>
     /// <param name="finished">What was made of the layer.</param>
-    /// <param name="layer">Its number, from 0.</param>
     /// <param name="device">Where the weights go.</param>
-    public void Replace(FinishedLayer finished, int layer, torch.Device device)
+    public void Replace(FinishedLayer finished, torch.Device device)
     {
-        foreach (LinearRole role in Enum.GetValues<LinearRole>())
+        IReadOnlyList<LinearShape> shapes = config.Linears(Index);
+        foreach ((LinearRole role, int i) in LinearRoles.All(config).Select((role, i) => (role, i)))
         {
-            if (finished.Linears[(int)role] is { } linear) Replace(role, linear, device);
+            if (finished.Linears[i] is { } linear) Replace(role, linear, device);
+            if (finished.Vectors.TryGetValue(shapes[i].BiasName, out float[]? bias)) ReplaceBias(role, torch.tensor(bias, device: device));
         }
 
-        if (finished.Norms.TryGetValue(DecoderConfig.AttentionNormName(layer), out float[]? attention)) ReplaceAttentionNorm(torch.tensor(attention, device: device));
-        if (finished.Norms.TryGetValue(DecoderConfig.MlpNormName(layer), out float[]? mlp)) ReplaceMlpNorm(torch.tensor(mlp, device: device));
+        if (Norm(DecoderConfig.AttentionNormName(Index)) is { } attention) AttentionNorm = attention;
+        if (Norm(DecoderConfig.MlpNormName(Index)) is { } mlp) MlpNorm = mlp;
+
+        NormWeights? Norm(string name) => finished.Vectors.TryGetValue(name, out float[]? weight)
+            ? new NormWeights(
+                torch.tensor([.. weight.Select(value => value + config.NormOffset)], device: device),
+                finished.Vectors.TryGetValue(DecoderConfig.BiasName(name), out float[]? bias) ? torch.tensor(bias, device: device) : null)
+            : null;
     }
 
     /// <summary>Replaces a linear by a quantized one, and frees the old weight.</summary>
@@ -85,38 +136,31 @@ internal sealed class LayerWeights : IDisposable
     /// <param name="rounding">What its activations go through, if anything.</param>
     public void Replace(LinearRole role, torch.Tensor weight, Func<torch.Tensor, torch.Tensor>? rounding = null)
     {
-        linears[(int)role].Dispose();
+        this[role].Dispose();
         linears[(int)role] = weight.DetachFromDisposeScope();
         roundings[(int)role] = rounding;
+    }
+
+    /// <summary>Replaces the bias of a linear, and frees the old one.</summary>
+    /// <param name="role">Which linear.</param>
+    /// <param name="bias">[outputs].</param>
+    public void ReplaceBias(LinearRole role, torch.Tensor bias)
+    {
+        biases[(int)role]?.Dispose();
+        biases[(int)role] = bias.DetachFromDisposeScope();
     }
 
     /// <summary>Frees weights that are not read again, or not before they are replaced.</summary>
     public void Release(params IEnumerable<LinearRole> roles)
     {
-        foreach (LinearRole role in roles) linears[(int)role].Dispose();
-    }
-
-    /// <summary>Replaces the weight of the norm before attention, and frees the old one.</summary>
-    /// <param name="weight">[hidden].</param>
-    public void ReplaceAttentionNorm(torch.Tensor weight)
-    {
-        AttentionNorm.Dispose();
-        AttentionNorm = weight.DetachFromDisposeScope();
-    }
-
-    /// <summary>Replaces the weight of the norm before the MLP, and frees the old one.</summary>
-    /// <param name="weight">[hidden].</param>
-    public void ReplaceMlpNorm(torch.Tensor weight)
-    {
-        MlpNorm.Dispose();
-        MlpNorm = weight.DetachFromDisposeScope();
+        foreach (LinearRole role in roles) this[role].Dispose();
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        AttentionNorm.Dispose();
-        MlpNorm.Dispose();
-        foreach (torch.Tensor linear in linears) linear.Dispose();
+        foreach (NormWeights? norm in new[] { AttentionNorm, MlpNorm, AttentionPostNorm, MlpPostNorm, QueryNorm, KeyNorm }) norm?.Dispose();
+        Router?.Dispose();
+        foreach (torch.Tensor? tensor in linears.Concat(biases)) tensor?.Dispose();
     }
 }

@@ -114,7 +114,8 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
     {
         DecoderConfig config = plan.Config;
         IReadOnlyList<LinearShape> linears = config.Linears(0);
-        LinearShape Of(LinearRole role) => linears[(int)role];
+        LinearShape[] shapes = LinearRoles.Shapes(config, 0);
+        LinearShape up = shapes[(int)LinearRole.Up], last = shapes[(int)LinearRole.Down];
         (long width, long attention, long intermediate) = (config.HiddenSize, (long)config.Heads * config.HeadDim, config.IntermediateSize);
         // The integers of what is quantized are kept, a byte each.
         long values = linears.Where(linear => plan[linear] is not null).Sum(Bytes) / sizeof(float);
@@ -130,12 +131,12 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
 
         long parts = Environment.ProcessorCount * PartOfTokens(config);
         long copies = WeightsToQuantize + (plan.Spec.StaticGroups || linears.Any(linear => plan[linear]?.Method == QuantizationMethod.AutoRound) ? WeightsToFitGroups : 0);
-        long down = Matrix(intermediate) + (plan.ComparesStreams ? Bytes(Of(LinearRole.Down)) : 0);
+        long down = Matrix(intermediate) + (plan.ComparesStreams ? Bytes(last) : 0);
         if (scales)
         {
             long search = Math.Max(parts, WeightsToScale * linears.Max(Bytes));
             yield return Step(layer, Matrix(attention) + Matrix(intermediate) + Math.Max(Batches(config, texts) + parts, search));
-            yield return Step(layer, (WeightsToScale * Bytes(Of(LinearRole.Gate))) + (BatchTokens(texts) * (width + (3 * intermediate)) * sizeof(float)));
+            yield return Step(layer, (WeightsToScale * Bytes(up)) + (BatchTokens(texts) * (width + (3 * intermediate)) * sizeof(float)));
         }
 
         if (!plan.Spec.TrueSequential)
@@ -149,9 +150,9 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
         long Kept(IEnumerable<LinearShape> some) => some.Where(linear => plan[linear] is null).Sum(Bytes);
         LinearShape[] before = [.. linears.Take((int)LinearRole.Gate)], mlp = [.. linears.Skip((int)LinearRole.Gate)];
         yield return Step(layer, (2 * Math.Max(Matrix(width), Matrix(attention))) + Math.Max(parts, copies * before.Max(Bytes)));
-        yield return Step(mlp.Sum(Bytes) + Kept(before), (2 * Matrix(width)) + Math.Max(parts, copies * Bytes(Of(LinearRole.Gate))));
+        yield return Step(mlp.Sum(Bytes) + Kept(before), (2 * Matrix(width)) + Math.Max(parts, copies * Bytes(up)));
         yield return Step(mlp.Sum(Bytes) + Kept(before), down + parts);
-        yield return Step(Bytes(Of(LinearRole.Down)) + Kept(linears), down + (copies * Bytes(Of(LinearRole.Down))));
+        yield return Step(Bytes(last) + Kept(linears), down + (copies * Bytes(last)));
     }
 
     /// <summary>Batches that go through a layer side by side.</summary>
@@ -184,7 +185,9 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
         int calibrated = 1 + (plan.ComparesStreams ? 1 : 0) + (plan.Quantized.Any(linear => plan[linear]!.Method == QuantizationMethod.AutoRound) ? 1 : 0);
         // The attention outputs of the calibration text behind the quantized layers are kept while o is quantized.
         long contexts = plan.Spec.TrueSequential ? (long)config.Heads * config.HeadDim : 0;
-        long values = (Tokens(texts.Calibration) * ((calibrated * config.HiddenSize) + contexts))
+        // Where the MLP reads what attention reads, the residual stream before attention is kept beside the one after it; where experts are calibrated in one pass, so is that after it.
+        int between = config.ParallelResidual ? 2 : 1, mixed = config.Experts > 0 && !plan.Spec.TrueSequential ? 1 : 0;
+        long values = (Tokens(texts.Calibration) * ((((calibrated * between) + mixed) * config.HiddenSize) + contexts))
             + (((2 * Tokens(texts.Evaluation)) + Tokens(texts.Sample)) * config.HiddenSize);
         return values * sizeof(float);
     }

@@ -13,16 +13,20 @@ public sealed class ModelWeights : IDisposable
 
     private readonly Checkpoint checkpoint;
     private readonly QuantizedCheckpoint? quantized;
-    private readonly Dictionary<string, CheckpointTensor> tensors = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, PlacedTensor> tensors = new(StringComparer.Ordinal);
 
     // The linears that are quantized already, by the names of their weights.
     private readonly Dictionary<string, (LinearShape Shape, QuantizationSpec Spec, long Bytes)> linears = new(StringComparer.Ordinal);
 
     private ModelWeights(ModelFolder model)
     {
+        Config = model.Config;
         checkpoint = Checkpoint.Open(model);
-        if (model.Config.Quantization is { Spec: not null } quantization) quantized = new QuantizedCheckpoint(quantization, checkpoint.Tensors);
+        if (Config.Quantization is { Spec: not null } quantization) quantized = new QuantizedCheckpoint(quantization, Config.Names, checkpoint.Tensors);
     }
+
+    /// <summary>The decoder.</summary>
+    public DecoderConfig Config { get; }
 
     /// <summary>Bytes of all tensors that the configuration asks for, as the files store them.</summary>
     public long Bytes => tensors.Values.Sum(tensor => tensor.StoredBytes) + linears.Values.Sum(linear => linear.Bytes);
@@ -49,10 +53,17 @@ public sealed class ModelWeights : IDisposable
             IReadOnlyDictionary<string, CheckpointTensor> found = weights.checkpoint.Tensors;
             foreach ((string name, IReadOnlyList<int> shape) in model.Config.Tensors().Where(tensor => !weights.linears.ContainsKey(tensor.Key)))
             {
-                if (!found.TryGetValue(name, out CheckpointTensor? tensor)) throw TensorMissing(model, name, found.Keys);
-                Check(model, tensor, shape);
-                weights.tensors.Add(
-                    name, tensor.Type is ElementType.F8E4M3 or ElementType.F8E5M2 ? Float8.Scaled(tensor, found, model.Config.Quantization?.Block) : tensor);
+                TensorPlace place = model.Config.Names.Of(name);
+                // A file of the model without its head has the names without their first part.
+                if (!found.TryGetValue(place.Name, out CheckpointTensor? tensor)
+                    && !found.TryGetValue(place.Name[(place.Name.IndexOf('.', StringComparison.Ordinal) + 1)..], out tensor))
+                {
+                    throw TensorMissing(model, place.Name, found.Keys);
+                }
+
+                Check(model, tensor, PlacedTensor.ShapeIn(shape, place));
+                if (tensor.Type is ElementType.F8E4M3 or ElementType.F8E5M2) tensor = Float8.Scaled(tensor, found, model.Config.Quantization?.Block);
+                weights.tensors.Add(name, new PlacedTensor(name, shape, place, tensor));
             }
 
             return weights;
@@ -64,8 +75,8 @@ public sealed class ModelWeights : IDisposable
         }
     }
 
-    /// <summary>A tensor that an artifact keeps as it is.</summary>
-    public TensorSource Source(string name) => tensors[name].ToSource(name);
+    /// <summary>A tensor for a new file, under the name by which it is known here.</summary>
+    public TensorSource Source(string name) => tensors[name].Source();
 
     /// <summary>A linear that is quantized already, in the artifact's format; <see langword="null"/> where it is in floating point.</summary>
     /// <exception cref="QuantBuildException">QB2007: its values contradict <c>config.json</c>, or each other.</exception>
@@ -86,7 +97,7 @@ public sealed class ModelWeights : IDisposable
         return result.MoveToOuterDisposeScope();
     }
 
-    private static torch.Tensor Load(CheckpointTensor tensor, torch.Device device)
+    private static torch.Tensor Load(PlacedTensor tensor, torch.Device device)
     {
         torch.ScalarType type = tensor.Type switch
         {
@@ -94,36 +105,65 @@ public sealed class ModelWeights : IDisposable
             ElementType.F16 => torch.float16,
             _ => torch.float32,
         };
-        torch.Tensor result = torch.empty([.. tensor.Shape], torch.float32, device);
+        torch.Tensor result = torch.empty(tensor.Shape, torch.float32, device);
         long rows = tensor.Shape[0];
-        long rowBytes = tensor.ByteLength / rows;
-        long piece = Math.Clamp(PieceBytes / rowBytes, 1, rows);
+        long piece = Math.Clamp(PieceBytes / tensor.RowBytes, 1, rows);
         for (long row = 0; row < rows; row += piece)
         {
             using DisposeScope step = torch.NewDisposeScope();
             long count = Math.Min(piece, rows - row);
             torch.Tensor part = torch.empty([count, .. tensor.Shape.Skip(1)], type);
-            tensor.Read(row * rowBytes, part.bytes);
+            tensor.Read(row, part.bytes);
             result.narrow(0, row, count).copy_(part);
         }
 
         return result;
     }
 
+    /// <summary>Reads the weight of a norm, and its bias where there is one, to a device as float32.</summary>
+    /// <param name="name">The weight's name.</param>
+    /// <param name="device">Where they go.</param>
+    /// <param name="bias">Whether there is a bias.</param>
+    internal NormWeights LoadNorm(string name, torch.Device device, bool bias)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor weight = Load(name, device);
+        if (Config.NormOffset != 0) weight = weight.PlusInPlace(torch.tensor(new[] { Config.NormOffset }).to(device));
+        return new NormWeights(weight, bias ? Load(DecoderConfig.BiasName(name), device) : null);
+    }
+
+    /// <summary>The last norm.</summary>
+    internal NormWeights LoadFinalNorm(torch.Device device) => LoadNorm(DecoderConfig.FinalNormName, device, Config.NormBias);
+
     /// <summary>Reads the weights of a decoder layer to a device as float32.</summary>
     internal LayerWeights LoadLayer(DecoderConfig config, int layer, torch.Device device)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        return new LayerWeights(
-            Load(DecoderConfig.AttentionNormName(layer), device),
-            Load(DecoderConfig.MlpNormName(layer), device),
-            config.Linears(layer).Select(linear => Load(linear.WeightName, device)));
+        IReadOnlyList<LinearShape> linears = config.Linears(layer);
+        LayerWeights weights = new(config, layer, linears.Select(linear => Load(linear.WeightName, device)), linears.Select(linear => linear.HasBias ? Load(linear.BiasName, device) : null));
+        NormWeights? Norm(bool there, string name) => there ? LoadNorm(name, device, config.NormBias) : null;
+        weights.AttentionNorm = Norm(config.PreNorms, DecoderConfig.AttentionNormName(layer));
+        weights.MlpNorm = Norm(config.HasMlpNorm, DecoderConfig.MlpNormName(layer));
+        weights.AttentionPostNorm = Norm(config.PostNorms, DecoderConfig.AttentionPostNormName(layer));
+        weights.MlpPostNorm = Norm(config.PostNorms, DecoderConfig.MlpPostNormName(layer));
+        if (config.QueryKeyNorm != QueryKeyNorm.None)
+        {
+            weights.QueryNorm = LoadNorm(DecoderConfig.QueryNormName(layer), device, bias: false);
+            weights.KeyNorm = LoadNorm(DecoderConfig.KeyNormName(layer), device, bias: false);
+        }
+
+        if (config.Experts > 0) weights.Router = Load(DecoderConfig.RouterName(layer), device).DetachFromDisposeScope();
+        return weights;
     }
+
+    /// <summary>Reads the tables that tokens are looked up in, to the host.</summary>
+    internal EmbeddingTables LoadEmbedding() => new(
+        Load(DecoderConfig.EmbeddingName, torch.CPU), Config.LearnedPositions ? Load(DecoderConfig.PositionsName, torch.CPU) : null, Config.EmbeddingScale);
 
     /// <inheritdoc/>
     public void Dispose() => checkpoint.Dispose();
 
-    private static void Check(ModelFolder model, CheckpointTensor entry, IReadOnlyList<int> shape)
+    private static void Check(ModelFolder model, CheckpointTensor entry, long[] shape)
     {
         string Shape(IEnumerable<long> sizes) => $"[{string.Join(", ", sizes)}]";
         if (entry.Type is not (ElementType.F32 or ElementType.F16 or ElementType.BF16 or ElementType.F8E4M3 or ElementType.F8E5M2))
@@ -134,11 +174,11 @@ public sealed class ModelWeights : IDisposable
                 "Weights that are quantized already are read where \"quantization_config\" in config.json says how.");
         }
 
-        if (!entry.Shape.SequenceEqual(shape.Select(size => (long)size)))
+        if (!entry.Shape.SequenceEqual(shape))
         {
             throw new QuantBuildException(
                 DiagnosticIds.TensorMismatch,
-                $"The tensor {entry.Name} in {model.Path} has the shape {Shape(entry.Shape)}, and config.json asks for {Shape(shape.Select(size => (long)size))}. " +
+                $"The tensor {entry.Name} in {model.Path} has the shape {Shape(entry.Shape)}, and config.json asks for {Shape(shape)}. " +
                 "config.json and the weights are not of the same model: copy the model again.");
         }
     }

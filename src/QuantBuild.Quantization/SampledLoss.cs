@@ -8,7 +8,8 @@ namespace QuantBuild.Quantization;
 /// </summary>
 /// <param name="norm">The last norm: [..., D] to [..., D].</param>
 /// <param name="head">[vocabulary, D].</param>
-internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> norm, torch.Tensor head)
+/// <param name="logits">What the products of the head become.</param>
+internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> norm, torch.Tensor head, Func<torch.Tensor, torch.Tensor> logits)
 {
     private const int Seed = 20230315;
 
@@ -18,7 +19,7 @@ internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> norm, torch.T
     /// <summary>Goes through the rows of a batch in parts.</summary>
     /// <param name="index">The batch's number: decides the labels.</param>
     /// <param name="hidden">The residual stream after the last layer, [B, T, D].</param>
-    /// <param name="part">Gets the first row, the number of rows, the head's input [rows, D], and the gradient with respect to the logits, [rows, vocabulary].</param>
+    /// <param name="part">Gets the first row, the number of rows, the head's input [rows, D], and the gradient with respect to the head's product, [rows, vocabulary].</param>
     public void Visit(int index, torch.Tensor hidden, Action<long, long, torch.Tensor, torch.Tensor> part)
     {
         torch.Tensor inputs = norm(hidden).reshape(-1, hidden.shape[^1]);
@@ -29,9 +30,10 @@ internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> norm, torch.T
             using DisposeScope scope = torch.NewDisposeScope();
             long count = Math.Min(atOnce, inputs.shape[0] - first);
             torch.Tensor input = inputs.narrow(0, first, count);
-            torch.Tensor probabilities = input.matmul(head.t()).to(torch.float64).softmax(1);
+            torch.Tensor product = input.matmul(head.t());
+            torch.Tensor probabilities = logits(product).to(torch.float64).softmax(1);
             double[] drawn = [.. Enumerable.Range(0, (int)count).Select(_ => random.NextDouble())];
-            part(first, count, input, Gradient(probabilities, drawn));
+            part(first, count, input, Through(product, Gradient(probabilities, drawn)));
         }
     }
 
@@ -45,6 +47,15 @@ internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> norm, torch.T
         using IDisposable withGradients = torch.enable_grad();
         torch.Tensor leaf = hidden.detach().requires_grad_();
         return torch.autograd.grad([norm(leaf)], [leaf], [upstream.view(hidden.shape)])[0];
+    }
+
+    /// <summary>The gradient with respect to the head's product, from that with respect to the logits.</summary>
+    private torch.Tensor Through(torch.Tensor product, torch.Tensor gradient)
+    {
+        if (ReferenceEquals(logits(product), product)) return gradient;
+        using IDisposable withGradients = torch.enable_grad();
+        torch.Tensor leaf = product.detach().requires_grad_();
+        return torch.autograd.grad([logits(leaf)], [leaf], [gradient])[0];
     }
 
     /// <summary><c>onehot(y) - p</c>, float32, with the label y of a number from 0 to 1 by the inverse of the cumulative distribution.</summary>

@@ -42,7 +42,7 @@ internal sealed class Sensitivity(
     {
         windowTokens = windows.Length;
         using DecoderForward forward = new(config, windowTokens, device);
-        using torch.Tensor embedding = weights.Load(DecoderConfig.EmbeddingName, torch.CPU);
+        using EmbeddingTables embedding = weights.LoadEmbedding();
         List<HiddenStates> inputs = [HiddenStates.Embed(windows, embedding, device, store)];
         try
         {
@@ -71,8 +71,9 @@ internal sealed class Sensitivity(
     /// <summary>The gradients of the log-likelihood of sampled labels with respect to the residual stream after the last layer.</summary>
     private HiddenStates BackThroughHead(DecoderForward forward, HiddenStates states)
     {
-        using torch.Tensor norm = weights.Load(DecoderConfig.FinalNormName, device), head = weights.Load(config.Head.WeightName, device);
-        SampledLoss loss = new(hidden => forward.Norm(hidden, norm), head);
+        using NormWeights norm = weights.LoadFinalNorm(device);
+        using torch.Tensor head = weights.Load(config.Head.WeightName, device);
+        SampledLoss loss = new(hidden => forward.Norm(hidden, norm), head, forward.Logits);
         if (open.Contains(config.Head.Name))
         {
             Add(config.Head, head, states, (index, hidden, change) =>
@@ -90,23 +91,24 @@ internal sealed class Sensitivity(
     private void BackThroughLayer(DecoderForward forward, int index, HiddenStates states, HiddenStates gradients)
     {
         using LayerWeights layer = weights.LoadLayer(config, index, device);
-        using LayerGradients traced = new(states.Count, store);
+        using LayerGradients traced = new(config, states.Count, store);
+        LinearShape[] shapes = LinearRoles.Shapes(config, index);
         gradients.Update((batch, upstream) => traced.Back(forward, layer, batch, states.Batch(batch), upstream), cancellationToken);
-        foreach (LinearRole role in Enum.GetValues<LinearRole>())
+        foreach (LinearRole role in LinearRoles.All(config))
         {
-            LinearShape shape = config.Linears(index)[(int)role];
+            LinearShape shape = shapes[(int)role];
             if (!open.Contains(shape.Name)) continue;
             Add(shape, layer[role], states, (batch, _, change) =>
                 (traced.Input(batch, role).to(device).matmul(change.t()) * traced.Gradient(batch, role).to(device)).sum(-1));
         }
     }
 
-    private void AddEmbedding(torch.Tensor embedding, TokenWindows windows, HiddenStates gradients)
+    private void AddEmbedding(EmbeddingTables embedding, TokenWindows windows, HiddenStates gradients)
     {
         torch.Tensor[] tokens = [.. windows.Batches(HiddenStates.BatchTokens)];
-        using torch.Tensor weight = embedding.to(device);
+        using torch.Tensor weight = embedding.Tokens.to(device), scale = torch.tensor(new[] { (float)embedding.Scale }).to(device);
         Add(config.Embedding, weight, gradients, (batch, gradient, change) =>
-            (change.index_select(0, tokens[batch].reshape(-1).to(device)) * gradient.reshape(-1, config.HiddenSize)).sum(-1));
+            (change.index_select(0, tokens[batch].reshape(-1).to(device)) * gradient.reshape(-1, config.HiddenSize) * scale).sum(-1));
     }
 
     /// <summary>Adds what a linear costs at each width.</summary>

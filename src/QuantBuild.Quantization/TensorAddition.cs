@@ -22,6 +22,9 @@ internal static class TensorAddition
         return left.Plus(negative);
     }
 
+    /// <summary>This tensor, to some of whose slices those of another are added.</summary>
+    public static torch.Tensor Plus(this torch.Tensor left, long dimension, torch.Tensor places, torch.Tensor added) => left.index_add(dimension, places, added, One);
+
     /// <summary>Adds a tensor to this one.</summary>
     public static torch.Tensor PlusInPlace(this torch.Tensor sum, torch.Tensor right) => sum.add_(right, One);
 }

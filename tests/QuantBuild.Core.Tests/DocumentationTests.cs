@@ -79,10 +79,10 @@ public partial class DocumentationTests
     {
         string config = File.ReadAllText(Path.Combine(TestFiles.SampleModel, "config.json"));
         AssertShown("QB0007", () => new QuantizationPlan(DecoderConfig.Parse(config, "config.json"), new QuantizationSpec { GroupSize = 512 }).Check());
-        AssertShown("QB2004", () => DecoderConfig.Parse("""{"architectures": ["GPT2LMHeadModel"]}""", "/home/ann/hello/models/gpt2/config.json"));
+        AssertShown("QB2004", () => DecoderConfig.Parse("""{"architectures": ["MambaForCausalLM"]}""", "/home/ann/hello/models/mamba/config.json"));
         AssertShown("QB2003", () => DecoderConfig.Parse("{\n\n\n\n\n  \"a\": 1\n  \"b\": 2\n}", "/home/ann/hello/models/llama-7b/config.json"));
         AssertShown("QB2011", () => DecoderConfig.Parse(
-            """{"architectures": ["LlamaForCausalLM"], "rope_scaling": {"rope_type": "llama3"}}""", "/home/ann/hello/models/llama-3.1/config.json"));
+            """{"architectures": ["StableLmForCausalLM"], "qk_layernorm": true}""", "/home/ann/hello/models/stablelm-2-12b/config.json"));
     }
 
     [Fact]

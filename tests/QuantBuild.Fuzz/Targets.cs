@@ -77,7 +77,7 @@ internal static class Targets
     {
         using (GgufCheckpoint file = GgufCheckpoint.Open(path)) ReadTensors(file);
         ModelFolder model = ModelFolder.Open(path);
-        TextTokenizer.Load(model.ReadTokenizer(), path).Encode("ab <s> ba");
+        _ = model.ReadTokenizer();
         _ = model.TokenizerConfigJson;
     }
 

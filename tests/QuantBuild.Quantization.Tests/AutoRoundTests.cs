@@ -51,7 +51,7 @@ public sealed class AutoRoundTests
         using DisposeScope scope = torch.NewDisposeScope();
         using DecoderForward forward = new(Config, Tokens, torch.CPU);
         using LayerWeights layer = Layer();
-        layer.Replace(finished, 0, torch.CPU);
+        layer.Replace(finished, torch.CPU);
         using HiddenStates states = Embed();
         Assert.Equal(forward.Layer(states.Batch(0), layer).data<float>().ToArray(), quantized.Batch(0).data<float>().ToArray());
         quantized.Dispose();
@@ -101,7 +101,7 @@ public sealed class AutoRoundTests
         using LayerWeights layer = Layer();
         using HiddenStates floats = Embed();
         HiddenStates quantized = Embed();
-        LayerQuantizer quantizer = new(new QuantizationPlan(Config, spec), forward, 0, layer, torch.CPU, _ => { }, _ => { }, default);
+        LayerQuantizer quantizer = new(new QuantizationPlan(Config, spec), forward, 0, layer, torch.CPU, _ => { }, _ => { }, _ => { }, default);
         return (quantizer.Quantize(new CalibrationStreams(quantized, floats)), quantized);
     }
 
@@ -121,8 +121,11 @@ public sealed class AutoRoundTests
     {
         Random random = new(11);
         torch.Tensor ones = torch.ones(Config.HiddenSize, torch.float32);
-        return new LayerWeights(ones.clone(), ones, Config.Linears(0).Select(linear => torch.tensor(
-            RandomData.Normal(random, linear.Outputs * linear.Inputs).Select(value => value * 0.2f).ToArray()).view(linear.Outputs, linear.Inputs)));
+        return new LayerWeights(Config, 0, Config.Linears(0).Select(linear => torch.tensor(
+            RandomData.Normal(random, linear.Outputs * linear.Inputs).Select(value => value * 0.2f).ToArray()).view(linear.Outputs, linear.Inputs)))
+        {
+            AttentionNorm = new(ones.clone()), MlpNorm = new(ones),
+        };
     }
 
     private static HiddenStates Embed()
@@ -131,6 +134,6 @@ public sealed class AutoRoundTests
         Random random = new(12);
         TokenWindows windows = new([.. Enumerable.Range(0, Windows * Tokens).Select(_ => random.Next(Vocabulary))], Tokens);
         torch.Tensor embedding = torch.tensor(RandomData.Normal(random, Vocabulary * Config.HiddenSize)).view(Vocabulary, Config.HiddenSize);
-        return HiddenStates.Embed(windows, embedding, torch.CPU, ActivationStore.InMemory);
+        return HiddenStates.Embed(windows, new(embedding), torch.CPU, ActivationStore.InMemory);
     }
 }

@@ -30,14 +30,14 @@ internal sealed class AwqReference(DecoderConfig config, double[][][] windows, d
         return new AwqReference(config, x, norms, weights);
     }
 
-    public LayerWeights Layer() => new(Vector(norms[0]), Vector(norms[1]), weights.Select(RandomData.Tensor));
+    public LayerWeights Layer() => new(config, 0, weights.Select(RandomData.Tensor)) { AttentionNorm = new(Vector(norms[0])), MlpNorm = new(Vector(norms[1])) };
 
     /// <summary>The tokens as a residual stream: a vocabulary of one entry for each.</summary>
     public HiddenStates States()
     {
         double[][] rows = [.. windows.SelectMany(window => window)];
         using torch.Tensor embedding = torch.tensor(rows.SelectMany(row => row).Select(v => (float)v).ToArray()).view(rows.Length, config.HiddenSize);
-        return HiddenStates.Embed(new TokenWindows([.. Enumerable.Range(0, rows.Length)], windows[0].Length), embedding, torch.CPU, ActivationStore.InMemory);
+        return HiddenStates.Embed(new TokenWindows([.. Enumerable.Range(0, rows.Length)], windows[0].Length), new(embedding), torch.CPU, ActivationStore.InMemory);
     }
 
     /// <summary>The best scales: attention norm [hidden]; v to o [kvHeads * headDim]; MLP norm [hidden]; up to down [intermediate].</summary>

@@ -74,10 +74,10 @@ public sealed class AwqTests
         for (int i = 0; i < expected.Length; i++) Assert.Equal(expected[i], actual[i], 1e-5 * largest);
 
         double[][] best = reference.BestScales(spec);
-        AssertNear(best[0], Ratio(original.AttentionNorm, layer.AttentionNorm));
-        AssertNear(best[2], Ratio(original.MlpNorm, layer.MlpNorm));
-        Assert.Equal(Values(layer.AttentionNorm), norms["model.layers.0.input_layernorm.weight"]);
-        Assert.Equal(Values(layer.MlpNorm), norms["model.layers.0.post_attention_layernorm.weight"]);
+        AssertNear(best[0], Ratio(original.AttentionNorm!.Weight, layer.AttentionNorm!.Weight));
+        AssertNear(best[2], Ratio(original.MlpNorm!.Weight, layer.MlpNorm!.Weight));
+        Assert.Equal(Values(layer.AttentionNorm.Weight), norms["model.layers.0.input_layernorm.weight"]);
+        Assert.Equal(Values(layer.MlpNorm.Weight), norms["model.layers.0.post_attention_layernorm.weight"]);
         AssertScaled(LinearRole.Query, (_, k) => best[0][k]);
         AssertScaled(LinearRole.Key, (_, k) => best[0][k]);
         AssertScaled(LinearRole.Value, (n, k) => best[0][k] / best[1][n]);
@@ -123,7 +123,7 @@ public sealed class AwqTests
             using DecoderForward forward = new(Config, Tokens, torch.CPU);
             using HiddenStates states = reference.States(), floats = states.Copy();
             QuantizationPlan plan = new(Config, new QuantizationSpec { Method = method, Bits = 3, GroupSize = 16 });
-            new LayerQuantizer(plan, forward, 0, layer, torch.CPU, _ => { }, _ => { }, CancellationToken.None)
+            new LayerQuantizer(plan, forward, 0, layer, torch.CPU, _ => { }, _ => { }, _ => { }, CancellationToken.None)
                 .Quantize(method == QuantizationMethod.Rtn ? null : new CalibrationStreams(states, null));
             torch.Tensor hidden = floats.Batch(0);
             return Values(forward.Layer(hidden, original)).Zip(Values(forward.Layer(hidden, layer)), (x, y) => Math.Pow(x - y, 2)).Sum();

@@ -36,10 +36,10 @@ public sealed class DecoderForwardTests
         using DisposeScope scope = torch.NewDisposeScope();
         torch.Tensor Vector(double[] values) => torch.tensor(values.Select(v => (float)v).ToArray());
         using DecoderForward forward = new(Config, Tokens, torch.CPU);
-        using LayerWeights layer = new(Vector(norms[0]), Vector(norms[1]), weights.Select(RandomData.Tensor));
+        using LayerWeights layer = new(Config, 0, weights.Select(RandomData.Tensor)) { AttentionNorm = new(Vector(norms[0])), MlpNorm = new(Vector(norms[1])) };
         torch.Tensor hidden = torch.stack(x.Select(Vector)).unsqueeze(0);
         // Two equal windows: a batch does not mix them.
-        torch.Tensor logits = forward.Head(forward.Layer(torch.cat([hidden, hidden]), layer), Vector(norms[2]), RandomData.Tensor(head));
+        torch.Tensor logits = forward.Head(forward.Layer(torch.cat([hidden, hidden]), layer), new(Vector(norms[2])), RandomData.Tensor(head));
         float[] actual = logits.contiguous().data<float>().ToArray();
         for (int i = 0; i < actual.Length; i++)
         {

@@ -91,7 +91,7 @@ public sealed class EvaluationTests(QuantizedSample sample) : IClassFixture<Quan
     {
         TokenWindows windows = new([.. Enumerable.Range(0, 8)], 4);
         using torch.Tensor one = Random(8, 6, 1), other = Random(8, 6, 2);
-        using HiddenStates floats = HiddenStates.Embed(windows, one, torch.CPU, ActivationStore.InMemory), quantized = HiddenStates.Embed(windows, other, torch.CPU, ActivationStore.InMemory);
+        using HiddenStates floats = HiddenStates.Embed(windows, new(one), torch.CPU, ActivationStore.InMemory), quantized = HiddenStates.Embed(windows, new(other), torch.CPU, ActivationStore.InMemory);
         double difference = 0, norm = 0;
         foreach ((float a, float b) in one.data<float>().Zip(other.data<float>()))
         {
@@ -111,7 +111,7 @@ public sealed class EvaluationTests(QuantizedSample sample) : IClassFixture<Quan
     {
         TokenWindows windows = new([.. Enumerable.Range(0, 12).Select(i => i * 5 % 7)], 6);
         using torch.Tensor embedding = Random(7, 6, 1), head = Random(7, 6, 2);
-        using HiddenStates states = HiddenStates.Embed(windows, embedding, torch.CPU, ActivationStore.InMemory);
+        using HiddenStates states = HiddenStates.Embed(windows, new(embedding), torch.CPU, ActivationStore.InMemory);
         double actual = Evaluation.Perplexity(states, windows, hidden => torch.nn.functional.linear(hidden, head), vocabularyToCutBy, CancellationToken.None);
 
         float[] e = embedding.data<float>().ToArray(), h = head.data<float>().ToArray();

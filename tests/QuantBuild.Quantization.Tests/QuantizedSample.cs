@@ -56,40 +56,44 @@ public sealed class QuantizedSample : IDisposable
         using DecoderForward forward = new(model.Config, tokens.Length, torch.CPU);
         torch.Tensor Table(LinearShape table) =>
             artifact?.Manifest.Layers.ContainsKey(table.Name) == true ? Dequantize(artifact, table) : weights.Load(table.WeightName, torch.CPU);
-        torch.Tensor embedding = Table(model.Config.Embedding);
-        torch.Tensor hidden = embedding.index_select(0, torch.tensor(tokens, torch.int64)).unsqueeze(0);
+        using EmbeddingTables floats = weights.LoadEmbedding();
+        torch.Tensor hidden = (floats with { Tokens = Table(model.Config.Embedding) }).Of(torch.tensor(tokens, torch.int64).unsqueeze(0));
         for (int index = 0; index < model.Config.Layers; index++)
         {
             using LayerWeights layer = weights.LoadLayer(model.Config, index, torch.CPU);
             if (artifact is not null)
             {
-                foreach (LinearRole role in Enum.GetValues<LinearRole>())
+                foreach ((LinearRole role, LinearShape shape) in LinearRoles.All(model.Config).Zip(model.Config.Linears(index)))
                 {
-                    LinearShape shape = model.Config.Linears(index)[(int)role];
+                    if (shape.HasBias) layer.ReplaceBias(role, Vector(artifact.File, shape.BiasName));
                     if (!artifact.Manifest.Layers.TryGetValue(shape.Name, out LayerFormat? format)) continue;
                     layer.Replace(role, Dequantize(artifact, shape), Rounding(format));
                 }
 
                 // AWQ changes norms, and an artifact then holds its own.
-                if (Norm(artifact.File, DecoderConfig.AttentionNormName(index)) is { } attention) layer.ReplaceAttentionNorm(attention);
-                if (Norm(artifact.File, DecoderConfig.MlpNormName(index)) is { } mlp) layer.ReplaceMlpNorm(mlp);
+                if (layer.AttentionNorm is not null && Norm(artifact.File, model.Config, DecoderConfig.AttentionNormName(index)) is { } attention) layer.AttentionNorm = attention;
+                if (layer.MlpNorm is not null && Norm(artifact.File, model.Config, DecoderConfig.MlpNormName(index)) is { } mlp) layer.MlpNorm = mlp;
             }
 
             hidden = forward.Layer(hidden, layer);
         }
 
-        torch.Tensor norm = weights.Load(DecoderConfig.FinalNormName, torch.CPU), head = Table(model.Config.Head);
+        using NormWeights norm = weights.LoadFinalNorm(torch.CPU);
+        torch.Tensor head = Table(model.Config.Head);
         return forward.Head(hidden, norm, head).contiguous().data<float>().ToArray();
     }
 
     public void Dispose() => folder.Dispose();
 
-    /// <summary>A norm that was changed: the model's own are BF16.</summary>
-    private static torch.Tensor? Norm(SafetensorsFile file, string name)
+    /// <summary>A norm that may have been changed: then it is F32.</summary>
+    private static NormWeights? Norm(SafetensorsFile file, DecoderConfig config, string name)
     {
-        TensorEntry entry = file.Tensors[name];
-        return entry.Type == ElementType.F32 ? torch.tensor(MemoryMarshal.Cast<byte, float>(file.Bytes(entry)).ToArray()) : null;
+        if (file.Tensors[name].Type != ElementType.F32) return null;
+        torch.Tensor weight = torch.tensor(MemoryMarshal.Cast<byte, float>(file.Bytes(file.Tensors[name])).ToArray().Select(value => value + config.NormOffset).ToArray());
+        return new NormWeights(weight, config.NormBias ? Vector(file, DecoderConfig.BiasName(name)) : null);
     }
+
+    private static torch.Tensor Vector(SafetensorsFile file, string name) => torch.tensor(MemoryMarshal.Cast<byte, float>(file.Bytes(file.Tensors[name])).ToArray());
 
     /// <summary>A linear of an artifact by its format's definition, element by element.</summary>
     private static torch.Tensor Dequantize(Artifact artifact, LinearShape shape)

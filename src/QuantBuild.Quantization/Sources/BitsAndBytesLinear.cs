@@ -45,7 +45,7 @@ internal static class BitsAndBytesLinear
         CheckpointTensor weight = linear.Part(".weight", ElementType.I8, outputs, inputs);
         CheckpointTensor absmax = linear.Part(".SCB", ElementType.F32, outputs);
         // Older files do not say that the rows are as they are.
-        CheckpointTensor? layout = linear.Tensors.ContainsKey(linear.Shape.Name + ".weight_format") ? linear.Part(".weight_format", ElementType.U8) : null;
+        CheckpointTensor? layout = linear.Tensors.ContainsKey(linear.Name + ".weight_format") ? linear.Part(".weight_format", ElementType.U8) : null;
         return () =>
         {
             if (layout?.ReadAll<byte>()[0] is > 0 and byte order) throw linear.Wrong($"is {order}: the rows are in an order of a GPU's, expected 0", ".weight_format");
@@ -59,7 +59,7 @@ internal static class BitsAndBytesLinear
 
     private static CheckpointTensor State(CheckpointLinear linear, string suffix)
     {
-        long length = linear.Tensors.GetValueOrDefault(linear.Shape.Name + suffix) is { Shape: [long bytes] } ? bytes : 0;
+        long length = linear.Tensors.GetValueOrDefault(linear.Name + suffix) is { Shape: [long bytes] } ? bytes : 0;
         CheckpointTensor state = linear.Part(suffix, ElementType.U8, length);
         return length <= LongestState ? state : throw linear.Wrong($"has {length} bytes, expected at most {LongestState}", suffix);
     }

@@ -18,7 +18,7 @@ internal static class GptqLinear
         CheckpointTensor weight = linear.Part(".qweight", ElementType.I32, (long)inputs * bits / 32, outputs);
         CheckpointTensor zeros = linear.Part(".qzeros", ElementType.I32, groups, (long)outputs * bits / 32);
         CheckpointTensor scales = linear.Part(".scales", ElementType.F16, groups, outputs);
-        CheckpointTensor? order = format.Ordered || linear.Tensors.ContainsKey(linear.Shape.Name + ".g_idx") ? linear.Part(".g_idx", ElementType.I32, inputs) : null;
+        CheckpointTensor? order = format.Ordered || linear.Tensors.ContainsKey(linear.Name + ".g_idx") ? linear.Part(".g_idx", ElementType.I32, inputs) : null;
         return () =>
         {
             int[]? groupOf = order?.ReadAll<int>();

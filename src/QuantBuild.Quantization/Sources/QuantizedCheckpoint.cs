@@ -4,8 +4,9 @@ namespace QuantBuild.Quantization;
 /// The linears of a checkpoint that is quantized already: the same integers, scales and zero points in an artifact's formats. Nothing is rounded.
 /// </summary>
 /// <param name="quantization">What <c>config.json</c> says.</param>
+/// <param name="names">Where the checkpoint holds the linears.</param>
 /// <param name="tensors">The checkpoint's tensors.</param>
-internal sealed class QuantizedCheckpoint(CheckpointQuantization quantization, IReadOnlyDictionary<string, CheckpointTensor> tensors)
+internal sealed class QuantizedCheckpoint(CheckpointQuantization quantization, WeightNames names, IReadOnlyDictionary<string, CheckpointTensor> tensors)
 {
     /// <summary>The tensors that a linear consists of, each found to have the type and shape that it should have.</summary>
     /// <param name="shape">The linear.</param>
@@ -24,7 +25,16 @@ internal sealed class QuantizedCheckpoint(CheckpointQuantization quantization, I
 
     private Func<QuantizedLinear> Linear(LinearShape shape, QuantizationSpec spec, Action<CheckpointTensor> found)
     {
-        CheckpointLinear linear = new(shape, tensors, found);
+        TensorPlace place = names.Of(shape.WeightName);
+        if (place.Rows is not null || place.Transposed)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.ConfigUnsupported,
+                $"\"quantization_config\" in config.json says that {place.Name} is quantized already, and of models whose checkpoints hold several linears in one tensor, as {shape.Name} is there, only those in " +
+                "floating point are read. Take the model as it was before it was quantized.");
+        }
+
+        CheckpointLinear linear = new(place.Name.Substring(0, place.Name.Length - ".weight".Length), shape, tensors, found);
         return (quantization.Format, LinearFormats.Of(spec, shape)) switch
         {
             (CheckpointFormat.Gptq, IntAffineFormat format) => GptqLinear.Find(linear, format, quantization.ZerosLessOne),
@@ -37,16 +47,17 @@ internal sealed class QuantizedCheckpoint(CheckpointQuantization quantization, I
 }
 
 /// <summary>Finds and checks the tensors of a quantized linear.</summary>
+/// <param name="Name">Its name in the checkpoint.</param>
 /// <param name="Shape">The linear.</param>
 /// <param name="Tensors">The checkpoint's tensors.</param>
 /// <param name="Found">Hears of each.</param>
-internal sealed record CheckpointLinear(LinearShape Shape, IReadOnlyDictionary<string, CheckpointTensor> Tensors, Action<CheckpointTensor> Found)
+internal sealed record CheckpointLinear(string Name, LinearShape Shape, IReadOnlyDictionary<string, CheckpointTensor> Tensors, Action<CheckpointTensor> Found)
 {
     /// <summary>The tensor with the linear's name and a suffix.</summary>
     /// <exception cref="QuantBuildException">QB2006, QB2007.</exception>
     public CheckpointTensor Part(string suffix, ElementType type, params long[] shape)
     {
-        string name = Shape.Name + suffix;
+        string name = Name + suffix;
         if (!Tensors.TryGetValue(name, out CheckpointTensor? tensor))
         {
             throw new QuantBuildException(
@@ -66,5 +77,5 @@ internal sealed record CheckpointLinear(LinearShape Shape, IReadOnlyDictionary<s
     /// <summary>The error of a tensor that is not as <c>config.json</c> says.</summary>
     public QuantBuildException Wrong(string what, string suffix) => new(
         DiagnosticIds.TensorMismatch,
-        $"The tensor {Shape.Name}{suffix} {what}. \"quantization_config\" in config.json and the weights are not of the same model, or a file is damaged: copy the model again.");
+        $"The tensor {Name}{suffix} {what}. \"quantization_config\" in config.json and the weights are not of the same model, or a file is damaged: copy the model again.");
 }

@@ -4,7 +4,7 @@ using QuantBuild.Kernels;
 namespace QuantBuild.Decoding;
 
 /// <summary>
-/// The forward pass of a Llama decoder (Touvron et al., 2023) over the next tokens of any number of texts at once. The weights are read once for all of them.
+/// The forward pass of a decoder, as <see cref="DecoderConfig"/> describes it, over the next tokens of any number of texts at once. The weights are read once for all of them.
 /// </summary>
 /// <remarks>
 /// A token's result depends on its text alone: not on the other texts, not on how many of its tokens come at once, not on the number of threads.
@@ -22,12 +22,13 @@ internal sealed unsafe class Decoder : IDisposable
     private readonly Workers workers;
     private readonly bool floatActivations;
     private readonly RotaryEmbedding rotary;
+    private readonly RotaryEmbedding? local;
     private readonly Lock pass = new();
     private readonly List<BatchRow> rows = [];
     private readonly NormWork norm;
     private readonly PrepareWork prepare = new();
     private readonly ProductWork products = new();
-    private readonly GateWork gate = new();
+    private readonly GateWork gate;
     private readonly RememberWork remember;
     private readonly AttendWork attend;
     private DecoderActivations activations;
@@ -42,9 +43,11 @@ internal sealed unsafe class Decoder : IDisposable
     {
         (this.config, this.weights, this.workers, this.floatActivations) = (config, weights, workers, floatActivations);
         rotary = new RotaryEmbedding(config);
-        AttentionKernel kernel = new(pages);
-        norm = new NormWork(config.NormEpsilon);
-        remember = new RememberWork(config, rotary, kernel);
+        local = config.LocalRopeTheta is null ? null : new RotaryEmbedding(config, local: true);
+        AttentionKernel kernel = new(pages, config.ScoreScale, (float)(config.ScoreCap ?? 0));
+        norm = new NormWork(config.Norm, config.NormEpsilon);
+        gate = new GateWork(config);
+        remember = new RememberWork(config, rotary, local, kernel);
         attend = new AttendWork(config, kernel);
         activations = new DecoderActivations(config, 1);
         logits = new Activations(1, config.VocabularySize);
@@ -65,7 +68,8 @@ internal sealed unsafe class Decoder : IDisposable
                 {
                     cancellationToken.ThrowIfCancellationRequested();
                     Attention(layer);
-                    Mlp(weights.Layers[layer]);
+                    if (config.Experts == 0) Mlp(weights.Layers[layer]);
+                    else Experts(weights.Layers[layer]);
                 }
 
                 Give(parts);
@@ -95,33 +99,116 @@ internal sealed unsafe class Decoder : IDisposable
             for (int i = 0; i < ids.Length; i++)
             {
                 weights.Embedding.ReadRows(ids[i], 1, activations.Hidden.Row(rows.Count));
+                Embed(activations.Hidden.Span(rows.Count), first + i);
                 rows.Add(new BatchRow(part.Cache, first + i));
             }
         }
 
-        rotary.Prepare(rows.Max(row => row.Position) + 1);
+        int positions = rows.Max(row => row.Position) + 1;
+        rotary.Prepare(positions);
+        local?.Prepare(positions);
         attend.Divide(rows);
+    }
+
+    /// <summary>What a family makes of a token's embedding.</summary>
+    private void Embed(Span<float> hidden, int position)
+    {
+        if (config.EmbeddingScale != 1) TensorPrimitives.Multiply(hidden, (float)config.EmbeddingScale, hidden);
+        if (weights.Positions is null) return;
+        // Nothing is there before the first layer, and it is as wide.
+        float* learned = activations.Normed.Row(0);
+        weights.Positions.ReadRows(position, 1, learned);
+        TensorPrimitives.Add(hidden, new ReadOnlySpan<float>(learned, hidden.Length), hidden);
     }
 
     private void Attention(int layer)
     {
         LayerWeights w = weights.Layers[layer];
-        workers.For(rows.Count, 1, norm.Of(activations.Hidden, w.AttentionNorm, activations.Normed));
-        Multiply(activations.Normed, rows.Count, (w.Query, activations.Queries), (w.Key, activations.Keys), (w.Value, activations.Values));
-        workers.For(rows.Count, 1, remember.Of(activations, rows, layer));
+        Activations input = Normed(w.AttentionNorm, activations.Normed);
+        if (activations.Parallel is { } parallel) Normed(config.SharedNorm ? w.AttentionNorm : w.MlpNorm, parallel);
+        Multiply(input, rows.Count, (w.Query, activations.Queries), (w.Key, activations.Keys), (w.Value, activations.Values));
+        workers.For(rows.Count, 1, remember.Of(activations, rows, layer, w));
         workers.For(attend.Items, 1, attend.Of(activations, layer));
         Multiply(activations.Attended, rows.Count, (w.Output, activations.Normed));
-        AddToHidden();
+        AddToHidden(w.AttentionPostNorm);
     }
 
-    /// <summary>down(silu(gate(x)) * up(x)).</summary>
+    /// <summary>down(activation(gate(x)) * up(x)), or down(activation(up(x))).</summary>
     private void Mlp(LayerWeights w)
     {
-        workers.For(rows.Count, 1, norm.Of(activations.Hidden, w.MlpNorm, activations.Normed));
-        Multiply(activations.Normed, rows.Count, (w.Gate, activations.Gate), (w.Up, activations.Up));
-        workers.For(rows.Count, 1, gate.Of(activations));
-        Multiply(activations.Gate, rows.Count, (w.Down, activations.Normed));
-        AddToHidden();
+        Mlp(w.Mlps[0], activations.Parallel ?? Normed(w.MlpNorm, activations.Normed), rows.Count, activations.Normed);
+        AddToHidden(w.MlpPostNorm);
+    }
+
+    private void Mlp(MlpWeights mlp, Activations input, int tokens, Activations output)
+    {
+        if (mlp.Gate is { } gated) Multiply(input, tokens, (gated, activations.Gate), (mlp.Up, activations.Up));
+        else Multiply(input, tokens, (mlp.Up, activations.Gate));
+        workers.For(tokens, 1, gate.Of(activations));
+        Multiply(activations.Gate, tokens, (mlp.Down, output));
+    }
+
+    /// <summary>
+    /// The experts that the router chooses for each token, one after the other, each with all of its tokens. A token adds up its own in the order of their numbers, whatever
+    /// tokens are beside it.
+    /// </summary>
+    private void Experts(LayerWeights w)
+    {
+        ExpertActivations experts = activations.Experts!;
+        Activations input = activations.Parallel ?? Normed(w.MlpNorm, activations.Normed);
+        Multiply(input, rows.Count, (w.Router!, experts.Scores));
+        for (int t = 0; t < rows.Count; t++)
+        {
+            Choose(experts.Scores.Span(t));
+            experts.Mixed.Span(t).Clear();
+        }
+
+        for (int expert = 0; expert < config.Experts; expert++)
+        {
+            int tokens = 0;
+            for (int t = 0; t < rows.Count; t++)
+            {
+                if (experts.Scores.Span(t)[expert] != 0) input.Span(t).CopyTo(experts.Input.Span(tokens++));
+            }
+
+            if (tokens == 0) continue;
+            Mlp(w.Mlps[expert], experts.Input, tokens, experts.Output);
+            tokens = 0;
+            for (int t = 0; t < rows.Count; t++)
+            {
+                float share = experts.Scores.Span(t)[expert];
+                if (share != 0) TensorPrimitives.MultiplyAdd(experts.Output.Span(tokens++), share, experts.Mixed.Span(t), experts.Mixed.Span(t));
+            }
+        }
+
+        for (int t = 0; t < rows.Count; t++) experts.Mixed.Span(t).CopyTo(activations.Normed.Span(t));
+        AddToHidden(w.MlpPostNorm);
+    }
+
+    /// <summary>Makes scores the shares of the experts that are chosen, and 0 of the others.</summary>
+    private void Choose(Span<float> scores)
+    {
+        TensorPrimitives.SoftMax(scores, scores);
+        Span<int> chosen = stackalloc int[config.ExpertsPerToken];
+        Span<float> shares = stackalloc float[config.ExpertsPerToken];
+        for (int i = 0; i < chosen.Length; i++)
+        {
+            chosen[i] = TensorPrimitives.IndexOfMax<float>(scores);
+            shares[i] = scores[chosen[i]];
+            scores[chosen[i]] = -1;
+        }
+
+        float sum = config.NormalizesExperts ? TensorPrimitives.Sum<float>(shares) : 1;
+        scores.Clear();
+        for (int i = 0; i < chosen.Length; i++) scores[chosen[i]] = shares[i] / sum;
+    }
+
+    /// <summary>The residual stream through a norm; itself where there is none.</summary>
+    private Activations Normed(NormVectors? by, Activations target)
+    {
+        if (by is null) return activations.Hidden;
+        workers.For(rows.Count, 1, norm.Of(activations.Hidden, by, target));
+        return target;
     }
 
     /// <summary>Gives out what was wanted.</summary>
@@ -146,7 +233,7 @@ internal sealed unsafe class Decoder : IDisposable
             int count = Math.Min(logits.Rows, wanted.Count - done);
             for (int i = 0; i < count; i++) activations.Normed.Span(wanted[done + i].Row).CopyTo(activations.Hidden.Span(i));
             Multiply(activations.Hidden, count, (weights.Head, logits));
-            for (int i = 0; i < count; i++) logits.Span(i).CopyTo(wanted[done + i].Target.Span);
+            for (int i = 0; i < count; i++) GiveLogits(logits.Span(i), wanted[done + i].Target.Span);
         }
     }
 
@@ -165,8 +252,29 @@ internal sealed unsafe class Decoder : IDisposable
 
     private InputForm Form(WeightMatrix weight) => floatActivations ? weight.FloatForm : weight.Form;
 
-    private void AddToHidden()
+    /// <summary>Logits, scaled and capped where the family does so.</summary>
+    private void GiveLogits(Span<float> product, Span<float> target)
     {
-        for (int t = 0; t < rows.Count; t++) TensorPrimitives.Add(activations.Hidden.Span(t), activations.Normed.Span(t), activations.Hidden.Span(t));
+        if (config.LogitScale != 1) TensorPrimitives.Multiply(product, (float)config.LogitScale, product);
+        if (config.LogitCap is { } cap)
+        {
+            TensorPrimitives.Divide(product, (float)cap, product);
+            TensorPrimitives.Tanh(product, product);
+            TensorPrimitives.Multiply(product, (float)cap, product);
+        }
+
+        product.CopyTo(target);
+    }
+
+    /// <summary>Adds what attention or MLP gave to the residual stream, through a norm and scaled where the family does so.</summary>
+    private void AddToHidden(NormVectors? by)
+    {
+        if (by is not null) workers.For(rows.Count, 1, norm.Of(activations.Normed, by, activations.Normed));
+        for (int t = 0; t < rows.Count; t++)
+        {
+            Span<float> added = activations.Normed.Span(t), hidden = activations.Hidden.Span(t);
+            if (config.ResidualScale != 1) TensorPrimitives.Multiply(added, (float)config.ResidualScale, added);
+            TensorPrimitives.Add(hidden, added, hidden);
+        }
     }
 }

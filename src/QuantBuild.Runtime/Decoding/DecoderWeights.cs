@@ -1,3 +1,4 @@
+using System.Globalization;
 using QuantBuild.Kernels;
 
 namespace QuantBuild.Decoding;
@@ -16,7 +17,8 @@ internal sealed class DecoderWeights
         DecoderConfig config = artifact.Config;
         Embedding = Linear(config.Embedding);
         Head = config.TieWordEmbeddings ? Embedding : Linear(config.Head);
-        FinalNorm = Vector(DecoderConfig.FinalNormName, config.HiddenSize);
+        FinalNorm = Norm(DecoderConfig.FinalNormName, config.HiddenSize, config.NormBias);
+        Positions = config.LearnedPositions ? Float(DecoderConfig.PositionsName, config.ContextLength, config.HiddenSize) : null;
         Layers = [.. Enumerable.Range(0, config.Layers).Select(Layer)];
     }
 
@@ -26,32 +28,59 @@ internal sealed class DecoderWeights
     /// <summary>[vocabulary, hidden].</summary>
     public WeightMatrix Head { get; }
 
-    /// <summary>[hidden].</summary>
-    public float[] FinalNorm { get; }
+    /// <summary>The last norm.</summary>
+    public NormVectors FinalNorm { get; }
+
+    /// <summary>The learned vectors of positions, [context, hidden], where there are any.</summary>
+    public WeightMatrix? Positions { get; }
 
     public LayerWeights[] Layers { get; }
 
     private LayerWeights Layer(int layer)
     {
         DecoderConfig config = artifact.Config;
-        IReadOnlyList<LinearShape> linears = config.Linears(layer);
+        Dictionary<string, LinearShape> linears = config.Linears(layer).ToDictionary(linear => linear.Name, StringComparer.Ordinal);
         orders.Clear();
-        WeightMatrix Find(string name) => Linear(linears.Single(l => l.Name.EndsWith(name, StringComparison.Ordinal)));
-        return new LayerWeights(
-            Vector(DecoderConfig.AttentionNormName(layer), config.HiddenSize),
-            Find("q_proj"),
-            Find("k_proj"),
-            Find("v_proj"),
-            Find("o_proj"),
-            Vector(DecoderConfig.MlpNormName(layer), config.HiddenSize),
-            Find("gate_proj"),
-            Find("up_proj"),
-            Find("down_proj"));
+        string prefix = DecoderConfig.LayerPrefix(layer);
+        WeightMatrix Find(string name) => Linear(linears[prefix + name]);
+        NormVectors? Have(bool there, string name) => there ? Norm(name, config.HiddenSize, config.NormBias) : null;
+        NormVectors? HaveOf(string name, int heads) => config.QueryKeyNorm switch
+        {
+            QueryKeyNorm.None => null,
+            QueryKeyNorm.Head => Norm(name, config.HeadDim, false),
+            _ => Norm(name, heads * config.HeadDim, false),
+        };
+        MlpWeights Mlp(string name) => new(config.GatedMlp ? Find(name + "gate_proj") : null, Find(name + "up_proj"), Find(name + "down_proj"));
+        return new LayerWeights(Find("self_attn.q_proj"), Find("self_attn.k_proj"), Find("self_attn.v_proj"), Find("self_attn.o_proj"))
+        {
+            AttentionNorm = Have(config.PreNorms, DecoderConfig.AttentionNormName(layer)),
+            QueryNorm = HaveOf(DecoderConfig.QueryNormName(layer), config.Heads),
+            KeyNorm = HaveOf(DecoderConfig.KeyNormName(layer), config.KvHeads),
+            AttentionPostNorm = Have(config.PostNorms, DecoderConfig.AttentionPostNormName(layer)),
+            MlpNorm = Have(config.HasMlpNorm, DecoderConfig.MlpNormName(layer)),
+            MlpPostNorm = Have(config.PostNorms, DecoderConfig.MlpPostNormName(layer)),
+            Router = config.Experts > 0 ? Float(DecoderConfig.RouterName(layer), config.Experts, config.HiddenSize) : null,
+            Mlps = config.Experts == 0
+                ? [Mlp("mlp.")]
+                : [.. Enumerable.Range(0, config.Experts).Select(expert => Mlp(string.Create(CultureInfo.InvariantCulture, $"mlp.experts.{expert}.")))],
+        };
     }
 
-    private WeightMatrix Linear(LinearShape linear) => artifact.Manifest.Layers.GetValueOrDefault(linear.Name) is { } format
-        ? format.Open(linear, Pointer)
-        : Float(linear.WeightName, linear.Outputs, linear.Inputs);
+    private WeightMatrix Linear(LinearShape linear)
+    {
+        WeightMatrix weight = artifact.Manifest.Layers.GetValueOrDefault(linear.Name) is { } format
+            ? format.Open(linear, Pointer)
+            : Float(linear.WeightName, linear.Outputs, linear.Inputs);
+        if (linear.HasBias) weight.Bias = Vector(linear.BiasName, linear.Outputs);
+        return weight;
+    }
+
+    private NormVectors Norm(string name, int width, bool bias)
+    {
+        float[] weight = Vector(name, width);
+        for (int i = 0; i < width; i++) weight[i] += artifact.Config.NormOffset;
+        return new NormVectors(weight, bias ? Vector(DecoderConfig.BiasName(name), width) : null);
+    }
 
     private WeightMatrix Float(string name, int outputs, int inputs)
     {
@@ -83,14 +112,36 @@ internal sealed class DecoderWeights
     }
 }
 
-/// <summary>The weights of one decoder layer.</summary>
-internal sealed record LayerWeights(
-    float[] AttentionNorm,
-    WeightMatrix Query,
-    WeightMatrix Key,
-    WeightMatrix Value,
-    WeightMatrix Output,
-    float[] MlpNorm,
-    WeightMatrix Gate,
-    WeightMatrix Up,
-    WeightMatrix Down);
+/// <summary>The weights of one decoder layer. What a family does not have is <see langword="null"/>.</summary>
+internal sealed record LayerWeights(WeightMatrix Query, WeightMatrix Key, WeightMatrix Value, WeightMatrix Output)
+{
+    /// <summary>Before attention.</summary>
+    public NormVectors? AttentionNorm { get; init; }
+
+    /// <summary>Of queries: [headDim] or [heads * headDim].</summary>
+    public NormVectors? QueryNorm { get; init; }
+
+    /// <summary>Of keys: [headDim] or [kvHeads * headDim].</summary>
+    public NormVectors? KeyNorm { get; init; }
+
+    /// <summary>Behind attention.</summary>
+    public NormVectors? AttentionPostNorm { get; init; }
+
+    /// <summary>Before the MLP.</summary>
+    public NormVectors? MlpNorm { get; init; }
+
+    /// <summary>Behind the MLP.</summary>
+    public NormVectors? MlpPostNorm { get; init; }
+
+    /// <summary>Gives each expert's score, [experts, hidden].</summary>
+    public WeightMatrix? Router { get; init; }
+
+    /// <summary>The MLP, or the experts.</summary>
+    public required MlpWeights[] Mlps { get; init; }
+}
+
+/// <summary>The weights of an MLP.</summary>
+internal sealed record MlpWeights(WeightMatrix? Gate, WeightMatrix Up, WeightMatrix Down);
+
+/// <summary>The weights of a norm.</summary>
+internal sealed record NormVectors(float[] Weight, float[]? Bias);

@@ -36,18 +36,43 @@ internal sealed class DecoderActivations(DecoderConfig config, int rows)
 
     /// <summary>What the next linears read.</summary>
     public LinearInput Input { get; } = new(rows, Math.Max(config.IntermediateSize, Math.Max(config.HiddenSize, config.Heads * config.HeadDim)));
+
+    /// <summary>What the MLP reads where it is known before attention [rows, hidden].</summary>
+    public Activations? Parallel { get; } = config.ParallelResidual ? new(rows, config.HiddenSize) : null;
+
+    /// <summary>What only a layer with experts needs.</summary>
+    public ExpertActivations? Experts { get; } = config.Experts > 0 ? new(config, rows) : null;
 }
 
-/// <summary>RMSNorm (Zhang and Sennrich, 2019) of some rows: <c>x / sqrt(mean(x^2) + epsilon) * weight</c>.</summary>
-internal sealed class NormWork(double epsilon) : IParallelWork
+/// <summary>Activations of a layer with experts.</summary>
+internal sealed class ExpertActivations(DecoderConfig config, int rows)
+{
+    /// <summary>The router's scores [rows, experts].</summary>
+    public Activations Scores { get; } = new(rows, config.Experts);
+
+    /// <summary>The tokens of one expert, one after the other [rows, hidden].</summary>
+    public Activations Input { get; } = new(rows, config.HiddenSize);
+
+    /// <summary>What it gives for them [rows, hidden].</summary>
+    public Activations Output { get; } = new(rows, config.HiddenSize);
+
+    /// <summary>What all experts of each token give [rows, hidden].</summary>
+    public Activations Mixed { get; } = new(rows, config.HiddenSize);
+}
+
+/// <summary>
+/// RMSNorm (Zhang and Sennrich, 2019) of some rows, <c>x / sqrt(mean(x^2) + epsilon) * weight</c>, or LayerNorm (Ba et al., 2016), which takes the mean away first and adds a
+/// bias.
+/// </summary>
+internal sealed class NormWork(NormKind kind, double epsilon) : IParallelWork
 {
     private Activations x = null!;
     private Activations y = null!;
-    private float[] weight = [];
+    private NormVectors norm = null!;
 
-    public NormWork Of(Activations from, float[] by, Activations to)
+    public NormWork Of(Activations from, NormVectors by, Activations to)
     {
-        (x, weight, y) = (from, by, to);
+        (x, norm, y) = (from, by, to);
         return this;
     }
 
@@ -55,12 +80,24 @@ internal sealed class NormWork(double epsilon) : IParallelWork
     {
         for (int t = from; t < to; t++)
         {
-            Span<float> row = x.Span(t);
-            float scale = 1 / MathF.Sqrt((TensorPrimitives.SumOfSquares<float>(row) / row.Length) + (float)epsilon);
-            Span<float> normed = y.Span(t);
-            TensorPrimitives.Multiply(row, scale, normed);
-            TensorPrimitives.Multiply(normed, weight, normed);
+            Span<float> row = x.Span(t), normed = y.Span(t);
+            if (kind == NormKind.Layer)
+            {
+                TensorPrimitives.Subtract(row, TensorPrimitives.Sum<float>(row) / row.Length, normed);
+                row = normed;
+            }
+
+            Rms(row, norm.Weight, epsilon, normed);
+            if (norm.Bias is { } bias) TensorPrimitives.Add(normed, bias, normed);
         }
+    }
+
+    /// <summary>RMSNorm of one row.</summary>
+    public static void Rms(ReadOnlySpan<float> row, ReadOnlySpan<float> weight, double epsilon, Span<float> normed)
+    {
+        float scale = 1 / MathF.Sqrt((TensorPrimitives.SumOfSquares(row) / row.Length) + (float)epsilon);
+        TensorPrimitives.Multiply(row, scale, normed);
+        TensorPrimitives.Multiply(normed, weight, normed);
     }
 }
 
@@ -110,8 +147,8 @@ internal sealed unsafe class ProductWork : IParallelWork
     }
 }
 
-/// <summary><c>silu(gate) * up</c> of some tokens, where silu(v) = v * sigmoid(v); left in gate.</summary>
-internal sealed class GateWork : IParallelWork
+/// <summary><c>activation(gate) * up</c> of some tokens, or <c>activation(gate)</c> where the MLP has no gate; left in gate.</summary>
+internal sealed class GateWork(DecoderConfig config) : IParallelWork
 {
     private DecoderActivations activations = null!;
 
@@ -125,24 +162,46 @@ internal sealed class GateWork : IParallelWork
     {
         for (int t = from; t < to; t++)
         {
-            Span<float> gate = activations.Gate.Span(t), up = activations.Up.Span(t);
-            TensorPrimitives.Multiply(up, gate, up);
-            TensorPrimitives.Sigmoid(gate, gate);
+            Span<float> gate = activations.Gate.Span(t);
+            if (!config.GatedMlp)
+            {
+                Activation.Apply(config.Activation, gate);
+                continue;
+            }
+
+            Span<float> up = activations.Up.Span(t);
+            if (config.Activation == ActivationKind.Silu)
+            {
+                TensorPrimitives.Multiply(up, gate, up);
+                TensorPrimitives.Sigmoid(gate, gate);
+            }
+            else
+            {
+                Activation.Apply(config.Activation, gate);
+            }
+
             TensorPrimitives.Multiply(gate, up, gate);
         }
     }
 }
 
-/// <summary>Turns queries and keys of some tokens to their positions, and puts keys and values into their pages.</summary>
-internal sealed unsafe class RememberWork(DecoderConfig config, RotaryEmbedding rotary, AttentionKernel kernel) : IParallelWork
+/// <summary>Norms queries and keys of some tokens where the family does so, turns them to their positions, and puts keys and values into their pages.</summary>
+/// <param name="config">The decoder.</param>
+/// <param name="rotary">What most layers turn by.</param>
+/// <param name="local">What layers with a sliding window turn by, where that is another.</param>
+/// <param name="kernel">Writes pages.</param>
+internal sealed unsafe class RememberWork(DecoderConfig config, RotaryEmbedding rotary, RotaryEmbedding? local, AttentionKernel kernel) : IParallelWork
 {
     private DecoderActivations activations = null!;
     private IReadOnlyList<BatchRow> rows = [];
     private int layer;
+    private LayerWeights weights = null!;
+    private RotaryEmbedding? turning;
 
-    public RememberWork Of(DecoderActivations of, IReadOnlyList<BatchRow> tokens, int inLayer)
+    public RememberWork Of(DecoderActivations of, IReadOnlyList<BatchRow> tokens, int inLayer, LayerWeights by)
     {
-        (activations, rows, layer) = (of, tokens, inLayer);
+        (activations, rows, layer, weights) = (of, tokens, inLayer, by);
+        turning = !config.IsRotary(layer) ? null : config.IsLocal(layer) ? local : rotary;
         return this;
     }
 
@@ -152,15 +211,32 @@ internal sealed unsafe class RememberWork(DecoderConfig config, RotaryEmbedding 
         for (int t = from; t < to; t++)
         {
             (KvCache cache, int position) = rows[t];
-            for (int head = 0; head < config.Heads; head++) rotary.Rotate(activations.Queries.Span(t).Slice(head * headDim, headDim), position);
+            Span<float> queries = activations.Queries.Span(t), keys = activations.Keys.Span(t);
+            if (weights.QueryNorm is not null) Norm(queries, weights.QueryNorm.Weight);
+            if (weights.KeyNorm is not null) Norm(keys, weights.KeyNorm.Weight);
+            if (turning is not null)
+            {
+                for (int head = 0; head < config.Heads; head++) turning.Rotate(queries.Slice(head * headDim, headDim), position);
+                for (int head = 0; head < config.KvHeads; head++) turning.Rotate(keys.Slice(head * headDim, headDim), position);
+            }
+
             KvPage page = cache.Pages[position / KvPages.Tokens];
             for (int head = 0; head < config.KvHeads; head++)
             {
-                rotary.Rotate(activations.Keys.Span(t).Slice(head * headDim, headDim), position);
                 kernel.Write(
                     page, layer, head, position % KvPages.Tokens,
                     activations.Keys.Row(t) + (head * headDim), activations.Values.Row(t) + (head * headDim));
             }
+        }
+    }
+
+    /// <summary>All at once, or head by head where the weight is as wide as one.</summary>
+    private void Norm(Span<float> heads, float[] weight)
+    {
+        for (int first = 0; first < heads.Length; first += weight.Length)
+        {
+            Span<float> part = heads.Slice(first, weight.Length);
+            NormWork.Rms(part, weight, config.NormEpsilon, part);
         }
     }
 }
@@ -204,7 +280,7 @@ internal sealed unsafe class AttendWork(DecoderConfig config, AttentionKernel ke
 
     public void Run(int from, int to)
     {
-        int group = config.Heads / config.KvHeads, headDim = config.HeadDim, most = TokensAtOnce * group;
+        int group = config.Heads / config.KvHeads, headDim = config.HeadDim, most = TokensAtOnce * group, window = config.WindowOf(layer) ?? int.MaxValue;
         float[] room = ArrayPool<float>.Shared.Rent(kernel.RoomFor(most));
         int[] places = ArrayPool<int>.Shared.Rent(2 * most);
         fixed (float* free = room)
@@ -221,7 +297,7 @@ internal sealed unsafe class AttendWork(DecoderConfig config, AttentionKernel ke
 
                 kernel.Attend(
                     cache, layer, head, activations.Queries.Row(first) + (head * group * headDim), activations.Attended.Row(first) + (head * group * headDim),
-                    places.AsSpan(0, queries), places.AsSpan(most, queries), free);
+                    places.AsSpan(0, queries), places.AsSpan(most, queries), window, free);
             }
         }
 

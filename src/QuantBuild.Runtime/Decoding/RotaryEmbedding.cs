@@ -1,21 +1,25 @@
 namespace QuantBuild.Decoding;
 
 /// <summary>
-/// Rotary position embedding (Su et al., 2021) in the half-split form of the published checkpoints: element i of a head turns with element
-/// i + headDim/2 by the angle position * theta^(-2i/headDim).
+/// Rotary position embedding (Su et al., 2021): of the first dimensions of a head, element i turns with element i + half of them, or 2i with 2i + 1, by an angle that
+/// is the position times the i-th frequency.
 /// </summary>
 internal sealed class RotaryEmbedding
 {
     private readonly int half;
+    private readonly bool interleaved;
+    private readonly double scale;
     private readonly float[] frequencies;
     private float[] cosines = [];
     private float[] sines = [];
 
-    public RotaryEmbedding(DecoderConfig config)
+    /// <param name="config">The decoder.</param>
+    /// <param name="local">Whether the frequencies are those of layers with a base of their own.</param>
+    public RotaryEmbedding(DecoderConfig config, bool local = false)
     {
-        half = config.HeadDim / 2;
+        (half, interleaved, scale) = (config.TurnedDimensions / 2, config.RopeInterleaved, config.RotaryScale(local));
         // Frequencies and angles are rounded to float32, as the reference computes them: at far positions that is what the model was trained with.
-        frequencies = [.. Enumerable.Range(0, half).Select(i => (float)(1 / Math.Pow(config.RopeTheta, 2.0 * i / config.HeadDim)))];
+        frequencies = [.. config.RotaryFrequencies(local).Select(frequency => (float)frequency)];
     }
 
     /// <summary>Fills the tables for positions below <paramref name="positions"/>; not safe against <see cref="Rotate"/> on other threads.</summary>
@@ -32,8 +36,8 @@ internal sealed class RotaryEmbedding
             {
                 float angle = position * frequencies[i];
                 (double sine, double cosine) = Math.SinCos(angle);
-                cosines[(position * half) + i] = (float)cosine;
-                sines[(position * half) + i] = (float)sine;
+                cosines[(position * half) + i] = (float)(cosine * scale);
+                sines[(position * half) + i] = (float)(sine * scale);
             }
         }
     }
@@ -43,6 +47,18 @@ internal sealed class RotaryEmbedding
     {
         ReadOnlySpan<float> cosine = cosines.AsSpan(position * half, half);
         ReadOnlySpan<float> sine = sines.AsSpan(position * half, half);
+        if (interleaved)
+        {
+            for (int i = 0; i < half; i++)
+            {
+                (float a, float b) = (head[2 * i], head[(2 * i) + 1]);
+                head[2 * i] = (a * cosine[i]) - (b * sine[i]);
+                head[(2 * i) + 1] = (b * cosine[i]) + (a * sine[i]);
+            }
+
+            return;
+        }
+
         Span<float> first = head[..half];
         Span<float> second = head.Slice(half, half);
         for (int i = 0; i < half; i++)

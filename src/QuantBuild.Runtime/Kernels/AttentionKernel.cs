@@ -6,16 +6,17 @@ using QuantBuild.Decoding;
 namespace QuantBuild.Kernels;
 
 /// <summary>
-/// <c>softmax(q K^T / sqrt(headDim)) V</c> over a text's pages, one after the other with a running maximum and sum (Milakov and Gimelshein, 2018; Dao et al., 2022): scores
+/// <c>softmax(scale q K^T) V</c> over a text's pages, one after the other with a running maximum and sum (Milakov and Gimelshein, 2018; Dao et al., 2022): scores
 /// of a page at a time are all that is ever in memory. A head's result depends on its own query and the pages alone, not on what is computed beside it.
 /// </summary>
 /// <param name="pages">How pages are laid out.</param>
-internal sealed unsafe class AttentionKernel(KvPages pages)
+/// <param name="scale">What scores are multiplied by.</param>
+/// <param name="cap">The cap c of scores, <c>c tanh(s / c)</c>; 0 for none.</param>
+internal sealed unsafe class AttentionKernel(KvPages pages, float scale, float cap)
 {
     private const int Tokens = KvPages.Tokens;
 
     private readonly int headDim = pages.HeadDim;
-    private readonly float scale = 1 / MathF.Sqrt(pages.HeadDim);
 
     /// <summary>Floats of room that a call of <see cref="Attend"/> needs, for the queries that it takes together.</summary>
     public int RoomFor(int queries) => (2 * Tokens * headDim) + Tokens + (2 * queries);
@@ -53,10 +54,11 @@ internal sealed unsafe class AttentionKernel(KvPages pages)
     /// <param name="queries">The first query, [headDim]; see <paramref name="places"/>.</param>
     /// <param name="results">The first result, [headDim]; as the queries.</param>
     /// <param name="places">How many floats each query and result lies after the first.</param>
-    /// <param name="lengths">How many tokens each query sees; ascending.</param>
+    /// <param name="lengths">How many tokens the text has for each query; ascending.</param>
+    /// <param name="window">How many of the last of them it sees at most.</param>
     /// <param name="room">See <see cref="RoomFor"/>.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public void Attend(KvCache cache, int layer, int head, float* queries, float* results, ReadOnlySpan<int> places, ReadOnlySpan<int> lengths, float* room)
+    public void Attend(KvCache cache, int layer, int head, float* queries, float* results, ReadOnlySpan<int> places, ReadOnlySpan<int> lengths, int window, float* room)
     {
         float* keys = room, values = room + (Tokens * headDim), weights = values + (Tokens * headDim), maxima = weights + Tokens, sums = maxima + places.Length;
         for (int i = 0; i < places.Length; i++)
@@ -67,7 +69,7 @@ internal sealed unsafe class AttentionKernel(KvPages pages)
         }
 
         int longest = lengths[^1];
-        for (int start = 0; start < longest; start += Tokens)
+        for (int start = Math.Max(0, lengths[0] - window) / Tokens * Tokens; start < longest; start += Tokens)
         {
             KvPage page = cache.Pages[start / Tokens];
             // Pages lie apart: the processor does not foresee the next one.
@@ -76,8 +78,8 @@ internal sealed unsafe class AttentionKernel(KvPages pages)
             ReadValues(pages.Values(page, layer, head), values, Math.Min(Tokens, longest - start));
             for (int i = 0; i < places.Length; i++)
             {
-                int seen = Math.Min(Tokens, lengths[i] - start);
-                if (seen > 0) Add(queries + places[i], keys, values, seen, results + places[i], maxima + i, sums + i, weights);
+                int seen = Math.Min(Tokens, lengths[i] - start), past = Math.Max(0, lengths[i] - window - start);
+                if (past < seen) Add(queries + places[i], keys, values, past, seen, results + places[i], maxima + i, sums + i, weights);
             }
         }
 
@@ -89,9 +91,9 @@ internal sealed unsafe class AttentionKernel(KvPages pages)
         }
     }
 
-    /// <summary>Adds a page to a query's running result.</summary>
+    /// <summary>Adds the tokens of a page from <paramref name="past"/> to before <paramref name="seen"/> to a query's running result.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void Add(float* query, float* keys, float* values, int seen, float* result, float* maximum, float* sum, float* weights)
+    private void Add(float* query, float* keys, float* values, int past, int seen, float* result, float* maximum, float* sum, float* weights)
     {
         // Two sums of each: one alone would wait for its own last product, four cycles a step.
         Vector256<float> s0 = default, s1 = default, s2 = default, s3 = default;
@@ -110,6 +112,13 @@ internal sealed unsafe class AttentionKernel(KvPages pages)
         }
 
         (s0, s1, s2, s3) = (s0 + t0, s1 + t1, s2 + t2, s3 + t3);
+        float factor = scale;
+        if (cap != 0)
+        {
+            (s0, s1, s2, s3) = (Capped(s0), Capped(s1), Capped(s2), Capped(s3));
+            factor = 1;
+        }
+
         if (seen < Tokens)
         {
             // What is not seen was perhaps never written.
@@ -120,18 +129,27 @@ internal sealed unsafe class AttentionKernel(KvPages pages)
             s3 = Vector256.ConditionalSelect(Vector256.LessThan(lane + Vector256.Create(24f), limit), s3, never);
         }
 
+        if (past > 0)
+        {
+            Vector256<float> lane = Vector256.Create(0f, 1, 2, 3, 4, 5, 6, 7), limit = Vector256.Create((float)past), never = Vector256.Create(float.NegativeInfinity);
+            s0 = Vector256.ConditionalSelect(Vector256.LessThan(lane, limit), never, s0);
+            s1 = Vector256.ConditionalSelect(Vector256.LessThan(lane + Vector256.Create(8f), limit), never, s1);
+            s2 = Vector256.ConditionalSelect(Vector256.LessThan(lane + Vector256.Create(16f), limit), never, s2);
+            s3 = Vector256.ConditionalSelect(Vector256.LessThan(lane + Vector256.Create(24f), limit), never, s3);
+        }
+
         // A score that is not a number makes the sum, and so the result, none, whatever the maximum is.
         Vector256<float> largest = Vector256.MaxNative(Vector256.MaxNative(s0, s1), Vector256.MaxNative(s2, s3));
         Vector128<float> four = Vector128.MaxNative(largest.GetLower(), largest.GetUpper());
         four = Vector128.MaxNative(four, Vector128.Shuffle(four, Vector128.Create(2, 3, 0, 1)));
         four = Vector128.MaxNative(four, Vector128.Shuffle(four, Vector128.Create(1, 0, 3, 2)));
-        float found = four.ToScalar() * scale, known = *maximum, now = found > known ? found : known;
+        float found = four.ToScalar() * factor, known = *maximum, now = found > known ? found : known;
         Vector256<float> shift = Vector256.Create(now);
-        Vector256<float> factor = Vector256.Create(scale);
-        s0 = Exponential.Of((s0 * factor) - shift);
-        s1 = Exponential.Of((s1 * factor) - shift);
-        s2 = Exponential.Of((s2 * factor) - shift);
-        s3 = Exponential.Of((s3 * factor) - shift);
+        Vector256<float> factors = Vector256.Create(factor);
+        s0 = Exponential.Of((s0 * factors) - shift);
+        s1 = Exponential.Of((s1 * factors) - shift);
+        s2 = Exponential.Of((s2 * factors) - shift);
+        s3 = Exponential.Of((s3 * factors) - shift);
         s0.Store(weights);
         s1.Store(weights + 8);
         s2.Store(weights + 16);
@@ -140,6 +158,13 @@ internal sealed unsafe class AttentionKernel(KvPages pages)
         *sum = (*sum * before) + Vector256.Sum((s0 + s1) + (s2 + s3));
         *maximum = now;
         Mix(weights, values, seen, result, before);
+    }
+
+    /// <summary>c tanh(scale s / c), as <c>c - 2c / (e^(2x) + 1)</c>; e^(2x) of what is 1 in float32 is not computed.</summary>
+    private Vector256<float> Capped(Vector256<float> scores)
+    {
+        Vector256<float> twice = Vector256.Clamp(scores * (2 * scale / cap), Vector256.Create(-40f), Vector256.Create(40f));
+        return Vector256.Create(cap) - (Vector256.Create(2 * cap) / (Exponential.Of(twice) + Vector256<float>.One));
     }
 
     /// <summary>result = before * result + sum of weights[j] * values[j].</summary>

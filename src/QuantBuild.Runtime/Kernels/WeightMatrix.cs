@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Numerics.Tensors;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
@@ -22,6 +23,9 @@ internal abstract unsafe class WeightMatrix(int outputs, int inputs)
     /// <summary>Inputs of a row of activations with its padding.</summary>
     public int PaddedInputs { get; } = PackedTiles.PaddedInputs(inputs);
 
+    /// <summary>What is added to the product, [outputs], if anything.</summary>
+    public float[]? Bias { get; set; }
+
     /// <summary>What the product asks of its input.</summary>
     public abstract InputForm Form { get; }
 
@@ -34,7 +38,7 @@ internal abstract unsafe class WeightMatrix(int outputs, int inputs)
     /// <param name="weights">Receives them.</param>
     public abstract void ReadRows(int first, int count, float* weights);
 
-    /// <summary>y[t, n] = W[n] x[t] for all tokens and the rows from <paramref name="from"/> to before <paramref name="to"/>.</summary>
+    /// <summary>y[t, n] = W[n] x[t] + b[n] for all tokens and the rows from <paramref name="from"/> to before <paramref name="to"/>.</summary>
     /// <param name="x">Activations in the form that was asked for, or in float32.</param>
     /// <param name="from">The first row, a multiple of <see cref="RowsAtOnce"/>.</param>
     /// <param name="to">The row after the last: a multiple too, or the number of rows.</param>
@@ -44,6 +48,12 @@ internal abstract unsafe class WeightMatrix(int outputs, int inputs)
     {
         if (x.Form.SegmentInputs > 0) MultiplyBytes(x, from, to, y, yStride);
         else MultiplyFloats(x.Floats, x.FloatStride, x.Tokens, from, to, y, yStride);
+        if (Bias is null) return;
+        for (int t = 0; t < x.Tokens; t++)
+        {
+            Span<float> products = new(y + (t * yStride) + from, to - from);
+            TensorPrimitives.Add(products, Bias.AsSpan(from, to - from), products);
+        }
     }
 
     /// <summary>The product with activations in bytes.</summary>

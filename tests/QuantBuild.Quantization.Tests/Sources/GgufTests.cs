@@ -101,6 +101,25 @@ public sealed class GgufTests : IDisposable
         Assert.Equal(id, error.Id);
     }
 
+    [Theory]
+    [InlineData(8, true)]
+    [InlineData(32, true)]
+    [InlineData(8, false)]
+    public void The_rotary_factors_of_Llama_3_1_are_recognised_and_others_are_QB2042(double factor, bool known)
+    {
+        string path = folder.File("factors.gguf");
+        float[] factors = [.. Enumerable.Range(0, Config.HeadDim / 2).Select(i =>
+        {
+            double wavelength = 2 * Math.PI * Math.Pow(Config.RopeTheta, 2.0 * i / Config.HeadDim), smooth = ((8192 / wavelength) - 1) / 3;
+            return (float)(wavelength < 2048 ? 1 : wavelength > 8192 ? factor : 1 / (((1 - smooth) / factor) + smooth));
+        })];
+        if (!known) factors[0] = 1.5f;
+        Header(new GgufWriter()).Add("token_embd.weight", GgufType.BF16, [4096, 256], new byte[4096 * 512]).Add("rope_freqs.weight", GgufType.F32, [factors.Length], QuantizedCheckpointTests.Bytes(factors)).Write(path);
+        Exception? error = Record.Exception(() => Assert.Contains($"\"rope_type\":\"llama3\",\"factor\":{factor}", ModelFolder.Open(path).ConfigJson, StringComparison.Ordinal));
+        if (known) Assert.True(error is null || (error is QuantBuildException { Id: DiagnosticIds.ConfigUnsupported } && error.Message.Contains("llama3", StringComparison.Ordinal)), error?.ToString());
+        else Assert.Equal(DiagnosticIds.GgufUnsupported, Assert.IsType<QuantBuildException>(error).Id);
+    }
+
     [Fact]
     public void A_coarser_type_and_another_version_are_QB2042()
     {

@@ -296,7 +296,7 @@ public sealed class QuantizedCheckpointTests
     }
 
     private static QuantizedLinear Read(Dictionary<string, CheckpointTensor> tensors, CheckpointQuantization quantization) =>
-        new QuantizedCheckpoint(quantization, tensors).Read(Shape, quantization.Spec!);
+        new QuantizedCheckpoint(quantization, new WeightNames(), tensors).Read(Shape, quantization.Spec!);
 
     private static void AssertWrong(Dictionary<string, CheckpointTensor> tensors, CheckpointQuantization quantization, string suffix)
     {

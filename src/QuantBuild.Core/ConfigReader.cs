@@ -1,0 +1,307 @@
+using System.Globalization;
+using System.Xml.Linq;
+
+namespace QuantBuild;
+
+/// <summary>Typed access to the members of <c>config.json</c>, with errors that name the file, the member, and what was expected.</summary>
+internal sealed class ConfigReader
+{
+    // A number beyond these is a damaged file. Within them the weights of all layers together can be counted in 64 bits.
+    public const int LargestSize = 1 << 24;
+    public const int MostLayers = 1 << 12;
+    public const int MostExperts = 1 << 10;
+
+    private readonly XElement root;
+    private readonly string source;
+    private readonly Dictionary<string, string> renames = new(StringComparer.Ordinal);
+
+    public ConfigReader(string json, string source)
+    {
+        this.source = source;
+        try
+        {
+            root = Json.Parse(json);
+        }
+        catch (FormatException e)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.ConfigMalformed,
+                $"{source} is not valid JSON: {e.Message} Copy the file again from where the model came from.", e);
+        }
+
+        if (root.Kind() != "object") throw Malformed($"the top level is a JSON {root.Kind()}, expected an object");
+    }
+
+    public QuantBuildException Malformed(string what) => new(
+        DiagnosticIds.ConfigMalformed, $"{source}: {what}. Correct the file, or copy it again from where the model came from.");
+
+    public string Architecture()
+    {
+        if (root.Member("architectures") is not { } list || list.Kind() != "array" || list.Elements().FirstOrDefault() is not { } first)
+        {
+            throw Malformed("\"architectures\" is missing, expected a list such as [\"LlamaForCausalLM\"]");
+        }
+
+        return first.Value;
+    }
+
+    public int Positive(string name, int most = LargestSize) =>
+        Find(name) is { } value ? Integer(name, value, most) : throw Malformed($"\"{name}\" is missing, expected a positive whole number");
+
+    public int PositiveOr(string name, int standard) => Find(name) is { } value ? Integer(name, value, LargestSize) : standard;
+
+    public double NumberOr(string name, double standard) => Find(name) is { } value ? Number(name, value) : standard;
+
+    /// <summary>The base of the rotary frequencies: newer files have it among the rotary parameters, older ones at the top.</summary>
+    public double RopeTheta(double standard) =>
+        Find("rope_parameters") is { } rope && (rope.Member("full_attention") ?? rope).Member("rope_theta") is { } value ? Number("rope_theta", value) : NumberOr("rope_theta", standard);
+
+    public bool BooleanOr(string name, bool standard)
+    {
+        if (Find(name) is not { } value) return standard;
+        if (value.Kind() == "boolean" && bool.TryParse(value.Value, out bool result)) return result;
+        throw Malformed($"\"{name}\" is {Shown(value)}, expected true or false");
+    }
+
+    /// <summary>A token id, or a list of them, or none.</summary>
+    public IReadOnlyList<int> TokenIds(string name)
+    {
+        if (Find(name) is not { } value) return [];
+        IEnumerable<XElement> items = value.Kind() == "array" ? value.Elements() : [value];
+        return [.. items.Select(item =>
+            item.Kind() == "number" && int.TryParse(item.Value, NumberStyles.None, CultureInfo.InvariantCulture, out int id)
+                ? id
+                : throw Malformed($"\"{name}\" is {Shown(item)}, expected a token id"))];
+    }
+
+    /// <summary>A member that, where it is present, must have the one value that is supported.</summary>
+    public void Require(string name, string supported)
+    {
+        if (Find(name) is { } value && value.Value != supported)
+        {
+            throw Unsupported($"\"{name}\" is {value.Value}, and only {supported} is supported");
+        }
+    }
+
+    /// <summary>The scaling of the rotary embedding, in the older form (<c>rope_scaling</c>) or the newer (<c>rope_parameters</c>); none for <c>default</c>.</summary>
+    /// <param name="context">Tokens of the model's context.</param>
+    /// <param name="frequencies">How many frequencies there are.</param>
+    public RopeScaling? RopeScaling(int context, int frequencies)
+    {
+        foreach (string name in new[] { "rope_scaling", "rope_parameters" })
+        {
+            if (Find(name) is not { } rope) continue;
+            if (rope.Kind() != "object") throw Malformed($"\"{name}\" is a JSON {rope.Kind()}, expected an object");
+            rope = rope.Member("full_attention") ?? rope;
+            string kind = (rope.Member("rope_type") ?? rope.Member("type"))?.Value ?? "default";
+            if (kind == "default") continue;
+            double Required(string member) => rope.Member(member) is { } value ? Number(member, value) : throw Malformed($"\"{name}\" lacks \"{member}\", which the rotary scaling {kind} needs");
+            double Or(string member, double standard) => rope.Member(member) is { } value ? Number(member, value) : standard;
+            // Models of before the newer form have the original context at the top.
+            int original = rope.Member("original_max_position_embeddings") is { } own ? Integer("original_max_position_embeddings", own, LargestSize)
+                : PositiveOr("original_max_position_embeddings", context);
+            return kind switch
+            {
+                "linear" => new RopeScaling(RopeScalingKind.Linear) { Factor = Required("factor") },
+                "dynamic" => new RopeScaling(RopeScalingKind.Dynamic) { Factor = Required("factor") },
+                "llama3" => new RopeScaling(RopeScalingKind.Llama3)
+                {
+                    Factor = Required("factor"), OriginalContext = original, LowFrequencyFactor = Required("low_freq_factor"), HighFrequencyFactor = Required("high_freq_factor"),
+                },
+                "yarn" => new RopeScaling(RopeScalingKind.Yarn)
+                {
+                    Factor = Required("factor"), OriginalContext = original, BetaFast = Or("beta_fast", 32), BetaSlow = Or("beta_slow", 1),
+                    Truncates = rope.Member("truncate")?.Value != "false",
+                    AttentionFactor = Or("attention_factor", YarnAttention(Required("factor"), Or("mscale", 0), Or("mscale_all_dim", 0))),
+                },
+                // Phi-3's first name for it was "su".
+                "longrope" or "su" => new RopeScaling(RopeScalingKind.LongRope)
+                {
+                    Factor = (double)context / original, OriginalContext = original, ShortFactors = Factors(rope, "short_factor", frequencies),
+                    AttentionFactor = Or("attention_factor", context <= original ? 1 : Math.Sqrt(1 + (Math.Log((double)context / original) / Math.Log(original)))),
+                },
+                _ => throw Unsupported($"\"{name}\" asks for the rotary scaling {kind}, and only linear, dynamic, llama3, yarn and longrope are supported"),
+            };
+        }
+
+        return null;
+    }
+
+    // What sharpens attention over a stretched context: 0.1 ln s + 1, or a ratio of two such numbers.
+    private static double YarnAttention(double factor, double scale, double scaleOfAll)
+    {
+        double Of(double by) => factor <= 1 ? 1 : (0.1 * by * Math.Log(factor)) + 1;
+        return scale > 0 && scaleOfAll > 0 ? Of(scale) / Of(scaleOfAll) : Of(1);
+    }
+
+    private double[] Factors(XElement rope, string name, int count)
+    {
+        double[] factors = rope.Member(name) is { } list && list.Kind() == "array" ? [.. list.Elements().Select(item => Number(name, item))] : [];
+        return factors.Length == count ? factors : throw Malformed($"\"{name}\" has {factors.Length} numbers, expected {count}: one for each frequency");
+    }
+
+    /// <summary>A list of numbers or truth values, true where one is not 0; empty where it is absent.</summary>
+    public IReadOnlyList<bool> Flags(string name, int count)
+    {
+        if (Find(name) is not { } list) return [];
+        bool[] flags = list.Kind() == "array" ? [.. list.Elements().Select(item => item.Value is not ("0" or "false"))] : [];
+        return flags.Length == count ? flags : throw Malformed($"\"{name}\" has {flags.Length} entries, expected {count}: one for each layer");
+    }
+
+    /// <summary>Which layers have a sliding window: <c>layer_types</c> says it of each, else a rule of the family.</summary>
+    /// <param name="layers">How many layers.</param>
+    /// <param name="rule">Whether a layer has one, where the file does not say it.</param>
+    public IReadOnlyList<bool> SlidingLayers(int layers, Func<int, bool> rule)
+    {
+        if (Find("layer_types") is not { } list) return [.. Enumerable.Range(0, layers).Select(rule)];
+        bool[] flags = list.Kind() != "array" ? [] :
+        [
+            .. list.Elements().Select(item => item.Value switch
+            {
+                "sliding_attention" => true,
+                "full_attention" => false,
+                _ => throw Unsupported($"\"layer_types\" has {item.Value}, and only full_attention and sliding_attention are supported"),
+            }),
+        ];
+        return flags.Length == layers ? flags : throw Malformed($"\"layer_types\" has {flags.Length} entries, expected {layers}: one for each layer");
+    }
+
+    /// <summary>The activation of the MLP.</summary>
+    public ActivationKind Activation(string name, string standard) => (Find(name)?.Value ?? standard) switch
+    {
+        "silu" or "swish" => ActivationKind.Silu,
+        "gelu" => ActivationKind.Gelu,
+        "gelu_new" or "gelu_pytorch_tanh" or "gelu_fast" => ActivationKind.GeluTanh,
+        "relu" => ActivationKind.Relu,
+        string other => throw Unsupported($"\"{name}\" is {other}, and only silu, gelu, gelu_new, gelu_pytorch_tanh and relu are supported"),
+    };
+
+    /// <summary>Whether a member is there, and is not <c>null</c>.</summary>
+    public bool Has(string name) => Find(name) is not null;
+
+    /// <summary>A positive whole number; <see langword="null"/> where it is <c>null</c>, and the standard where it is absent.</summary>
+    public int? OptionalSize(string name, int? standard) => IsNull(name) ? null : Find(name) is { } value ? Integer(name, value, LargestSize) : standard;
+
+    /// <summary>The same for a positive number.</summary>
+    public double? OptionalNumber(string name, double? standard) => IsNull(name) ? null : Find(name) is { } value ? Number(name, value) : standard;
+
+    /// <summary>A whole number from 0 on.</summary>
+    public int CountOr(string name, int standard) => Find(name) is not { } value ? standard : value.Value == "0" ? 0 : Integer(name, value, LargestSize);
+
+    /// <summary>How many entries a list has; 0 where it is absent.</summary>
+    public int Length(string name) => Find(name)?.Elements().Count() ?? 0;
+
+    /// <summary>How many experts a layer has, and how many of them see a token.</summary>
+    public (int Experts, int PerToken) Experts(string name, int standard, int perToken)
+    {
+        int experts = PositiveOr(name, standard), each = PositiveOr("num_experts_per_tok", perToken);
+        if (experts > MostExperts) throw Malformed($"\"{name}\" is {experts}, expected at most {MostExperts}");
+        return each <= experts ? (experts, each) : throw Malformed($"num_experts_per_tok ({each}) is more than {name} ({experts})");
+    }
+
+    /// <summary>The base of the rotary frequencies of layers with a sliding window, where they have their own.</summary>
+    public double LocalRopeTheta(double standard) =>
+        Find("rope_parameters")?.Member("sliding_attention")?.Member("rope_theta") is { } value ? Number("rope_theta", value) : NumberOr("rope_local_base_freq", standard);
+
+    /// <summary>Lets a member that is absent be a multiple of another.</summary>
+    public ConfigReader WithMultiple(string name, string of, int factor)
+    {
+        if (Find(name) is not null) return this;
+        XElement made = new("item", ((long)factor * Positive(of)).ToString(CultureInfo.InvariantCulture));
+        made.SetAttributeValue("name", name);
+        made.SetAttributeValue("type", "number");
+        // One that is null would be found first.
+        root.Elements().Where(member => (string?)member.Attribute("name") == name).Remove();
+        root.Add(made);
+        return this;
+    }
+
+    /// <summary>Gives members the names that other families have for them.</summary>
+    public ConfigReader Renamed(params (string Name, string Own)[] names)
+    {
+        foreach ((string name, string own) in names) renames[name] = own;
+        return this;
+    }
+
+    /// <summary>Reads what nearly all families have, under the names that nearly all have for it. What a family has of its own it changes in the result.</summary>
+    /// <param name="tied">Whether head and embedding are one where the file does not say it.</param>
+    /// <param name="headDim">Width of a head where the file does not say it; 0 for the hidden size over the heads.</param>
+    /// <param name="rotaryShare">The share of a head that is turned where the file does not say it.</param>
+    public DecoderConfig Decoder(bool tied = false, int headDim = 0, double rotaryShare = 1)
+    {
+        int hiddenSize = Positive("hidden_size"), heads = Positive("num_attention_heads"), kvHeads = PositiveOr("num_key_value_heads", heads);
+        if (heads % kvHeads != 0) throw Malformed($"num_attention_heads ({heads}) is not a multiple of num_key_value_heads ({kvHeads})");
+        headDim = PositiveOr("head_dim", headDim > 0 ? headDim : hiddenSize / heads);
+        if ((long)heads * headDim > LargestSize) throw Malformed($"num_attention_heads ({heads}) times head_dim ({headDim}) is more than {LargestSize}");
+        if (headDim < 2 || headDim % 2 != 0) throw Malformed($"head_dim ({headDim}) is not even, and rotary embedding turns pairs");
+        double share = NumberOr("partial_rotary_factor", NumberOr("rotary_pct", rotaryShare));
+        int rotated = (int)(headDim * share);
+        if (rotated < 2 || rotated > headDim || rotated % 2 != 0)
+        {
+            throw Malformed($"partial_rotary_factor turns {rotated} of {headDim} dimensions of a head, expected an even number from 2 on");
+        }
+
+        int context = PositiveOr("max_position_embeddings", 2048);
+        RopeScaling? scaling = RopeScaling(context, rotated / 2);
+        return new DecoderConfig
+        {
+            Architecture = Architecture(),
+            HiddenSize = hiddenSize,
+            IntermediateSize = Positive("intermediate_size"),
+            Layers = Positive("num_hidden_layers", MostLayers),
+            Heads = heads,
+            KvHeads = kvHeads,
+            HeadDim = headDim,
+            RotaryDim = rotated,
+            VocabularySize = Positive("vocab_size"),
+            // Texts beyond the original context would need other factors, and all of their keys anew.
+            ContextLength = scaling?.Kind == RopeScalingKind.LongRope ? Math.Min(context, scaling.OriginalContext) : context,
+            NormEpsilon = NumberOr("rms_norm_eps", 1e-6),
+            RopeTheta = RopeTheta(10000),
+            RopeScaling = scaling,
+            TieWordEmbeddings = BooleanOr("tie_word_embeddings", tied),
+            BosTokenId = TokenIds("bos_token_id").Select(id => (int?)id).FirstOrDefault(),
+            EosTokenIds = TokenIds("eos_token_id"),
+        };
+    }
+
+    /// <summary>How the weights are quantized already, where they are.</summary>
+    public CheckpointQuantization? Quantization(DecoderConfig decoder) =>
+        Find("quantization_config") is { } quantization ? CheckpointQuantization.Read(quantization, decoder, Malformed, Unsupported) : null;
+
+    public QuantBuildException Unsupported(string what) => new(
+        DiagnosticIds.ConfigUnsupported, $"{source}: {what}. Choose a model without it.");
+
+    private bool IsNull(string name) => root.Elements().FirstOrDefault(member => (string?)member.Attribute("name") == name)?.Kind() == "null";
+
+    private XElement? Find(string name) => root.Member(name) ?? (renames.TryGetValue(name, out string? own) ? root.Member(own) : null);
+
+    private int Integer(string name, XElement value, int most)
+    {
+        if (value.Kind() == "number" && int.TryParse(value.Value, NumberStyles.None, CultureInfo.InvariantCulture, out int number)
+            && number > 0 && number <= most)
+        {
+            return number;
+        }
+
+        throw Malformed($"\"{name}\" is {Shown(value)}, expected a whole number from 1 to {most}");
+    }
+
+    private double Number(string name, XElement value)
+    {
+        if (value.Kind() == "number" && double.TryParse(value.Value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number)
+            && number > 0 && !double.IsInfinity(number))
+        {
+            return number;
+        }
+
+        throw Malformed($"\"{name}\" is {Shown(value)}, expected a positive number");
+    }
+
+    private static string Shown(XElement value) => value.Kind() switch
+    {
+        "string" => "\"" + value.Value + "\"",
+        "object" or "array" => "a JSON " + value.Kind(),
+        _ => value.Value,
+    };
+}

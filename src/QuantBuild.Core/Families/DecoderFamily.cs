@@ -1,0 +1,32 @@
+namespace QuantBuild;
+
+/// <summary>A family of decoders: how its <c>config.json</c> says what <see cref="DecoderConfig"/> says. A new one is a file like its neighbours, and a line here.</summary>
+/// <param name="Architecture">What <c>architectures</c> in <c>config.json</c> names it.</param>
+/// <param name="Read">Reads the file.</param>
+internal sealed record DecoderFamily(string Architecture, Func<ConfigReader, DecoderConfig> Read)
+{
+    /// <summary>All families.</summary>
+    public static IReadOnlyList<DecoderFamily> All { get; } =
+    [
+        new("LlamaForCausalLM", Llama.Read),
+        new("MistralForCausalLM", Mistral.Read),
+        new("MixtralForCausalLM", Mixtral.Read),
+        new("Qwen2ForCausalLM", Qwen2.Read),
+        new("Qwen3ForCausalLM", Qwen3.Read),
+        new("Qwen3MoeForCausalLM", Qwen3Moe.Read),
+        new("GemmaForCausalLM", Gemma.Read),
+        new("Gemma2ForCausalLM", Gemma2.Read),
+        new("Gemma3ForCausalLM", Gemma3.Read),
+        new("Phi3ForCausalLM", Phi3.Read),
+        new("SmolLM3ForCausalLM", SmolLM3.Read),
+        new("Olmo2ForCausalLM", Olmo2.Read),
+        new("GraniteForCausalLM", Granite.Read),
+        new("Starcoder2ForCausalLM", Starcoder2.Read),
+        new("StableLmForCausalLM", StableLm.Read),
+        new("GPTNeoXForCausalLM", GptNeoX.Read),
+        new("GPT2LMHeadModel", Gpt2.Read),
+        new("OPTForCausalLM", Opt.Read),
+        new("FalconForCausalLM", Falcon.Read),
+        new("CohereForCausalLM", Cohere.Read),
+    ];
+}

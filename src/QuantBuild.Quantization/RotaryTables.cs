@@ -1,0 +1,54 @@
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>The rotary embedding (Su et al., 2021) of a window's positions: pairs of dimensions of a head turn by an angle that grows with the position.</summary>
+internal sealed class RotaryTables : IDisposable
+{
+    private readonly bool interleaved;
+    private readonly int turned;
+    private readonly torch.Tensor cosine; // [context, turned]
+    private readonly torch.Tensor sine; // [context, turned]
+
+    /// <summary>Prepares the angles.</summary>
+    /// <param name="config">The decoder.</param>
+    /// <param name="local">Whether they are those of layers with a base of their own.</param>
+    /// <param name="context">The longest window, in tokens.</param>
+    /// <param name="device">Where to compute.</param>
+    public RotaryTables(DecoderConfig config, bool local, int context, torch.Device device)
+    {
+        (interleaved, turned) = (config.RopeInterleaved, config.TurnedDimensions);
+        using DisposeScope scope = torch.NewDisposeScope();
+        torch.Tensor positions = torch.tensor(Enumerable.Range(0, context).Select(position => (double)position).ToArray());
+        torch.Tensor angles = torch.outer(positions, torch.tensor(config.RotaryFrequencies(local)));
+        angles = interleaved ? angles.repeat_interleave(2, 1) : torch.cat([angles, angles], 1);
+        torch.Tensor scale = torch.tensor(new[] { config.RotaryScale(local) });
+        cosine = (angles.cos() * scale).to(torch.float32).to(device).DetachFromDisposeScope();
+        sine = (angles.sin() * scale).to(torch.float32).to(device).DetachFromDisposeScope();
+    }
+
+    /// <summary>Turns heads, [B, heads, T, headDim].</summary>
+    public torch.Tensor Turn(torch.Tensor heads)
+    {
+        long tokens = heads.shape[2], headDim = heads.shape[3];
+        torch.Tensor part = turned == headDim ? heads : heads.narrow(3, 0, turned);
+        torch.Tensor result = (part * cosine.narrow(0, 0, tokens)).Plus(Quarter(part) * sine.narrow(0, 0, tokens));
+        return turned == headDim ? result : torch.cat([result, heads.narrow(3, turned, headDim - turned)], 3);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        cosine.Dispose();
+        sine.Dispose();
+    }
+
+    /// <summary>Each pair (a, b) as (-b, a).</summary>
+    private torch.Tensor Quarter(torch.Tensor heads)
+    {
+        int half = turned / 2;
+        if (!interleaved) return torch.cat([heads.narrow(3, half, half).neg(), heads.narrow(3, 0, half)], 3);
+        torch.Tensor pairs = heads.reshape(heads.shape[0], heads.shape[1], heads.shape[2], half, 2);
+        return torch.stack([pairs.select(4, 1).neg(), pairs.select(4, 0)], 4).reshape(heads.shape[0], heads.shape[1], heads.shape[2], turned);
+    }
+}
