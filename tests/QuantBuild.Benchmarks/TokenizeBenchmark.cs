@@ -44,7 +44,7 @@ static class TokenizeBenchmark
         Console.Write($"| {name} | {Encoding.UTF8.GetByteCount(text):N0} | {ids.Count:N0} | {seconds:F3} | {decoding:F3} |");
         if (library is not null)
         {
-            string few = text[..(text.Length * FewBytes / Encoding.UTF8.GetByteCount(text))];
+            string few = text[..(int)((long)text.Length * FewBytes / Encoding.UTF8.GetByteCount(text))];
             double theirs = Figures.Median(Figures.Seconds(Runs, () => library.EncodeToIds(few, considerPreTokenization: true, considerNormalization: false)));
             double ours = Figures.Median(Figures.Seconds(Runs, () => tokenizer.Encode(few)));
             Console.Write($" {theirs:F4} | {ours:F4} |");
