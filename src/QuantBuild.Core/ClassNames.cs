@@ -22,13 +22,18 @@ public static class ClassNames
         "Generate", "GenerateAsync", "Info", "Load", "LoadAsync", "Shared", "StreamAsync", "QuantBuildInstance",
     };
 
-    /// <summary>The last segment of a model's path or hub id, without a <c>.gguf</c>: <c>meta-llama/Llama-2-7b-hf</c> is <c>Llama-2-7b-hf</c>.</summary>
+    /// <summary>
+    /// The last segment of a model's path or hub id, without a <c>.gguf</c>: <c>meta-llama/Llama-2-7b-hf</c> is <c>Llama-2-7b-hf</c>, and so is a commit of it in the hub's cache,
+    /// <c>models--meta-llama--Llama-2-7b-hf/snapshots/…</c>.
+    /// </summary>
     /// <param name="include">The item's <c>Include</c>: a folder, a GGUF file or a hub id.</param>
     public static string ModelName(string include)
     {
-        string trimmed = include.TrimEnd('/', '\\');
-        int separator = trimmed.LastIndexOfAny(['/', '\\']);
-        string name = trimmed.Substring(separator + 1);
+        string[] segments = include.TrimEnd('/', '\\').Split('/', '\\');
+        const string ofModels = "models--";
+        string repository = segments.Length > 2 && segments[segments.Length - 2] == "snapshots" ? segments[segments.Length - 3] : "";
+        if (repository.StartsWith(ofModels, StringComparison.Ordinal)) return repository.Substring(Math.Max(repository.LastIndexOf("--", StringComparison.Ordinal) + 2, ofModels.Length));
+        string name = segments[segments.Length - 1];
         return name.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase) ? name.Substring(0, name.Length - ".gguf".Length) : name;
     }
 

@@ -43,6 +43,12 @@ public static class DiagnosticIds
     /// <summary>A package with a model does not depend on the runtime.</summary>
     public const string PackageLacksRuntime = "QB0020";
 
+    /// <summary>A chat template cannot be compiled.</summary>
+    public const string ChatTemplateUnsupported = "QB0030";
+
+    /// <summary><c>ChatTemplate</c> names no template, or the model's template cannot be read.</summary>
+    public const string ChatTemplateMissing = "QB0031";
+
     /// <summary>CUDA was asked for and is not there.</summary>
     public const string CudaUnavailable = "QB1001";
 
@@ -84,6 +90,18 @@ public static class DiagnosticIds
 
     /// <summary>An artifact is to be packed that was not built.</summary>
     public const string ArtifactNotBuilt = "QB1030";
+
+    /// <summary>The hub cannot be reached, or does not answer as it should.</summary>
+    public const string HubUnreachable = "QB1040";
+
+    /// <summary>The hub asks for patience.</summary>
+    public const string HubRateLimited = "QB1041";
+
+    /// <summary>A model of the hub is in no cache, and asking the hub is forbidden.</summary>
+    public const string HubOffline = "QB1042";
+
+    /// <summary>A setting of the hub in the environment cannot be used.</summary>
+    public const string HubSettingInvalid = "QB1043";
 
     /// <summary>The model folder does not exist.</summary>
     public const string ModelMissing = "QB2001";
@@ -129,6 +147,18 @@ public static class DiagnosticIds
 
     /// <summary>A pattern of the tokenizer takes more than linear time on a text.</summary>
     public const string TokenizerPatternTooSlow = "QB2028";
+
+    /// <summary>The hub has no such model or revision, or shows it to others alone.</summary>
+    public const string HubModelMissing = "QB2030";
+
+    /// <summary>The hub gives the model only to those who may have it.</summary>
+    public const string HubAccessDenied = "QB2031";
+
+    /// <summary>A file from the hub is not what the hub says that it is.</summary>
+    public const string HubFileMismatch = "QB2032";
+
+    /// <summary>The repository on the hub has no files of a model that can be quantized.</summary>
+    public const string HubModelUnusable = "QB2033";
 
     /// <summary>The pickle of a PyTorch checkpoint does more than describe tensors.</summary>
     public const string PickleForbidden = "QB2040";

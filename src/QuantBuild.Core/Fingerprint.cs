@@ -8,6 +8,9 @@ namespace QuantBuild;
 /// </summary>
 public static class Fingerprint
 {
+    /// <summary>The input that names the commit of the model's repository.</summary>
+    public const string ModelRevision = "model revision";
+
     private static readonly string[] QuantizerAssemblies = ["QuantBuild.Core.dll", "QuantBuild.Runtime.dll", "QuantBuild.Quantization.dll"];
 
     /// <summary>
@@ -31,9 +34,9 @@ public static class Fingerprint
 
         foreach (string file in quantizerFiles) Add("quantizer/" + Path.GetFileName(file), hash(file));
         foreach (KeyValuePair<string, string> entry in spec.ToMetadata()) Add(entry.Key, entry.Value);
-        foreach (string file in model.Files) Add("model/" + Path.GetFileName(file), hash(file));
+        foreach (string file in model.Files) Add("model/" + Path.GetFileName(file), model.KnownHash(file) ?? hash(file));
         // The artifact names it.
-        if (model.Revision is { } revision) Add("model revision", revision);
+        if (model.Revision is { } revision) Add(ModelRevision, revision);
         // A text that is not read must not requantize. Without an evaluation text, a part of the calibration text is evaluated on.
         if (calibrationFile is not null && (spec.NeedsCalibration || evaluationFile is null)) Add("calibration", hash(calibrationFile));
         if (evaluationFile is not null) Add("evaluation", hash(evaluationFile));

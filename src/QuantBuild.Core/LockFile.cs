@@ -35,7 +35,9 @@ public sealed class LockFile
                 string fingerprint = model.Member("fingerprint")?.Value ?? throw new FormatException($"{name} has no fingerprint");
                 XElement inputs = model.Member("inputs") ?? throw new FormatException($"{name} has no inputs");
                 file.models[name] = new(
-                    fingerprint, [.. inputs.Elements().Select(input => new KeyValuePair<string, string>((string?)input.Attribute("name") ?? throw new FormatException("inputs is not an object"), input.Value))]);
+                    fingerprint,
+                    [.. inputs.Elements().Select(input => new KeyValuePair<string, string>((string?)input.Attribute("name") ?? throw new FormatException("inputs is not an object"), input.Value))],
+                    model.Member("source")?.Value);
             }
 
             return file;
@@ -57,7 +59,8 @@ public sealed class LockFile
         string separator = "\n";
         foreach (KeyValuePair<string, LockedModel> model in models)
         {
-            text.Append(separator).Append($"    {Json.Quote(model.Key)}: {{\n      \"fingerprint\": {Json.Quote(model.Value.Fingerprint)},\n      \"inputs\": {{\n")
+            string source = model.Value.Source is null ? "" : $"      \"source\": {Json.Quote(model.Value.Source)},\n";
+            text.Append(separator).Append($"    {Json.Quote(model.Key)}: {{\n{source}      \"fingerprint\": {Json.Quote(model.Value.Fingerprint)},\n      \"inputs\": {{\n")
                 .Append(string.Join(",\n", model.Value.Inputs.Select(input => $"        {Json.Quote(input.Key)}: {Json.Quote(input.Value)}")))
                 .Append("\n      }\n    }");
             separator = ",\n";
@@ -70,8 +73,12 @@ public sealed class LockFile
 /// <summary>A locked model.</summary>
 /// <param name="Fingerprint">The fingerprint of its artifact.</param>
 /// <param name="Inputs">What decides that: what <see cref="QuantBuild.Fingerprint.Inputs"/> gave.</param>
-public sealed record LockedModel(string Fingerprint, IReadOnlyList<KeyValuePair<string, string>> Inputs)
+/// <param name="Source">Of a model of the hub its id and revision as declared: a branch that is locked stays at the commit that it was.</param>
+public sealed record LockedModel(string Fingerprint, IReadOnlyList<KeyValuePair<string, string>> Inputs, string? Source = null)
 {
+    /// <summary>The commit of the model's repository, where its files told.</summary>
+    public string? Commit => Inputs.FirstOrDefault(input => input.Key == QuantBuild.Fingerprint.ModelRevision).Value is { } commit && HubModel.IsCommit(commit) ? commit : null;
+
     /// <summary>What differs between what is locked and what is declared, a line each.</summary>
     public IReadOnlyList<string> DifferencesTo(LockedModel declared)
     {

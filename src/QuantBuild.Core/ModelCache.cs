@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace QuantBuild;
 
 /// <summary>
@@ -96,50 +94,17 @@ public sealed class ModelCache(string root)
     /// <exception cref="QuantBuildException">QB1004: the cache cannot be written.</exception>
     public IDisposable Lock(string fingerprint, Action waiting, CancellationToken cancellationToken)
     {
-        string path = LockPath(fingerprint);
         try
         {
-            Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+            return FileLock.Take(LockPath(fingerprint), waiting, cancellationToken);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw NotWritable(e);
         }
-
-        TimeSpan interval = TimeSpan.FromSeconds(10);
-        for (Stopwatch? sinceSaid = null; ;)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            try
-            {
-                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            }
-            catch (UnauthorizedAccessException e)
-            {
-                throw NotWritable(e);
-            }
-            catch (IOException e) when (!IsHeld(e))
-            {
-                // A read-only file system, a full disk: waiting would not end.
-                throw NotWritable(e);
-            }
-            catch (IOException)
-            {
-                if (sinceSaid is null || sinceSaid.Elapsed >= interval)
-                {
-                    waiting();
-                    sinceSaid = Stopwatch.StartNew();
-                }
-
-                cancellationToken.WaitHandle.WaitOne(TimeSpan.FromMilliseconds(200));
-            }
-        }
     }
 
     private string LockPath(string fingerprint) => Path.Combine(Root, "locks", fingerprint + ".lock");
-
-    // Another process has the file open: ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION of Windows, EWOULDBLOCK of Linux (11) and of macOS (35).
-    private static bool IsHeld(IOException e) => (e.HResult & 0xFFFF) is 32 or 33 or 11 or 35;
 
     /// <summary>The error of a cache that cannot be written: QB1003 where its disk is full, else QB1004.</summary>
     public QuantBuildException NotWritable(Exception cause) => WriteFailure.IsDiskFull(cause)

@@ -53,6 +53,24 @@ public sealed record ModelDescriptor
     /// <summary>The artifact's fingerprint; empty in a design-time build of a model that was never hashed.</summary>
     public required string Fingerprint { get; init; }
 
+    /// <summary>Full path of the model's chat template; <see langword="null"/> where it has none.</summary>
+    public string? ChatTemplateFile { get; init; }
+
+    /// <summary>Full path of its chat template for requests with tools, where that is another.</summary>
+    public string? ToolChatTemplateFile { get; init; }
+
+    /// <summary>The token that begins texts, where chat templates may write it.</summary>
+    public string? BosToken { get; init; }
+
+    /// <summary>The token that ends texts.</summary>
+    public string? EosToken { get; init; }
+
+    /// <summary>The token for what is unknown.</summary>
+    public string? UnkToken { get; init; }
+
+    /// <summary>The token that fills up.</summary>
+    public string? PadToken { get; init; }
+
     /// <summary>The descriptor file's text.</summary>
     public string ToXml()
     {
@@ -71,6 +89,17 @@ public sealed record ModelDescriptor
             new XAttribute("WordsAreTokens", WordsAreTokens),
             new XAttribute("ArtifactFileName", ArtifactFileName),
             new XAttribute("Fingerprint", Fingerprint));
+        void AddOptional(string name, string? value)
+        {
+            if (value is not null) root.Add(new XAttribute(name, value));
+        }
+
+        AddOptional("ChatTemplateFile", ChatTemplateFile);
+        AddOptional("ToolChatTemplateFile", ToolChatTemplateFile);
+        AddOptional("BosToken", BosToken);
+        AddOptional("EosToken", EosToken);
+        AddOptional("UnkToken", UnkToken);
+        AddOptional("PadToken", PadToken);
         return Xml.Write(root);
     }
 
@@ -81,7 +110,8 @@ public sealed record ModelDescriptor
         {
             XElement root = Xml.Parse(xml);
             if (root.Name != RootName) return null;
-            string Text(string name) => (string?)root.Attribute(name) ?? throw new FormatException(name);
+            string? Optional(string name) => (string?)root.Attribute(name);
+            string Text(string name) => Optional(name) ?? throw new FormatException(name);
             int Number(string name) => int.Parse(Text(name), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
             QuantizationMethod method = (QuantizationMethod)Enum.Parse(typeof(QuantizationMethod), Text("Method"));
             // Enum.Parse takes any number.
@@ -101,6 +131,12 @@ public sealed record ModelDescriptor
                 WordsAreTokens = (bool?)root.Attribute("WordsAreTokens") ?? false,
                 ArtifactFileName = Text("ArtifactFileName"),
                 Fingerprint = Text("Fingerprint"),
+                ChatTemplateFile = Optional("ChatTemplateFile"),
+                ToolChatTemplateFile = Optional("ToolChatTemplateFile"),
+                BosToken = Optional("BosToken"),
+                EosToken = Optional("EosToken"),
+                UnkToken = Optional("UnkToken"),
+                PadToken = Optional("PadToken"),
             };
         }
         catch (Exception e) when (e is XmlException or FormatException or ArgumentException or OverflowException)

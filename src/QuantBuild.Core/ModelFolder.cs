@@ -11,10 +11,12 @@ public sealed class ModelFolder
     private static readonly string[] WeightPatterns = ["*.safetensors", "pytorch_model*.bin"];
 
     private readonly GgufFile? gguf;
+    private readonly HubListing? listing;
 
-    private ModelFolder(string path, DecoderConfig config, string configJson, string tokenizerFile, IReadOnlyList<string> weightFiles, GgufFile? gguf = null)
+    private ModelFolder(
+        string path, DecoderConfig config, string configJson, string tokenizerFile, IReadOnlyList<string> weightFiles, GgufFile? gguf = null, HubListing? listing = null)
     {
-        this.gguf = gguf;
+        (this.gguf, this.listing) = (gguf, listing);
         Path = path;
         Config = config;
         ConfigJson = configJson;
@@ -57,7 +59,7 @@ public sealed class ModelFolder
     public string? TokenizerConfigJson => TokenizerConfigFile is { } file ? File.ReadAllText(file) : gguf is null ? null : GgufModel.TokenizerConfigJson(gguf);
 
     /// <summary>How many bytes <see cref="ReadTokenizer"/> gives.</summary>
-    public long TokenizerBytes => TokenizerFile == Path ? ReadTokenizer().Length : new FileInfo(TokenizerFile).Length;
+    public long TokenizerBytes => TokenizerFile == Path ? ReadTokenizer().Length : BytesOf(TokenizerFile);
 
     /// <summary>Reads <c>tokenizer.json</c>, or makes it of what the GGUF file says.</summary>
     /// <exception cref="QuantBuildException">QB2008, QB2009: the GGUF file has no tokenizer, or one that cannot be converted.</exception>
@@ -72,9 +74,9 @@ public sealed class ModelFolder
         get
         {
             string? parent = System.IO.Path.GetFileName(System.IO.Path.GetDirectoryName(Path));
-            if (parent == "snapshots" && IsCommit(System.IO.Path.GetFileName(Path))) return System.IO.Path.GetFileName(Path);
+            if (parent == "snapshots" && HubModel.IsCommit(System.IO.Path.GetFileName(Path))) return System.IO.Path.GetFileName(Path);
             string metadata = System.IO.Path.Combine(InFolder(".cache"), "huggingface", "download", "config.json.metadata");
-            return File.Exists(metadata) && File.ReadLines(metadata).FirstOrDefault()?.Trim() is { } line && IsCommit(line) ? line : null;
+            return File.Exists(metadata) && File.ReadLines(metadata).FirstOrDefault()?.Trim() is { } line && HubModel.IsCommit(line) ? line : null;
         }
     }
 
@@ -87,8 +89,9 @@ public sealed class ModelFolder
 
     /// <summary>Finds the files of a model.</summary>
     /// <param name="path">The folder, or the GGUF file.</param>
+    /// <param name="listing">What the hub has of the model, where it comes from there: the weights need not be in the folder yet.</param>
     /// <exception cref="QuantBuildException">QB2001 to QB2005, QB2008, QB2010, QB2011 or QB2042.</exception>
-    public static ModelFolder Open(string path)
+    public static ModelFolder Open(string path, HubListing? listing = null)
     {
         string folder = System.IO.Path.GetFullPath(path);
         if (GgufFile.IsGguf(folder) && File.Exists(folder)) return OpenGguf(folder);
@@ -114,7 +117,9 @@ public sealed class ModelFolder
             DiagnosticIds.TokenizerMissing,
             $"The model folder {folder} has no tokenizer.json, nor tokenizer.model or *.tiktoken; it has {Listing(folder)}. Copy it from where the model came from: " +
             "without it text cannot become tokens.");
-        string[] weights = WeightPatterns.Select(pattern => Directory.GetFiles(folder, pattern)).FirstOrDefault(files => files.Length > 0) ?? [];
+        string[] weights = listing is null
+            ? WeightPatterns.Select(pattern => Directory.GetFiles(folder, pattern)).FirstOrDefault(files => files.Length > 0) ?? []
+            : [.. Listed(listing, folder).Select(file => System.IO.Path.Combine(folder, file.Name))];
         if (weights.Length == 0)
         {
             throw new QuantBuildException(
@@ -123,7 +128,7 @@ public sealed class ModelFolder
                 $"{(Directory.GetFiles(folder, "*.gguf").FirstOrDefault() is { } gguf ? $", or set Include to {System.IO.Path.GetFileName(gguf)} in it" : "")}.");
         }
 
-        return new ModelFolder(folder, config, configJson, tokenizer, [.. weights.OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal)]);
+        return new ModelFolder(folder, config, configJson, tokenizer, [.. weights.OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal)], listing: listing);
     }
 
     /// <summary>The tokenizer's file: of several forms of one tokenizer, the newest.</summary>
@@ -134,6 +139,20 @@ public sealed class ModelFolder
         string sentencePiece = System.IO.Path.Combine(folder, "tokenizer.model");
         if (File.Exists(sentencePiece)) return sentencePiece;
         return Directory.GetFiles(folder, "*.tiktoken").OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal).FirstOrDefault();
+    }
+
+    /// <summary>The SHA-256 of a file where the hub said it, whether the file is here or not; else <see langword="null"/>.</summary>
+    /// <param name="file">One of <see cref="Files"/>.</param>
+    public string? KnownHash(string file) => listing?.Find(System.IO.Path.GetFileName(file))?.Sha256;
+
+    /// <summary>The size of a file, whether it is here or only known from the hub.</summary>
+    /// <param name="file">One of <see cref="Files"/>.</param>
+    public long BytesOf(string file)
+    {
+        if (listing?.Find(System.IO.Path.GetFileName(file)) is { } listed) return listed.Bytes;
+        // Asked of the open file: the length of a link is its own.
+        using FileStream stream = new(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        return stream.Length;
     }
 
     /// <summary>How a model's weights are quantized already; <see langword="null"/> where they are not, or its <c>config.json</c> cannot be read, which <see cref="Open"/> says.</summary>
@@ -166,7 +185,17 @@ public sealed class ModelFolder
 
     private string InFolder(string name) => System.IO.Path.Combine(gguf is null ? Path : System.IO.Path.GetDirectoryName(Path)!, name);
 
-    private static bool IsCommit(string name) => name.Length == 40 && name.All(Uri.IsHexDigit);
+    private static IReadOnlyList<HubFile> Listed(HubListing listing, string folder)
+    {
+        try
+        {
+            return listing.Weights(folder);
+        }
+        catch (FormatException e)
+        {
+            throw new QuantBuildException(DiagnosticIds.WeightsMissing, $"The weights of {folder} cannot be found: {e.Message}. Choose a Revision of the model that is whole.", e);
+        }
+    }
 
     private static string Listing(string folder)
     {

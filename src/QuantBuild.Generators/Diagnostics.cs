@@ -87,4 +87,15 @@ internal static class Diagnostics
         DiagnosticSeverity.Warning,
         isEnabledByDefault: true,
         helpLinkUri: DiagnosticIds.HelpLink(DiagnosticIds.DraftModelUnfit));
+
+    /// <summary>QB0030. Arguments: the template's path, what is wrong.</summary>
+    public static readonly DiagnosticDescriptor ChatTemplateUnsupported = new(
+        DiagnosticIds.ChatTemplateUnsupported,
+        title: "A chat template cannot be compiled",
+        messageFormat: "The chat template {0} cannot be compiled: {1}. The model's class has the default chat format instead. " +
+                       "Set ChatTemplate of the model to a template that can be, such as a copy with this place changed.",
+        category: "QuantBuild",
+        DiagnosticSeverity.Warning,
+        isEnabledByDefault: true,
+        helpLinkUri: DiagnosticIds.HelpLink(DiagnosticIds.ChatTemplateUnsupported));
 }

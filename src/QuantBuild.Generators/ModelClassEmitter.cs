@@ -16,12 +16,24 @@ internal static class ModelClassEmitter
     /// <summary>The text of the model's source file.</summary>
     /// <param name="model">The model.</param>
     /// <param name="staticInterfaces">Whether the language has static members of interfaces (C# 11).</param>
-    public static string Emit(ModelDescriptor model, bool staticInterfaces)
+    /// <param name="template">The statements of its chat template.</param>
+    /// <param name="toolTemplate">Those of its chat template for requests with tools.</param>
+    public static string Emit(ModelDescriptor model, bool staticInterfaces, string? template = null, string? toolTemplate = null)
     {
         string interfaces = staticInterfaces ? " : global::QuantBuild.IQuantizedModel" : "";
         string className = Identifier(model.ClassName);
         string name = XmlText(model.ModelName);
         string generated = $"[global::System.CodeDom.Compiler.GeneratedCode(\"QuantBuild.Generators\", \"{Version}\")]";
+
+        // An IDE asks for the class of a model of the hub before the first build has downloaded anything of it.
+        bool isKnown = model.Parameters > 0;
+        string architecture = isKnown ? $" ({XmlText(model.Architecture)})" : "";
+        string figures = isKnown
+            ? $"{Number(model.Parameters)} parameters, a context of {Number(model.ContextLength)} tokens, a vocabulary of {Number(model.VocabularySize)}"
+            : "the next build downloads it, and says more here";
+
+        string Instance(string kind, string? code) => code is null ? "" : $"\n{Space(16)}{kind} = new QuantBuild{kind}(),";
+        string Class(string kind, string? code) => code is null ? "" : $"\n\n{Indented(ChatTemplateEmitter.Emit("QuantBuild" + kind, model, code), 8, generated)}";
 
         // Info and the shared instance live in a class of their own: a user's part of this class may have static fields whose
         // initializers run before those of this part, and may generate text in them.
@@ -34,8 +46,8 @@ internal static class ModelClassEmitter
             namespace {{Namespace(model.Namespace)}}
             {
                 /// <summary>
-                /// <c>{{name}}</c> ({{XmlText(model.Architecture)}}), quantized by {{Method(model.Method)}} to {{Number(model.Bits)}} bits per weight, {{Groups(model)}}:
-                /// {{Number(model.Parameters)}} parameters, a context of {{Number(model.ContextLength)}} tokens, a vocabulary of {{Number(model.VocabularySize)}}.
+                /// <c>{{name}}</c>{{architecture}}, quantized by {{Method(model.Method)}} to {{Number(model.Bits)}} bits per weight, {{Groups(model)}}:
+                /// {{figures}}.
                 /// </summary>
                 /// <remarks>
                 /// The weights are in <c>{{XmlText(model.ArtifactFileName)}}</c> beside the program. The static members share one instance, loaded on first
@@ -152,11 +164,11 @@ internal static class ModelClassEmitter
                             ContextLength = {{Plain(model.ContextLength)}},
                             VocabularySize = {{Plain(model.VocabularySize)}},
                             ArtifactFileName = {{Literal(model.ArtifactFileName)}},
-                            Fingerprint = {{Literal(model.Fingerprint)}},
+                            Fingerprint = {{Literal(model.Fingerprint)}},{{Instance("ChatTemplate", template)}}{{Instance("ToolChatTemplate", toolTemplate)}}
                         };
 
                         internal static readonly global::QuantBuild.SharedLanguageModel Shared = new global::QuantBuild.SharedLanguageModel(Info);
-                    }
+                    }{{Class("ChatTemplate", template)}}{{Class("ToolChatTemplate", toolTemplate)}}
                 }
             }
 
@@ -164,6 +176,11 @@ internal static class ModelClassEmitter
         // A checkout may have made the ends of this file's lines two characters long.
         return text.Replace("\r\n", "\n");
     }
+
+    private static string Space(int count) => new(' ', count);
+
+    private static string Indented(string text, int count, string attribute) =>
+        Space(count) + attribute + "\n" + string.Join("\n", text.TrimEnd('\n').Split('\n').Select(line => line.Length > 0 ? Space(count) + line : line));
 
     private static string Method(QuantizationMethod method) => method switch
     {

@@ -1,6 +1,7 @@
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.Text;
+using QuantBuild.Generators.Jinja;
 using QuantBuild.Generators.Models;
 
 namespace QuantBuild.Generators;
@@ -18,6 +19,8 @@ public sealed class ModelClassGenerator : IIncrementalGenerator
         public const string Read = nameof(Read);
         public const string Name = nameof(Name);
         public const string Language = nameof(Language);
+        public const string Template = nameof(Template);
+        public const string Class = nameof(Class);
     }
 
     /// <inheritdoc/>
@@ -38,13 +41,36 @@ public sealed class ModelClassGenerator : IIncrementalGenerator
             .SelectMany(static (descriptors, _) => ModelClass.Distinct(descriptors))
             .WithTrackingName(Steps.Name);
 
+        // Of the templates among the project's files, those of models, each compiled by itself and again only when its text changes.
+        IncrementalValueProvider<TemplatePaths> paths = classes.Collect().Select(static (all, _) => TemplatePaths.Of(all));
+        IncrementalValuesProvider<CompiledTemplate> templates = context.AdditionalTextsProvider
+            .Where(static text => text.Path.EndsWith(".jinja", StringComparison.Ordinal))
+            .Combine(paths)
+            .Where(static text => text.Right.Contains(text.Left.Path))
+            .Select(static (text, cancellationToken) => new TemplateFile(text.Left.Path, text.Left.GetText(cancellationToken)?.ToString() ?? ""))
+            .Select(static (file, _) => TemplateCompiler.Compile(file))
+            .WithTrackingName(Steps.Template);
+
+        IncrementalValuesProvider<ModelClass> complete = classes
+            .Combine(templates.Collect())
+            .Select(static (model, _) => model.Left.With(model.Right))
+            .WithTrackingName(Steps.Class);
+
         // A type argument must be a type of an interface, and the interface's members are static: C# 11.
         IncrementalValueProvider<bool> staticInterfaces = context.ParseOptionsProvider
             .Select(static (options, _) => options is CSharpParseOptions { LanguageVersion: >= LanguageVersion.CSharp11 })
             .WithTrackingName(Steps.Language);
 
         context.RegisterSourceOutput(
-            classes.Combine(staticInterfaces), static (output, model) => output.AddSource(model.Left.HintName, ModelClassEmitter.Emit(model.Left.Descriptor, model.Right)));
+            complete.Combine(staticInterfaces),
+            static (output, model) => output.AddSource(model.Left.HintName, ModelClassEmitter.Emit(model.Left.Descriptor, model.Right, model.Left.Template, model.Left.ToolTemplate)));
+
+        context.RegisterSourceOutput(templates.Where(static template => template.Code is null), static (output, template) =>
+        {
+            LinePosition place = new(template.Line, template.Column);
+            Location location = Location.Create(template.Path, default, new LinePositionSpan(place, place));
+            output.ReportDiagnostic(Diagnostic.Create(Diagnostics.ChatTemplateUnsupported, location, template.Path, template.Error));
+        });
 
         context.RegisterSourceOutput(files.Where(static file => file.Descriptor is null), static (output, file) =>
         {

@@ -15,7 +15,7 @@ public sealed class CompareModels : WorkerTask
                 Tasks.Device.CheckDriver(Device);
                 string output = Path.GetFullPath(model.ComparisonPath);
                 // The worker said why there is no table. One model that fails keeps no other from its.
-                if (!RunRequest(model, "compare", path => Request(model, output).Save(path), () => File.Exists(output + ".html"))) continue;
+                if (!DownloadWeights(model) || !RunRequest(model, "compare", path => Request(model, output).Save(path), () => File.Exists(output + ".html"))) continue;
                 foreach (string line in File.ReadAllLines(output + ".md")) Log.LogMessage(MessageImportance.High, "{0}", line);
             }
             catch (QuantBuildException e)

@@ -45,6 +45,13 @@ public sealed class DeclareModels : MSBuildTask
     /// <summary>Whether the lock file must have every model already, as on a machine that builds what others agreed on.</summary>
     public bool LockedMode { get; set; }
 
+    /// <summary>The file that keeps which commit a branch of a model of the hub was; relative to the project, or full.</summary>
+    [Required]
+    public string HubRecord { get; set; } = "";
+
+    /// <summary>Whether branches of models of the hub were asked for anew, whatever is locked.</summary>
+    public bool UpdateModels { get; set; }
+
     /// <summary>Whether an IDE asks only for what the compiler needs: nothing big is hashed then.</summary>
     public bool DesignTime { get; set; }
 
@@ -55,6 +62,10 @@ public sealed class DeclareModels : MSBuildTask
     /// <summary>The sound items, as <see cref="QuantizeModels"/> wants them.</summary>
     [Output]
     public ITaskItem[] Declared { get; private set; } = [];
+
+    /// <summary>The chat templates of the sound items, for the generator; with <c>Written="true"</c> those that were written for it.</summary>
+    [Output]
+    public ITaskItem[] ChatTemplates { get; private set; } = [];
 
     /// <summary>The files that decide the artifacts of the sound items: an IDE asks them whether a build is due.</summary>
     [Output]
@@ -77,6 +88,7 @@ public sealed class DeclareModels : MSBuildTask
         List<ITaskItem> descriptors = [];
         List<ITaskItem> declared = [];
         List<string?> files = [];
+        List<ITaskItem> templates = [];
         foreach (KeyValuePair<ITaskItem, ModelDeclaration> entry in WithoutDuplicates(Read()))
         {
             ItemPosition position = ItemPosition.Of(entry.Key, ProjectFile);
@@ -87,14 +99,20 @@ public sealed class DeclareModels : MSBuildTask
                 LockedModel? inputs = DesignTime ? null : InputsOf(model);
                 string fingerprint = inputs?.Fingerprint ?? KnownFingerprint(model, descriptorPath);
                 if (inputs is not null && LockFile.Length > 0) ModelLock.Check(Path.Combine(ProjectFolder, LockFile), model.ClassName, inputs, UpdateLockFile, LockedMode);
-                WriteDescriptor(model, fingerprint, descriptorPath);
-                files.AddRange([.. model.Folder.Files, model.CalibrationFile, model.EvaluationFile]);
+                ChatTemplateFiles chat = ChatTemplateFiles.Of(model, ProjectFolder, Path.GetFullPath(Path.Combine(ProjectFolder, OutputFolder)));
+                if (chat.Warning is { } warning) Log.WarningAt(DiagnosticIds.ChatTemplateMissing, warning, position);
+                WriteDescriptor(model, chat, fingerprint, descriptorPath);
+                templates.AddRange(chat.Items);
+                files.AddRange(chat.Files);
+                // Weights that were not downloaded would be missing forever where the artifact came from a cache.
+                files.AddRange([.. model.Folder?.Files.Where(File.Exists) ?? [], model.CalibrationFile, model.EvaluationFile]);
                 if (!DesignTime) Advise(model, position);
                 descriptors.Add(new Microsoft.Build.Utilities.TaskItem(descriptorPath));
                 declared.Add(new DeclaredModel
                 {
                     ClassName = model.ClassName,
-                    ModelPath = model.Folder.Path,
+                    ModelPath = model.Folder?.Path ?? "",
+                    HubId = model.Source?.Id,
                     Spec = model.Spec,
                     Gates = model.Gates,
                     MaxMemory = model.MaxMemory,
@@ -114,6 +132,7 @@ public sealed class DeclareModels : MSBuildTask
 
         Descriptors = [.. descriptors];
         Declared = [.. declared];
+        ChatTemplates = [.. templates.GroupBy(item => item.ItemSpec).Select(same => same.First())];
         Inputs = [.. files.OfType<string>().Distinct().Select(file => new Microsoft.Build.Utilities.TaskItem(file))];
         return !Log.HasLoggedErrors;
     }
@@ -122,12 +141,13 @@ public sealed class DeclareModels : MSBuildTask
     {
         List<KeyValuePair<ITaskItem, ModelDeclaration>> models = [];
         OverrideItems overrides = ReadOverrides();
+        HubCommits commits = new(ProjectFolder, Path.Combine(ProjectFolder, HubRecord), LockFile.Length == 0 ? null : Path.Combine(ProjectFolder, LockFile), UpdateModels);
         foreach (ITaskItem item in Models)
         {
             WarnOfMisspelledMetadata(item);
             try
             {
-                models.Add(new(item, ModelDeclaration.Read(item, overrides, ProjectFolder, RootNamespace)));
+                models.Add(new(item, ModelDeclaration.Read(item, overrides, ProjectFolder, RootNamespace, commits, DesignTime)));
             }
             catch (QuantBuildException e)
             {
@@ -241,18 +261,19 @@ public sealed class DeclareModels : MSBuildTask
         {
             FileHash hash = new(ModelCache.Default().HashFolder);
             IReadOnlyList<KeyValuePair<string, string>> inputs =
-                Fingerprint.Inputs(model.Spec, model.Folder, model.CalibrationFile, model.EvaluationFile, quantizerFiles, path => Log.HashOf(path, hash));
-            return new LockedModel(Fingerprint.Of(inputs), inputs);
+                Fingerprint.Inputs(model.Spec, model.Folder!, model.CalibrationFile, model.EvaluationFile, quantizerFiles, path => Log.HashOf(path, hash));
+            return new LockedModel(Fingerprint.Of(inputs), inputs, model.Source?.Source);
         }
         catch (Exception e) when (BuildLog.IsFileError(e))
         {
-            throw new QuantBuildException(DiagnosticIds.ModelMissing, $"A file of the model {model.Folder.Path} cannot be read: {e.Message} Allow reading it.", e);
+            throw new QuantBuildException(DiagnosticIds.ModelMissing, $"A file of the model {model.Folder!.Path} cannot be read: {e.Message} Allow reading it.", e);
         }
     }
 
     /// <summary>The fingerprint as far as it is known without hashing: an IDE does not wait for gigabytes.</summary>
     private string KnownFingerprint(ModelDeclaration model, string descriptorPath)
     {
+        if (model.Folder is null) return "";
         FileHash hash = new(ModelCache.Default().HashFolder);
         bool allKnown = true;
         string fingerprint = Fingerprint.Compute(
@@ -271,30 +292,42 @@ public sealed class DeclareModels : MSBuildTask
     }
 
     // An untouched file lets the compiler be skipped.
-    private static void WriteDescriptor(ModelDeclaration model, string fingerprint, string path)
+    private static void WriteDescriptor(ModelDeclaration model, ChatTemplateFiles chat, string fingerprint, string path)
     {
-        DecoderConfig config = model.Folder.Config;
+        DecoderConfig? config = model.Folder?.Config;
         string xml = new ModelDescriptor
         {
             ClassName = model.ClassName,
             Namespace = model.Namespace,
             ModelName = model.ModelName,
-            Architecture = config.Architecture,
+            Architecture = config?.Architecture ?? "",
             Method = model.Spec.Method,
             Bits = model.NominalBits,
             GroupSize = model.Spec.GroupSize,
-            Parameters = config.Parameters,
-            ContextLength = config.ContextLength,
-            VocabularySize = config.VocabularySize,
-            WordsAreTokens = WordTokens.AreSeparate(model.Folder.TokenizerFile),
+            Parameters = config?.Parameters ?? 0,
+            ContextLength = config?.ContextLength ?? 0,
+            VocabularySize = config?.VocabularySize ?? 0,
+            WordsAreTokens = model.Folder is { } folder && WordTokens.AreSeparate(folder.TokenizerFile),
             ArtifactFileName = model.ArtifactFileName,
             Fingerprint = fingerprint,
+            ChatTemplateFile = chat.Template,
+            ToolChatTemplateFile = chat.ToolTemplate,
+            BosToken = chat.BosToken,
+            EosToken = chat.EosToken,
+            UnkToken = chat.UnkToken,
+            PadToken = chat.PadToken,
         }.ToXml();
+        WriteIfChanged(path, xml);
+    }
+
+    /// <summary>Writes a file for the generator.</summary>
+    internal static void WriteIfChanged(string path, string text)
+    {
         try
         {
-            if (File.Exists(path) && File.ReadAllText(path) == xml) return;
+            if (File.Exists(path) && File.ReadAllText(path) == text) return;
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-            File.WriteAllText(path, xml, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
+            File.WriteAllText(path, text, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
         }
         catch (Exception e) when (BuildLog.IsFileError(e))
         {

@@ -13,6 +13,9 @@ internal sealed record DeclaredModel
     /// <summary>Full path of the model's folder.</summary>
     public required string ModelPath { get; init; }
 
+    /// <summary>Its id on the hub, where it comes from there: then the folder is named by its commit, and the weights may not be in it yet.</summary>
+    public string? HubId { get; init; }
+
     /// <summary>How to quantize it.</summary>
     public required QuantizationSpec Spec { get; init; }
 
@@ -71,6 +74,7 @@ internal sealed record DeclaredModel
 
         Set(nameof(ClassName), ClassName);
         Set(nameof(ModelPath), ModelPath);
+        Set(nameof(HubId), HubId);
         foreach (KeyValuePair<string, string> entry in Spec.ToMetadata()) Set(entry.Key, entry.Value);
         foreach (KeyValuePair<string, string> entry in Gates.ToMetadata()) Set(entry.Key, entry.Value);
         Set(nameof(MaxMemory), MaxMemory?.ToString(CultureInfo.InvariantCulture));
@@ -96,6 +100,7 @@ internal sealed record DeclaredModel
         {
             ClassName = item.GetMetadata(nameof(ClassName)),
             ModelPath = item.GetMetadata(nameof(ModelPath)),
+            HubId = Optional(nameof(HubId)),
             Spec = QuantizationSpec.FromMetadata(item.GetMetadata),
             Gates = QualityGates.FromMetadata(item.GetMetadata),
             MaxMemory = MemoryLimit.Read(item.GetMetadata(nameof(MaxMemory))),

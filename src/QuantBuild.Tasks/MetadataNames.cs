@@ -7,13 +7,14 @@ internal static class MetadataNames
     public const string Namespace = "Namespace";
     public const string CalibrationData = "CalibrationData";
     public const string EvaluationData = "EvaluationData";
+    public const string ChatTemplate = "ChatTemplate";
 
     public const string PackQuantizedModel = "PackQuantizedModel";
 
     /// <summary>All of them.</summary>
     public static IReadOnlyList<string> Known { get; } =
     [
-        ClassName, Namespace, CalibrationData, EvaluationData, PackQuantizedModel, MemoryLimit.Name, ModelUses.Name, "TargetBitsPerWeight", "TargetSize", "Override", .. QualityGates.Names,
+        ClassName, Namespace, HubModel.RevisionName, CalibrationData, EvaluationData, ChatTemplate, PackQuantizedModel, MemoryLimit.Name, ModelUses.Name, "TargetBitsPerWeight", "TargetSize", "Override", .. QualityGates.Names,
         .. ((QuantizationMethod[])Enum.GetValues(typeof(QuantizationMethod)))
             .SelectMany(method => new QuantizationSpec { Method = method }.ToMetadata()).Select(entry => entry.Key).Distinct(),
     ];

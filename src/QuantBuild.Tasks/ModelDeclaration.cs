@@ -11,8 +11,14 @@ internal sealed record ModelDeclaration
     /// <summary>Namespace of the class to generate.</summary>
     public required string Namespace { get; init; }
 
-    /// <summary>The model's files.</summary>
-    public required ModelFolder Folder { get; init; }
+    /// <summary>Name of the model: the last segment of its path or of its id on the hub.</summary>
+    public required string ModelName { get; init; }
+
+    /// <summary>The model on the hub, where it comes from there.</summary>
+    public HubModel? Source { get; init; }
+
+    /// <summary>The model's files; <see langword="null"/> where an IDE asks for a model of the hub that was not downloaded yet.</summary>
+    public required ModelFolder? Folder { get; init; }
 
     /// <summary>How to quantize it.</summary>
     public required QuantizationSpec Spec { get; init; }
@@ -38,30 +44,33 @@ internal sealed record ModelDeclaration
     /// <summary>Whether the artifact goes into the project's NuGet package.</summary>
     public bool IsPacked { get; init; }
 
-    /// <summary>Name of the model: the last segment of its path.</summary>
-    public string ModelName => Folder.Name;
+    /// <summary>The chat template that the item asks for: a file, or the name of one of the model's.</summary>
+    public string? ChatTemplate { get; init; }
 
     /// <summary>Name of the artifact beside the program. A program may use packages of strangers to each other: what comes in one has the namespace in its name.</summary>
     public string ArtifactFileName => (IsPacked ? $"{Namespace}.{ClassName}" : ClassName) + ".safetensors";
 
     /// <summary>Bits per weight: of a size, the width next to what it leaves for each weight.</summary>
-    public int NominalBits => Spec.TargetSize is null ? Spec.Bits : WidthBudget.NominalBits(
-        new QuantizationPlan(Folder.Config, Spec), Folder.WeightFiles.Sum(file => new FileInfo(file).Length), Folder.TokenizerBytes);
+    public int NominalBits => Spec.TargetSize is null || Folder is null ? Spec.Bits : WidthBudget.NominalBits(
+        new QuantizationPlan(Folder.Config, Spec), Folder.WeightFiles.Sum(Folder.BytesOf), Folder.TokenizerBytes);
 
     /// <summary>Reads an item.</summary>
     /// <param name="item">The item.</param>
     /// <param name="overrides">The project's overrides.</param>
     /// <param name="projectFolder">What its paths are relative to.</param>
     /// <param name="rootNamespace">The project's root namespace.</param>
+    /// <param name="commits">Finds models of the hub.</param>
+    /// <param name="designTime">Whether an IDE asks.</param>
     /// <exception cref="QuantBuildException">What is wrong with it: QB0xxx, QB2xxx or QB3xxx.</exception>
-    public static ModelDeclaration Read(ITaskItem item, OverrideItems overrides, string projectFolder, string rootNamespace)
+    public static ModelDeclaration Read(ITaskItem item, OverrideItems overrides, string projectFolder, string rootNamespace, HubCommits commits, bool designTime)
     {
         string? Metadata(string name) => item.GetMetadata(name) is { Length: > 0 } value ? value : null;
         string FullPath(string path) => Path.GetFullPath(Path.Combine(projectFolder, path));
 
+        HubModel? source = commits.ModelOf(item);
         string path = FullPath(item.ItemSpec);
         // Of weights that are quantized already, the checkpoint says how, and what the item says is only held against that.
-        CheckpointQuantization? quantized = ModelFolder.QuantizationOf(path) is { Spec: not null } found ? found : null;
+        CheckpointQuantization? quantized = ModelFolder.QuantizationOf(source is null ? path : commits.Snapshot(source, designTime) ?? path) is { Spec: not null } found ? found : null;
         AutoMethod? auto = quantized is null ? AutoMethod.Choose(Metadata, isCalibrated: Metadata(MetadataNames.CalibrationData) is not null) : null;
         QuantizationSpec spec = quantized?.Adopt(Metadata, item.ItemSpec) ?? QuantizationSpec.FromMetadata(auto is null ? Metadata : auto.Metadata);
         QualityGates gates = QualityGates.FromMetadata(Metadata);
@@ -85,8 +94,8 @@ internal sealed record ModelDeclaration
                 "left out, it is made of the project's RootNamespace.");
         }
 
-        ModelFolder folder = ModelFolder.Open(path);
-        new QuantizationPlan(folder.Config, spec).Check();
+        ModelFolder? folder = source is null ? ModelFolder.Open(path) : commits.Open(source, designTime);
+        if (folder is not null) new QuantizationPlan(folder.Config, spec).Check();
         string? calibration = Metadata(MetadataNames.CalibrationData) is { } c ? FullPath(c) : null;
         string? evaluation = Metadata(MetadataNames.EvaluationData) is { } e ? FullPath(e) : null;
         CheckCalibration(item.ItemSpec, spec, calibration, isEvaluated: evaluation is null);
@@ -96,6 +105,8 @@ internal sealed record ModelDeclaration
         {
             ClassName = className,
             Namespace = @namespace,
+            ModelName = ClassNames.ModelName(path),
+            Source = source,
             Folder = folder,
             Spec = spec,
             Use = ModelUses.Read(Metadata(ModelUses.Name)),
@@ -105,6 +116,7 @@ internal sealed record ModelDeclaration
             CalibrationFile = calibration,
             EvaluationFile = evaluation,
             IsPacked = IsPackedBy(Metadata(MetadataNames.PackQuantizedModel)),
+            ChatTemplate = Metadata(MetadataNames.ChatTemplate),
         };
     }
 

@@ -17,8 +17,8 @@ internal static class ModelLock
     public static void Check(string path, string className, LockedModel declared, bool update, bool lockedMode)
     {
         LockedModel? locked = LockFile.Read(path).Models.TryGetValue(className, out LockedModel? found) ? found : null;
-        if (locked?.Fingerprint == declared.Fingerprint) return;
-        if (update || (locked is null && !lockedMode))
+        if (locked?.Fingerprint == declared.Fingerprint && (locked.Source == declared.Source || lockedMode)) return;
+        if (update || (locked is null && !lockedMode) || locked?.Fingerprint == declared.Fingerprint)
         {
             Write(path, className, declared);
             return;

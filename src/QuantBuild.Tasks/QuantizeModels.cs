@@ -89,7 +89,7 @@ public sealed class QuantizeModels : WorkerTask
         {
             ran = force || !IsWhole(entry);
             if (force) ForgetFinishedLayers(model);
-            return !ran || RunRequest(model, "quantize", path => Request(model, entry).Save(path), () => entry.Exists);
+            return !ran || (DownloadWeights(model) && RunRequest(model, "quantize", path => Request(model, entry).Save(path), () => entry.Exists));
         }
     }
 

@@ -73,6 +73,11 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
     /// <summary>Whether the cache has an artifact whose bytes are those that were made.</summary>
     private protected bool IsWhole(CacheEntry entry) => entry.Exists && entry.Damage(HashOf) is null;
 
+    /// <summary>Brings the weights of a model of the hub here: only a run that reads them needs them.</summary>
+    /// <returns>Whether they are here; if not, the worker said why.</returns>
+    private protected bool DownloadWeights(DeclaredModel model) =>
+        model.HubId is null || RunVerb(model, ["download", model.HubId, "--revision", Path.GetFileName(model.ModelPath), "--weights"], () => true);
+
     /// <summary>Writes a request file, runs the worker on it, and deletes the file.</summary>
     /// <param name="model">What it is about.</param>
     /// <param name="verb">What the worker is to do.</param>
@@ -109,7 +114,16 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
     /// <param name="isMade">Whether there is what the worker was to make.</param>
     /// <returns>Whether it is made; if not, the worker said why.</returns>
     /// <exception cref="QuantBuildException">QB1005: the worker ended without a word.</exception>
-    private protected bool RunVerb(DeclaredModel model, IReadOnlyList<string> arguments, Func<bool> isMade)
+    private protected bool RunVerb(DeclaredModel model, IReadOnlyList<string> arguments, Func<bool> isMade) => RunVerb(model.ClassName, model.Position, arguments, isMade);
+
+    /// <summary>Runs the worker.</summary>
+    /// <param name="className">The class of the model that it is about.</param>
+    /// <param name="position">Where the model's item stands.</param>
+    /// <param name="arguments">What the worker is to do: a verb and its arguments.</param>
+    /// <param name="isMade">Whether there is what the worker was to make.</param>
+    /// <returns>Whether it is made; if not, the worker said why.</returns>
+    /// <exception cref="QuantBuildException">QB1005: the worker ended without a word.</exception>
+    private protected bool RunVerb(string className, ItemPosition position, IReadOnlyList<string> arguments, Func<bool> isMade)
     {
         List<KeyValuePair<string, string>> environment =
         [
@@ -124,7 +138,7 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
             ["exec", .. probing, WorkerAssembly, .. arguments],
             environment);
 
-        Log.LogMessage(MessageImportance.Normal, $"{model.ClassName}: {worker.CommandLine}");
+        Log.LogMessage(MessageImportance.Normal, $"{className}: {worker.CommandLine}");
         bool done = false;
         bool failed = false;
         string step = "starting";
@@ -136,13 +150,13 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
                 if (message is { Kind: WorkerMessageKind.Progress }) step = message.Text;
                 done |= message is { Kind: WorkerMessageKind.Done };
                 failed |= message is { Kind: WorkerMessageKind.Error };
-                Show(model, message, line);
+                Show(className, position, message, line);
                 // The rest only a detailed log shows.
                 return message is not null;
             },
             () => Log.LogMessage(
                 MessageImportance.High,
-                string.Format(CultureInfo.InvariantCulture, "{0}: {1}, {2:F0} s so far", model.ClassName, step, watch.Elapsed.TotalSeconds)),
+                string.Format(CultureInfo.InvariantCulture, "{0}: {1}, {2:F0} s so far", className, step, watch.Elapsed.TotalSeconds)),
             BuildLog.LongestSilence,
             cancellation.Token);
 
@@ -157,28 +171,28 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
             : "It said nothing.";
         throw new QuantBuildException(
             DiagnosticIds.WorkerFailed,
-            $"The worker that was to {arguments[0]} {model.ClassName} ended with exit code {exitCode} and without a result. " +
+            $"The worker that was to {arguments[0]} {className} ended with exit code {exitCode} and without a result. " +
             $"Out of memory is a common cause (exit code 137). {said}");
     }
 
-    private void Show(DeclaredModel model, WorkerMessage? message, string line)
+    private void Show(string className, ItemPosition position, WorkerMessage? message, string line)
     {
         switch (message)
         {
             case null:
-                Log.LogMessage(MessageImportance.Low, $"{model.ClassName}: {line}");
+                Log.LogMessage(MessageImportance.Low, $"{className}: {line}");
                 break;
             case { Kind: WorkerMessageKind.Progress, SecondsLeft: { } seconds }:
-                Log.LogMessage(MessageImportance.High, $"{model.ClassName}: {message.Text}, {Duration(seconds)} left");
+                Log.LogMessage(MessageImportance.High, $"{className}: {message.Text}, {Duration(seconds)} left");
                 break;
             case { Kind: WorkerMessageKind.Warning }:
-                Warn(model, message.Code ?? "", message.Text);
+                Log.WarningAt(message.Code ?? "", $"{className}: {message.Text}", position);
                 break;
             case { Kind: WorkerMessageKind.Error }:
-                Log.ErrorAt(message.Code ?? DiagnosticIds.WorkerFailed, message.Text, model.Position);
+                Log.ErrorAt(message.Code ?? DiagnosticIds.WorkerFailed, message.Text, position);
                 break;
             default:
-                Log.LogMessage(MessageImportance.High, $"{model.ClassName}: {message.Text}");
+                Log.LogMessage(MessageImportance.High, $"{className}: {message.Text}");
                 break;
         }
     }

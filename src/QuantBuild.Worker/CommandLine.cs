@@ -42,6 +42,7 @@ public static class CommandLine
         ProbeCommand.Create(),
         TransferCommands.CreateFetch(),
         TransferCommands.CreateShare(),
+        DownloadCommand.Create(),
     };
 
     /// <summary>The option for scripts.</summary>

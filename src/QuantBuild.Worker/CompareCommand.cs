@@ -10,25 +10,26 @@ internal static class CompareCommand
     {
         Argument<string?> model = new("model")
         {
-            Description = "The model's folder in the Hugging Face layout.",
+            Description = "The model's folder in the Hugging Face layout, or its id on the hub, such as org/name.",
             Arity = ArgumentArity.ZeroOrOne,
         };
         Option<string?> request = new("--request") { Description = "A build's request file; messages go to standard output, and the end of standard input cancels.", Hidden = true };
         Dictionary<string, Option<string?>> metadata = QuantizeCommand.SpecificationOptions();
         // A comparison shows figures, and refuses none.
         foreach (string gate in QualityGates.Names) metadata.Remove(gate);
+        Option<string?> revision = DownloadCommand.RevisionOption();
         Option<string?> calibration = new("--calibration-data") { Description = "A text file to calibrate on; the methods that need one fail without." };
         Option<string?> evaluation = new("--evaluation-data") { Description = "A text file to measure quality on; without it, a tenth of the calibration text is held out." };
         Option<string> device = new("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
         Option<string?> output = new("--output", "-o") { Description = "The folder for the comparison." };
         Option<bool> json = CommandLine.JsonOption();
 
-        Command command = new("compare", "Quantizes a model by every method and compares them.") { model, request, calibration, evaluation, device, output, json };
+        Command command = new("compare", "Quantizes a model by every method and compares them.") { model, request, revision, calibration, evaluation, device, output, json };
         foreach (Option<string?> option in metadata.Values) command.Options.Add(option);
         command.Validators.Add(result =>
         {
             bool build = result.GetValue(request) is not null;
-            if (build == (result.GetValue(model) is not null)) result.AddError("Name a model folder.");
+            if (build == (result.GetValue(model) is not null)) result.AddError("Name a model: a folder, or an id on the hub.");
             else if (!build && result.GetValue(output) is null) result.AddError("Say with -o in which folder the comparison goes.");
         });
         command.SetAction(result =>
@@ -36,16 +37,16 @@ internal static class CompareCommand
             if (result.GetValue(request) is { } file)
             {
                 using LineReport lines = new();
-                return CompareRun.Execute(() => CompareRequest.Load(file), lines, isBuild: true);
+                return CompareRun.Execute(_ => CompareRequest.Load(file), lines, isBuild: true);
             }
 
             bool isJson = result.GetValue(json);
             using IReport report = JsonReport.OrPerson(isJson);
             string? FullPath(Option<string?> option) => result.GetValue(option) is { } path ? Path.GetFullPath(path) : null;
             return CompareRun.Execute(
-                () =>
+                token =>
                 {
-                    string folder = Path.GetFullPath(result.GetValue(model)!);
+                    string folder = Path.GetFullPath(DownloadCommand.FolderOf(result.GetValue(model)!, result.GetValue(revision), report, token));
                     return new CompareRequest
                     {
                         ModelPath = folder,

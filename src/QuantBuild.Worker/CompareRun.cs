@@ -32,10 +32,10 @@ internal sealed class CompareRun
     /// <param name="isBuild">Whether a build asks: the end of standard input cancels, and the build shows the table itself.</param>
     /// <param name="isJson">Whether the last message is JSON.</param>
     /// <returns>The exit code.</returns>
-    public static int Execute(Func<CompareRequest> read, IReport report, bool isBuild, bool isJson = false) => Verb.Run(report, isBuild, cancellation =>
+    public static int Execute(Func<CancellationToken, CompareRequest> read, IReport report, bool isBuild, bool isJson = false) => Verb.Run(report, isBuild, cancellation =>
     {
         TorchLibraries.Use(report, cancellation.Token);
-        CompareRequest request = read();
+        CompareRequest request = read(cancellation.Token);
         ModelFolder model = ModelFolder.Open(request.ModelPath);
         string workFolder = Path.Combine(ModelCache.Default().Root, "work"), floatName = $"{Guid.NewGuid():N}.float.tmp";
         string floatArtifact = Path.Combine(workFolder, floatName);

@@ -44,23 +44,24 @@ internal static class QuantizeCommand
     {
         Argument<string?> model = new("model")
         {
-            Description = "The model's folder in the Hugging Face layout.",
+            Description = "The model's folder in the Hugging Face layout, or its id on the hub, such as org/name.",
             Arity = ArgumentArity.ZeroOrOne,
         };
         Option<string?> request = new("--request") { Description = "A build's request file; messages go to standard output, and the end of standard input cancels.", Hidden = true };
         Dictionary<string, Option<string?>> metadata = SpecificationOptions();
+        Option<string?> revision = DownloadCommand.RevisionOption();
         Option<string?> calibration = new("--calibration-data") { Description = "A text file to calibrate on." };
         Option<string?> evaluation = new("--evaluation-data") { Description = "A text file to measure quality on; without it, a tenth of the calibration text is held out." };
         Option<string> device = new("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
         Option<string?> output = new("--output", "-o") { Description = "The artifact to make." };
         Option<bool> json = CommandLine.JsonOption();
 
-        Command command = new("quantize", "Quantizes a model.") { model, request, calibration, evaluation, device, output, json };
+        Command command = new("quantize", "Quantizes a model.") { model, request, revision, calibration, evaluation, device, output, json };
         foreach (Option<string?> option in metadata.Values) command.Options.Add(option);
         command.Validators.Add(result =>
         {
             bool build = result.GetValue(request) is not null;
-            if (build == (result.GetValue(model) is not null)) result.AddError("Name a model folder.");
+            if (build == (result.GetValue(model) is not null)) result.AddError("Name a model: a folder, or an id on the hub.");
             else if (!build && result.GetValue(output) is null) result.AddError("Say with -o where the artifact goes.");
         });
         command.SetAction(result =>
@@ -68,23 +69,23 @@ internal static class QuantizeCommand
             if (result.GetValue(request) is { } file)
             {
                 using LineReport lines = new();
-                return QuantizeRun.Execute(() => WorkerRequest.Load(file), lines, isBuild: true);
+                return QuantizeRun.Execute(_ => WorkerRequest.Load(file), lines, isBuild: true);
             }
 
             bool isJson = result.GetValue(json);
             using IReport report = JsonReport.OrPerson(isJson);
             string? Metadata(string name) => metadata.TryGetValue(name, out Option<string?>? option) ? result.GetValue(option) : null;
             return QuantizeRun.Execute(
-                () => Request(
-                    result.GetValue(model)!,
-                    Spec(result.GetValue(model)!, Metadata, result.GetValue(calibration) is not null, report),
-                    result.GetValue(calibration),
-                    result.GetValue(evaluation),
-                    result.GetValue(output)!) with
+                token =>
                 {
-                    Gates = QualityGates.FromMetadata(Metadata),
-                    MaxMemory = MemoryLimit.Read(Metadata(MemoryLimit.Name)),
-                    Device = result.GetValue(device)!,
+                    string folder = DownloadCommand.FolderOf(result.GetValue(model)!, result.GetValue(revision), report, token);
+                    QuantizationSpec spec = Spec(folder, Metadata, result.GetValue(calibration) is not null, report);
+                    return Request(folder, spec, result.GetValue(calibration), result.GetValue(evaluation), result.GetValue(output)!) with
+                    {
+                        Gates = QualityGates.FromMetadata(Metadata),
+                        MaxMemory = MemoryLimit.Read(Metadata(MemoryLimit.Name)),
+                        Device = result.GetValue(device)!,
+                    };
                 },
                 report,
                 isBuild: false,

@@ -14,10 +14,10 @@ internal static class QuantizeRun
     /// <param name="isBuild">Whether a build asks: the end of standard input cancels, and the build holds the artifact's lock.</param>
     /// <param name="isJson">Whether the last message is JSON.</param>
     /// <returns>The exit code.</returns>
-    public static int Execute(Func<WorkerRequest> read, IReport report, bool isBuild, bool isJson = false) => Verb.Run(report, isBuild, cancellation =>
+    public static int Execute(Func<CancellationToken, WorkerRequest> read, IReport report, bool isBuild, bool isJson = false) => Verb.Run(report, isBuild, cancellation =>
     {
         TorchLibraries.Use(report, cancellation.Token);
-        WorkerRequest request = read();
+        WorkerRequest request = read(cancellation.Token);
         cancellation.Leftovers = () => HalfWrittenFiles.Of(request);
         // A build holds the artifact's lock itself, so that it can look into the cache again once it has it.
         using IDisposable? held = isBuild

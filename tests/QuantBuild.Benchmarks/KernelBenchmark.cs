@@ -58,7 +58,7 @@ static unsafe class KernelBenchmark
             using KvCache cache = new(pages);
             cache.Extend(past);
             foreach (KvPage page in cache.Pages) pages.Bytes(page).Fill(0x11);
-            AttentionKernel kernel = new(pages);
+            AttentionKernel kernel = new(pages, scale: 1 / MathF.Sqrt(headDim), cap: 0);
             Activations queries = new(1, queriesOfGroup * headDim), results = new(1, queriesOfGroup * headDim);
             queries.Span(0).Fill(0.1f);
             int[] places = [.. Enumerable.Range(0, queriesOfGroup).Select(i => i * headDim)], lengths = [.. Enumerable.Repeat(past, queriesOfGroup)];
@@ -69,7 +69,7 @@ static unsafe class KernelBenchmark
                 {
                     for (int layer = 0; layer < layers; layer++)
                     {
-                        for (int head = 0; head < groups; head++) kernel.Attend(cache, layer, head, queries.Row(0), results.Row(0), places, lengths, free);
+                        for (int head = 0; head < groups; head++) kernel.Attend(cache, layer, head, queries.Row(0), results.Row(0), places, lengths, window: int.MaxValue, free);
                     }
                 }
             }));

@@ -13,19 +13,22 @@ public sealed class CompilerTests : IDisposable
     public void A_strict_project_builds_without_a_warning_and_has_the_class()
     {
         WriteProject();
-        Write("Sample.quantbuild.xml", Descriptors.Sample.ToXml());
+        Write("Sample.quantbuild.xml", (Descriptors.Sample with { ChatTemplateFile = Path.Combine(folder, "chat.jinja"), BosToken = "<s>" }).ToXml());
+        Write("chat.jinja", "{{ bos_token }}{% for m in messages if m.role != 'tool' %}{{ loop.index }}{{ m.content|trim }}{% endfor %}");
         Write("Awkward.quantbuild.xml", Descriptors.Awkward.ToXml());
         Write("PerChannel.quantbuild.xml", Descriptors.PerChannel.ToXml());
         Write("Program.cs", """
             global::System.Console.WriteLine(HelloQuant.Models.Gutenberg7mGptq4.Info.Parameters);
             global::System.Console.WriteLine(HelloQuant.Models.Gutenberg7mRtn8.Info.GroupSize);
+            using var variables = global::System.Text.Json.JsonDocument.Parse("{\"messages\": [{\"role\": \"user\", \"content\": \" Hello \"}]}");
+            global::System.Console.WriteLine(HelloQuant.Models.Gutenberg7mGptq4.Info.ChatTemplate!.Render(variables.RootElement));
             """);
 
         (int exitCode, string output) = Build();
 
         Assert.True(exitCode == 0, output);
         Assert.Contains("0 Warning(s)", output, StringComparison.Ordinal);
-        Assert.Equal("6819072\n-1\n", Run(Path.Combine(folder, "bin", "Strict.dll")).ReplaceLineEndings("\n"));
+        Assert.Equal("6819072\n-1\n<s>1Hello\n", Run(Path.Combine(folder, "bin", "Strict.dll")).ReplaceLineEndings("\n"));
     }
 
     [Fact]
@@ -84,6 +87,21 @@ public sealed class CompilerTests : IDisposable
         Assert.DoesNotContain("QB4106", output, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_template_that_cannot_be_compiled_is_a_warning_with_line_and_column()
+    {
+        WriteProject();
+        Write("Sample.quantbuild.xml", (Descriptors.Sample with { ChatTemplateFile = Path.Combine(folder, "chat.jinja") }).ToXml());
+        Write("chat.jinja", "a\n {% import 'x' %}");
+        Write("Program.cs", "return;");
+
+        (_, string output) = Build();
+
+        // The project is strict: a warning is an error in it.
+        Assert.Contains("chat.jinja(2,5): error QB0030: ", output, StringComparison.Ordinal);
+        Assert.Contains("docs/diagnostics/QB0030.md", output, StringComparison.Ordinal);
+    }
+
     private void WriteProject(string properties = "") => Write("Strict.csproj", $"""
         <Project Sdk="Microsoft.NET.Sdk">
           <PropertyGroup>
@@ -101,7 +119,7 @@ public sealed class CompilerTests : IDisposable
           </PropertyGroup>
           <ItemGroup>
             <Analyzer Include="{typeof(ModelClassGenerator).Assembly.Location};{typeof(CodeFixes.ModelCodeFix).Assembly.Location}" />
-            <AdditionalFiles Include="*.quantbuild.xml" />
+            <AdditionalFiles Include="*.quantbuild.xml;*.jinja" />
             <Reference Include="{string.Join(';', RuntimeReference.Paths)}" />
           </ItemGroup>
         </Project>

@@ -28,6 +28,14 @@ public class GeneratedCodeTests
         Assert.Empty(Compile(LanguageVersion.CSharp9, "", descriptor));
     }
 
+    [Fact]
+    public void The_class_of_a_model_that_was_not_downloaded_yet_says_so_and_compiles()
+    {
+        ModelDescriptor descriptor = Descriptors.Sample with { Architecture = "", Parameters = 0, ContextLength = 0, VocabularySize = 0, Fingerprint = "" };
+        Assert.Contains("the next build downloads it", GeneratorRun.Source(descriptor), StringComparison.Ordinal);
+        Assert.Empty(Compile(LanguageVersion.CSharp9, "", descriptor));
+    }
+
     [Theory]
     [InlineData(LanguageVersion.CSharp9)]
     [InlineData(LanguageVersion.CSharp10)]

@@ -12,6 +12,7 @@ internal sealed class TestProject : IDisposable
         Directory.CreateDirectory(Folder);
         Cache = new ModelCache(Path.Combine(Folder, "cache"));
         Environment.SetEnvironmentVariable(ModelCache.RootVariable, Cache.Root);
+        Environment.SetEnvironmentVariable(HubCache.HomeVariable, Path.Combine(Folder, "huggingface"));
         WriteModel("tiny");
         Write("calibration.txt", "It was a dark and stormy night.");
         Write("evaluation.txt", "It was a dark and stormy morning.");
@@ -69,6 +70,7 @@ internal sealed class TestProject : IDisposable
             ProjectFile = ProjectFile,
             RootNamespace = "Test",
             OutputFolder = OutputFolder,
+            HubRecord = Path.Combine(Folder, "obj", "quantbuild.models.txt"),
             Device = device,
             WorkerFolder = Path.Combine(Folder, "worker"),
             DesignTime = designTime,
@@ -86,6 +88,7 @@ internal sealed class TestProject : IDisposable
     public void Dispose()
     {
         Environment.SetEnvironmentVariable(ModelCache.RootVariable, null);
+        Environment.SetEnvironmentVariable(HubCache.HomeVariable, null);
         Directory.Delete(Folder, recursive: true);
     }
 }

@@ -16,6 +16,9 @@ public abstract class ChatFormat
     /// <summary>How the model calls tools; <see langword="null"/> where the format has no place for them, and a request with tools is an error, QB4012.</summary>
     public virtual ToolCallSyntax? ToolCalls => null;
 
+    /// <summary>Whether <see cref="Render"/> writes the token that begins texts, where there is one: then the tokenizer adds none.</summary>
+    public virtual bool WritesSpecialTokens => false;
+
     /// <summary>Writes a conversation as a prompt.</summary>
     /// <param name="messages">
     /// The messages. Those of the system and of the user have <see cref="TextContent"/>; those of the assistant may have <see cref="FunctionCallContent"/> too, and those
@@ -23,8 +26,12 @@ public abstract class ChatFormat
     /// </param>
     /// <param name="tools">The tools that the model may call.</param>
     /// <param name="addGenerationPrompt">Whether the text ends with the beginning of the assistant's turn.</param>
-    /// <returns>The prompt, without the token that begins texts: the tokenizer adds that.</returns>
+    /// <returns>The prompt; without the token that begins texts, unless <see cref="WritesSpecialTokens"/>: the tokenizer adds that.</returns>
     public abstract string Render(IReadOnlyList<ChatMessage> messages, IReadOnlyList<AIFunctionDeclaration> tools, bool addGenerationPrompt);
+
+    /// <summary>The format that a model brings, its chat template, and else <see cref="DefaultFor"/> its tokenizer.</summary>
+    internal static ChatFormat Of(LanguageModel model) =>
+        model.Info?.ChatTemplate is { } template ? new TemplateFormat(template, model.Info.ToolChatTemplate, model.Tokenizer) : DefaultFor(model.Tokenizer);
 
     /// <summary>
     /// The format for a model that brings none: turns in ChatML where the tokenizer has its tokens <c>&lt;|im_start|&gt;</c> and <c>&lt;|im_end|&gt;</c>, else a plain transcript,

@@ -68,7 +68,7 @@ internal sealed class ModelChatClient : IChatClient
         IReadOnlyList<AIFunctionDeclaration> tools = ChatSettings.Tools(options, format);
         OutputFormat? answerFormat = AnswerFormat(options?.ResponseFormat, generation.Format);
         string prompt = format.Render(ChatPrompt.Messages(messages, options?.Instructions), tools, addGenerationPrompt: true);
-        generation = generation with { StopStrings = [.. generation.StopStrings, .. format.StopStrings], StopTokens = [.. generation.StopTokens, .. stopTokens] };
+        generation = generation with { StopStrings = [.. generation.StopStrings, .. format.StopStrings], StopTokens = [.. generation.StopTokens, .. stopTokens], IsPromptWhole = format.WritesSpecialTokens };
 
         // A form for the answer leaves no place for a call, and so what comes is decided first.
         int tokensBefore = 0;

@@ -83,6 +83,9 @@ public sealed record GenerationOptions
     /// <summary>Guesses of the next tokens, which make text come faster and leave it as it is. Default: none.</summary>
     public Speculation? Speculation { get; init; }
 
+    /// <summary>Whether the prompt has the token that begins texts, where there shall be one, and the tokenizer adds none.</summary>
+    internal bool IsPromptWhole { get; init; }
+
     /// <summary>What happens where the text no longer fits the context. Default: it ends there.</summary>
     public ContextOverflow ContextOverflow { get; init; }
 }

@@ -118,12 +118,12 @@ public sealed partial class LanguageModel
         }
     }
 
-    /// <summary>Adds the tokens of a text to those before it.</summary>
+    /// <summary>Adds the tokens of a text to those before it; a whole text needs none that begins it.</summary>
     /// <exception cref="QuantBuildException">QB4005: they do not fit the context. QB2009: the tokenizer is not this model's.</exception>
-    internal void Extend(List<int> tokens, string text, ContextOverflow overflow)
+    internal void Extend(List<int> tokens, string text, ContextOverflow overflow, bool isWhole = false)
     {
         int before = tokens.Count;
-        tokens.AddRange(Tokenizer.Encode(text, addSpecialTokens: before == 0));
+        tokens.AddRange(Tokenizer.Encode(text, addSpecialTokens: before == 0 && !isWhole));
         // There is nothing to continue without a single token, and nowhere to continue in a full context.
         if (tokens.Count == 0) tokens.Add(Config.BosTokenId ?? (Config.EosTokenIds is [int end, ..] ? end : 0));
         int stranger = tokens.FindIndex(before, token => token >= Config.VocabularySize);
@@ -159,7 +159,7 @@ public sealed partial class LanguageModel
         List<int> tokens = session?.Tokens ?? [];
         try
         {
-            Extend(tokens, text, options.ContextOverflow);
+            Extend(tokens, text, options.ContextOverflow, options.IsPromptWhole);
         }
         catch
         {

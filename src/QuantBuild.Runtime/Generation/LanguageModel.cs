@@ -57,6 +57,9 @@ public sealed partial class LanguageModel : IDisposable
     /// <summary>The model's tokenizer.</summary>
     public TextTokenizer Tokenizer { get; }
 
+    /// <summary>What the generated class knows of the model, if it was loaded by one.</summary>
+    internal QuantizedModelInfo? Info { get; private set; }
+
     internal bool IsDisposed
     {
         get
@@ -78,7 +81,12 @@ public sealed partial class LanguageModel : IDisposable
         string path = options?.ArtifactPath ?? Path.Combine(AppContext.BaseDirectory, info.ArtifactFileName);
         LanguageModel model = Open(path, options);
         string found = model.Manifest.Fingerprint;
-        if (found == info.Fingerprint) return model;
+        if (found == info.Fingerprint)
+        {
+            model.Info = info;
+            return model;
+        }
+
         model.Dispose();
         string expected = info.Fingerprint.Length > 0 ? info.Fingerprint : "that of a finished build";
         throw new QuantBuildException(

@@ -35,6 +35,12 @@ public sealed record QuantizedModelInfo
 
     /// <summary>The fingerprint of the artifact that the class was generated for.</summary>
     public required string Fingerprint { get; init; }
+
+    /// <summary>The model's chat template; <see langword="null"/> where it has none, or none that can be compiled.</summary>
+    public ChatTemplate? ChatTemplate { get; init; }
+
+    /// <summary>Its chat template for requests with tools, where that is another.</summary>
+    public ChatTemplate? ToolChatTemplate { get; init; }
 }
 
 /// <summary>How a model is loaded.</summary>

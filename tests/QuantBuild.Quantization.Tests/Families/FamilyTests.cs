@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace QuantBuild.Quantization.Tests.Families;
 
 /// <summary>Both forward passes against an independent one in float64, for a small model of each family.</summary>
@@ -20,7 +18,7 @@ public sealed class FamilyTests
     public void The_logits_of_torch_are_those_of_the_reference(string name)
     {
         using FamilyModel model = FamilyModel.Of(name);
-        AssertNear(name, model.Expected, QuantizedSample.TorchLogits(model.Tokens, null, model.Folder.Path), TorchTolerance);
+        AssertNear(model.Expected, QuantizedSample.TorchLogits(model.Tokens, null, model.Folder.Path), TorchTolerance);
     }
 
     [Theory]
@@ -30,7 +28,7 @@ public sealed class FamilyTests
         using FamilyModel model = FamilyModel.Of(name);
         using LanguageModel runtime = LanguageModel.Load(model.FloatArtifact(), new LoadOptions { FloatActivations = true });
         float[] logits = runtime.Logits(model.Tokens);
-        AssertNear(name, model.Expected, logits, RuntimeTolerance);
+        AssertNear(model.Expected, logits, RuntimeTolerance);
         int vocabulary = runtime.Config.VocabularySize;
         foreach (int length in new[] { 1, 6, 33 })
         {
@@ -38,11 +36,63 @@ public sealed class FamilyTests
         }
     }
 
-    private static void AssertNear(string name, double[] expected, float[] actual, double tolerance)
+    // Each odd shape once, and each method where it has a rule for one: fused and transposed tensors, biases, norms that are shared or behind, offsets of norms, no gate, experts.
+    [Theory]
+    [InlineData("Qwen2", "Gptq", true)]
+    [InlineData("Phi3", "Gptq", false)]
+    [InlineData("Gemma2", "Gptq", true)]
+    [InlineData("Granite", "Gptq", true)]
+    [InlineData("GPT-2", "Gptq", true)]
+    [InlineData("Pythia", "Gptq", true)]
+    [InlineData("Falcon-40b", "Gptq", false)]
+    [InlineData("Qwen3Moe", "Gptq", true)]
+    [InlineData("Mixtral", "Gptq", false)]
+    [InlineData("Llama-with-biases", "Awq", true)]
+    [InlineData("Gemma3", "Awq", true)]
+    [InlineData("Olmo2", "Awq", true)]
+    [InlineData("StableLM", "Awq", false)]
+    [InlineData("Cohere", "Awq", true)]
+    [InlineData("Starcoder2", "Awq", true)]
+    [InlineData("Mixtral", "Awq", true)]
+    [InlineData("Llama2", "AutoRound", true)]
+    [InlineData("GPT-NeoX-sequential", "AutoRound", true)]
+    [InlineData("Cohere", "AutoRound", true)]
+    [InlineData("Mixtral", "AutoRound", true)]
+    [InlineData("OPT", "Nf4", true)]
+    public void A_quantized_model_runs_as_torch_does_on_its_weights_and_is_near_the_float_one(string name, string method, bool trueSequential)
+    {
+        using FamilyModel model = FamilyModel.Of(name);
+        QuantizationMethod how = Enum.Parse<QuantizationMethod>(method);
+        (string path, List<WorkerMessage> messages) = model.Quantize(new QuantizationSpec
+        {
+            Method = how, Bits = how == QuantizationMethod.Nf4 ? 4 : 8, GroupSize = how == QuantizationMethod.Nf4 ? 64 : 16, TrueSequential = trueSequential, CalibrationContext = 32, Iterations = 4,
+        });
+        using Artifact artifact = Artifact.Open(path);
+        artifact.VerifyChecksums();
+        Assert.Equal(model.Folder.Config.Layers * model.Folder.Config.Linears(0).Count, artifact.Manifest.Layers.Count);
+        using LanguageModel runtime = LanguageModel.Load(path, new LoadOptions { FloatActivations = true });
+        float[] logits = runtime.Logits(model.Tokens);
+        float[] expected = QuantizedSample.TorchLogits(model.Tokens, artifact, model.Folder.Path);
+        DecoderConfig config = model.Folder.Config;
+        // Where two experts are as good as equal, keys in half precision can decide for the other: all but a few tokens agree.
+        if (config.Experts == 0) AssertNear([.. expected.Select(value => (double)value)], logits, RuntimeTolerance);
+        else Assert.InRange(RowsApart(expected, logits, config.VocabularySize), 0, 4);
+        if (config.Experts > 0) Assert.Equal(name == "Qwen3Moe", messages.Any(message => message.Code == DiagnosticIds.ExpertsStarved && message.Text.Contains("model.layers.0.mlp.experts.1", StringComparison.Ordinal)));
+        // Measured with 8 bits: up to 0.03. A few steps of learned rounding are worse than none: Llama's own is at 0.41 here, and experts are chosen anew.
+        double error = Math.Sqrt(model.Expected.Zip(logits, (e, a) => Math.Pow(e - a, 2)).Sum() / model.Expected.Sum(e => e * e));
+        Assert.InRange(error, 0, how switch { QuantizationMethod.AutoRound => 0.7, QuantizationMethod.Nf4 => 0.3, _ => 0.06 });
+    }
+
+    private static int RowsApart(float[] expected, float[] actual, int vocabulary)
+    {
+        float largest = expected.Max(Math.Abs);
+        return expected.Chunk(vocabulary).Zip(actual.Chunk(vocabulary), (e, a) => e.Zip(a, (x, y) => Math.Abs(x - y)).Max()).Count(difference => difference > RuntimeTolerance * largest);
+    }
+
+    private static void AssertNear(double[] expected, float[] actual, double tolerance)
     {
         Assert.Equal(expected.Length, actual.Length);
         double largest = expected.Max(Math.Abs), difference = expected.Zip(actual, (e, a) => Math.Abs(e - a)).Max() / largest;
-        if (Environment.GetEnvironmentVariable("QB_SHOW") is { } file) File.AppendAllText(file, string.Create(CultureInfo.InvariantCulture, $"{name} {difference:E2} of {largest:F2}\n"));
         Assert.InRange(difference, 0, tolerance);
     }
 }
