@@ -26,6 +26,7 @@ internal static class Targets
         new("PyTorch checkpoint's pickle", "pytorch_model.bin", [Pickle()], (path, _) => ReadPyTorch(path), Wrap: InCheckpoint),
         new("index", "model.safetensors.index.json", [Index()], (path, _) => ReadIndex(path), IsText: true),
         new("tokenizer.json", "tokenizer.json", [Tokenizer()], (_, bytes) => ReadTokenizer(bytes), IsText: true),
+        new("SentencePiece", "tokenizer.model", [SentencePiece(model: 1), SentencePiece(model: 2)], (_, bytes) => ReadTokenizer(bytes)),
         new("config.json", "config.json", [.. Configs().Select(Encoding.UTF8.GetBytes)], (_, bytes) => ReadConfig(bytes), IsText: true),
         new("generation_config.json", "generation_config.json", ["""{"temperature":0.6,"top_p":0.9,"top_k":50,"do_sample":true,"eos_token_id":[1,2],"repetition_penalty":1.1}"""u8.ToArray()],
             (_, bytes) => GenerationDefaults.Parse(Encoding.UTF8.GetString(bytes), "generation_config.json", DiagnosticIds.ConfigMalformed), IsText: true),
@@ -151,8 +152,32 @@ internal static class Targets
 
     private static void ReadTokenizer(byte[] json)
     {
-        TextTokenizer tokenizer = TextTokenizer.Load(json, "tokenizer.json");
+        Encode(TextTokenizer.Load(json, "tokenizer.json"));
+    }
+
+    private static void Encode(TextTokenizer tokenizer) =>
         tokenizer.Decode(tokenizer.Encode("It was a dark night: 12345 l'été aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa! <|end_of_text|>"));
+
+    /// <summary>A vocabulary of a few pieces, as sentencepiece_model.proto has it.</summary>
+    /// <param name="model">1 is unigram, 2 BPE.</param>
+    private static byte[] SentencePiece(byte model)
+    {
+        MemoryStream file = new();
+        void Field(byte number, byte[] bytes) => file.Write([(byte)((number << 3) | 2), (byte)bytes.Length, .. bytes]);
+        void Piece(string text, float score, byte type)
+        {
+            byte[] bytes = Encoding.UTF8.GetBytes(text);
+            Field(1, [0x0a, (byte)bytes.Length, .. bytes, 0x15, .. BitConverter.GetBytes(score), 0x18, type]);
+        }
+
+        Piece("<unk>", 0, 2);
+        Piece("<s>", 0, 3);
+        Piece("</s>", 0, 3);
+        foreach (string text in new[] { "\u2581", "a", "t", "at", "\u2581a", "aa", "r", "k", "ark" }) Piece(text, -text.Length, 1);
+        // The kind of model, and which piece is what; then that a blank is put before a text, and blanks are escaped.
+        Field(2, [0x18, model, 0xc0, 2, 0, 0xc8, 2, 1, 0xd0, 2, 2]);
+        Field(3, [0x18, 1, 0x20, 1, 0x28, 1]);
+        return file.ToArray();
     }
 
     private static IEnumerable<string> Configs()

@@ -133,7 +133,7 @@ internal sealed partial class TokenizerJson
     /// <summary>A merge is <c>"a b"</c>, or <c>["a", "b"]</c> in newer files.</summary>
     private Merge ReadMerge(JsonElement merge, int rank)
     {
-        string[] parts = merge.ValueKind == JsonValueKind.Array ? [.. merge.EnumerateArray().Select(part => part.GetString() ?? "")] : merge.GetString()!.Split(' ');
+        string[] parts = merge.ValueKind == JsonValueKind.Array ? [.. merge.EnumerateArray().Select(part => part.GetString() ?? "")] : (merge.GetString() ?? "").Split(' ');
         return parts is [{ Length: > 0 } left, { Length: > 0 } right] ? new Merge(left, right, rank) : throw Unsupported($"the merge {merge.GetRawText()} is not a pair of tokens");
     }
 
@@ -143,7 +143,7 @@ internal sealed partial class TokenizerJson
         List<double> scores = [];
         foreach (JsonElement piece in model.GetProperty("vocab").EnumerateArray())
         {
-            vocabulary[piece[0].GetString()!] = scores.Count;
+            vocabulary[piece[0].GetString() ?? throw new FormatException("A token is null.")] = scores.Count;
             double score = piece[1].GetDouble();
             if (!double.IsFinite(score)) throw Unsupported($"the token {piece[0]} has the score {score}");
             scores.Add(score);

@@ -18,7 +18,12 @@ public sealed class GgufTests : IDisposable
         ModelFolder model = Sample(GgufType.BF16);
         Assert.Equal("gutenberg-7m", model.Name);
         DecoderConfig config = model.Config;
-        Assert.Equal(Config with { EosTokenIds = config.EosTokenIds }, config);
+        // Lists and names of weights are equal where they are the same object.
+        Assert.Equal(
+            Config with { EosTokenIds = config.EosTokenIds, RotaryLayers = config.RotaryLayers, SlidingLayers = config.SlidingLayers, Names = config.Names }, config);
+        Assert.Empty(config.RotaryLayers);
+        Assert.Empty(config.SlidingLayers);
+        Assert.Equal(Config.Names.Of("model.layers.1.mlp.up_proj.weight"), config.Names.Of("model.layers.1.mlp.up_proj.weight"));
         Assert.Equal(Config.EosTokenIds, config.EosTokenIds);
         using JsonDocument tokenizerConfig = JsonDocument.Parse(model.TokenizerConfigJson!);
         Assert.Equal("<|begin_of_text|>", tokenizerConfig.RootElement.GetProperty("bos_token").GetString());

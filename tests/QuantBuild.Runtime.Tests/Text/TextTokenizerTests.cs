@@ -200,6 +200,8 @@ public class TextTokenizerTests
     [InlineData("[]")]
     [InlineData("{}")]
     [InlineData("""{"model":{"type":"BPE","vocab":{"a":"x"},"merges":[]}}""")]
+    [InlineData("""{"model":{"type":"BPE","vocab":{"a":0},"merges":[null]}}""")]
+    [InlineData("""{"model":{"type":"Unigram","vocab":[[null,0.5]]}}""")]
     [InlineData("""{"model":{"type":"BPE","vocab":{"a":0,"b":1},"merges":["a b"]},"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false},"decoder":{"type":"ByteLevel"}}""")]
     public void A_malformed_file_is_an_error(string json)
     {
