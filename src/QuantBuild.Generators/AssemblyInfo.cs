@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
 
 [assembly: InternalsVisibleTo("QuantBuild.CodeFixes")]
+[assembly: InternalsVisibleTo("QuantBuild.Fuzz")]
 [assembly: InternalsVisibleTo("QuantBuild.Generators.Tests")]

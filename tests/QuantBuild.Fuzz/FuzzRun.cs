@@ -10,7 +10,7 @@ namespace QuantBuild.Fuzz;
 internal sealed class FuzzRun(FuzzTarget target, int seed)
 {
     // A machine may be busy: a hang is one also there.
-    private static readonly TimeSpan LongestRead = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan LongestRead = TimeSpan.FromSeconds(120);
 
     // An input has at most 128 KiB. What a parser makes of it all together, garbage too.
     private const long MostBytes = 256 << 20;

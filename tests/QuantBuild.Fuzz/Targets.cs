@@ -1,7 +1,10 @@
+extern alias Generators;
+
 using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Text;
 using System.Text.Json.Nodes;
+using Generators::QuantBuild.Generators.Jinja;
 using QuantBuild.Quantization;
 using QuantBuild.Quantization.Tests;
 
@@ -30,6 +33,8 @@ internal static class Targets
         new("config.json", "config.json", [.. Configs().Select(Encoding.UTF8.GetBytes)], (_, bytes) => ReadConfig(bytes), IsText: true),
         new("generation_config.json", "generation_config.json", ["""{"temperature":0.6,"top_p":0.9,"top_k":50,"do_sample":true,"eos_token_id":[1,2],"repetition_penalty":1.1}"""u8.ToArray()],
             (_, bytes) => GenerationDefaults.Parse(Encoding.UTF8.GetString(bytes), "generation_config.json", DiagnosticIds.ConfigMalformed), IsText: true),
+        new("chat template", "chat_template.jinja", [.. Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "templates")).Order(StringComparer.Ordinal).Select(File.ReadAllBytes)],
+            (_, bytes) => JinjaEmitter.Write(JinjaParser.Parse(Encoding.UTF8.GetString(bytes).Replace("\r", "", StringComparison.Ordinal))), IsText: true) { Documented = [typeof(JinjaException)] },
     ];
 
     private static byte[] Asset(string name) => File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, name));
