@@ -102,7 +102,7 @@ internal static class GgufModel
             file, "scales its rotary frequencies one by one (rope_freqs.weight) in another way than Llama 3.1 does, which is not read from GGUF. Take the model in its Hugging Face form");
         if (tensor.Type != GgufType.F32 || tensor.Shape.Count != 1 || tensor.Shape[0] is < 1 or > most) throw Other();
         float[] factors = new float[tensor.Shape[0]];
-        using (BinaryReader reader = new(new FileStream(file.Path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete)))
+        using (BinaryReader reader = new(new FileStream(tensor.Path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete)))
         {
             reader.BaseStream.Position = tensor.Offset;
             for (int i = 0; i < factors.Length; i++) factors[i] = reader.ReadSingle();

@@ -44,7 +44,7 @@ internal static class QuantizeCommand
     {
         Argument<string?> model = new("model")
         {
-            Description = "The model's folder in the Hugging Face layout, or its id on the hub, such as org/name.",
+            Description = "The model's folder in the Hugging Face layout, a GGUF file, or a name on the hub: org/name, or org/name/file.gguf.",
             Arity = ArgumentArity.ZeroOrOne,
         };
         Option<string?> request = new("--request") { Description = "A build's request file; messages go to standard output, and the end of standard input cancels.", Hidden = true };

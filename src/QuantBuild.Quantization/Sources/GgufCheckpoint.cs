@@ -29,11 +29,21 @@ internal sealed partial class GgufCheckpoint : ICheckpointFile
         ["ffn_down"] = "mlp.down_proj",
     };
 
-    private readonly SafeFileHandle handle;
+    // One for each part of the file.
+    private readonly Dictionary<string, SafeFileHandle> handles = new(StringComparer.Ordinal);
 
-    private GgufCheckpoint(GgufFile file, SafeFileHandle handle)
+    private GgufCheckpoint(GgufFile file)
     {
-        this.handle = handle;
+        try
+        {
+            foreach (string path in file.Paths) handles.Add(path, File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete));
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+
         Tensors = [.. file.Tensors.Values.Where(tensor => GgufTensor.BlockOf(tensor.Type) is not null).Select(tensor => Create(file, tensor))];
     }
 
@@ -42,18 +52,22 @@ internal sealed partial class GgufCheckpoint : ICheckpointFile
 
     /// <summary>Opens a file.</summary>
     /// <exception cref="QuantBuildException">QB2005, QB2042.</exception>
-    public static GgufCheckpoint Open(string path) => new(GgufFile.Open(path), File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete));
+    public static GgufCheckpoint Open(string path) => new(GgufFile.Open(path));
 
     /// <inheritdoc/>
-    public void Dispose() => handle.Dispose();
+    public void Dispose()
+    {
+        foreach (SafeFileHandle handle in handles.Values) handle.Dispose();
+    }
 
     [GeneratedRegex(@"^(?:blk\.(?<layer>[0-9]{1,4})\.)?(?<module>[a-z_]+)\.(?<kind>weight|bias)$", RegexOptions.CultureInvariant)]
     private static partial Regex Name { get; }
 
     private CheckpointTensor Create(GgufFile file, GgufTensor tensor)
     {
+        SafeFileHandle handle = handles[tensor.Path];
         CheckpointTensor stored = tensor.Type == GgufType.Q8
-            ? new(tensor.Name, ElementType.F32, tensor.Shape, (offset, target) => ReadBlocks(tensor.Offset, offset, target), tensor.ByteLength)
+            ? new(tensor.Name, ElementType.F32, tensor.Shape, (offset, target) => ReadBlocks(handle, tensor.Offset, offset, target), tensor.ByteLength)
             : new(tensor.Name, Type(tensor.Type), tensor.Shape, (offset, target) => FileBytes.Fill(handle, tensor.Offset + offset, target));
         Match match = Name.Match(tensor.Name);
         if (!match.Success || !Names.TryGetValue(match.Groups["module"].Value, out string? module)) return stored;
@@ -95,7 +109,7 @@ internal sealed partial class GgufCheckpoint : ICheckpointFile
     }
 
     /// <summary>Reads Q8_0 as float32: each of 32 signed bytes times the float16 before them, which is exact.</summary>
-    private void ReadBlocks(long start, long offset, Span<byte> target)
+    private static void ReadBlocks(SafeFileHandle handle, long start, long offset, Span<byte> target)
     {
         const int piece = 512;
         Span<float> values = MemoryMarshal.Cast<byte, float>(target);

@@ -33,13 +33,7 @@ public sealed class GgufTests : IDisposable
     [Fact]
     public void Every_weight_is_that_of_the_checkpoint_rotary_pairs_and_all()
     {
-        using ModelWeights expected = ModelWeights.Open(ModelFolder.Open(SampleFiles.Model)), actual = ModelWeights.Open(Sample(GgufType.BF16));
-        Assert.Equal(expected.Bytes, actual.Bytes);
-        foreach (string name in Config.Tensors().Select(tensor => tensor.Key))
-        {
-            using torch.Tensor left = expected.Load(name, torch.CPU), right = actual.Load(name, torch.CPU);
-            Assert.True(left.eq(right).all().item<bool>(), name);
-        }
+        AssertSameWeights(ModelFolder.Open(SampleFiles.Model), Sample(GgufType.BF16));
     }
 
     [Fact]
@@ -92,6 +86,28 @@ public sealed class GgufTests : IDisposable
         })];
         Assert.NotEmpty(texts[0]);
         Assert.Equal(texts[0], texts[1]);
+    }
+
+    [Fact]
+    public void A_file_that_was_split_is_all_of_its_parts_and_is_named_by_the_first()
+    {
+        ModelFolder whole = Sample(GgufType.BF16);
+        ModelFolder model = Split(2);
+        Assert.Equal(["split-00001-of-00002.gguf", "split-00002-of-00002.gguf"], model.WeightFiles.Select(Path.GetFileName));
+        Assert.Equal(model.WeightFiles, model.Files);
+        Assert.False(model.Config.TieWordEmbeddings);
+        AssertSameWeights(whole, model);
+
+        string second = model.WeightFiles[1];
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => ModelFolder.Open(second));
+        Assert.Equal(DiagnosticIds.GgufUnsupported, error.Id);
+        Assert.Contains("is part 2 of a file that was split", error.Message, StringComparison.Ordinal);
+        File.Copy(model.Path, folder.File("renamed.gguf"));
+        Assert.Equal(DiagnosticIds.GgufUnsupported, Assert.Throws<QuantBuildException>(() => ModelFolder.Open(folder.File("renamed.gguf"))).Id);
+        File.Copy(model.Path, second, overwrite: true);
+        Assert.Contains("is not the part", Assert.Throws<QuantBuildException>(() => ModelFolder.Open(model.Path)).Message, StringComparison.Ordinal);
+        File.Delete(second);
+        Assert.Equal(DiagnosticIds.WeightsMalformed, Assert.Throws<QuantBuildException>(() => ModelFolder.Open(model.Path)).Id);
     }
 
     [Theory]
@@ -152,6 +168,17 @@ public sealed class GgufTests : IDisposable
 
     public void Dispose() => folder.Dispose();
 
+    private static void AssertSameWeights(ModelFolder first, ModelFolder second)
+    {
+        using ModelWeights expected = ModelWeights.Open(first), actual = ModelWeights.Open(second);
+        Assert.Equal(expected.Bytes, actual.Bytes);
+        foreach (string name in first.Config.Tensors().Select(tensor => tensor.Key))
+        {
+            using torch.Tensor left = expected.Load(name, torch.CPU), right = actual.Load(name, torch.CPU);
+            Assert.True(left.eq(right).all().item<bool>(), name);
+        }
+    }
+
     private static GgufWriter Header(GgufWriter writer)
     {
         using JsonDocument tokenizer = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(SampleFiles.Model, "tokenizer.json")));
@@ -177,7 +204,31 @@ public sealed class GgufTests : IDisposable
 
     private ModelFolder Sample(GgufType type, string? key = null, object? value = null)
     {
+        string path = folder.File("gutenberg-7m.gguf");
         GgufWriter writer = Header(new GgufWriter(key, value));
+        foreach ((string name, long[] shape, byte[] bytes) in Tensors()) writer.Add(name, type, shape, bytes);
+        writer.Write(path);
+        return ModelFolder.Open(path);
+    }
+
+    /// <summary>The same in several files, as llama.cpp's gguf-split leaves it: the first has the metadata.</summary>
+    private ModelFolder Split(int parts)
+    {
+        string PathOf(int part) => folder.File($"split-{part + 1:D5}-of-{parts:D5}.gguf");
+        (string Name, long[] Shape, byte[] Bytes)[] tensors = [.. Tensors()];
+        for (int part = 0; part < parts; part++)
+        {
+            GgufWriter writer = new GgufWriter().Add("split.no", (ushort)part).Add("split.count", (ushort)parts);
+            if (part == 0) Header(writer);
+            foreach ((string name, long[] shape, byte[] bytes) in tensors.Where((_, i) => i * parts / tensors.Length == part)) writer.Add(name, GgufType.BF16, shape, bytes);
+            writer.Write(PathOf(part));
+        }
+
+        return ModelFolder.Open(PathOf(0));
+    }
+
+    private static IEnumerable<(string Name, long[] Shape, byte[] Bytes)> Tensors()
+    {
         using SafetensorsFile weights = SafetensorsFile.Open(Path.Combine(SampleFiles.Model, "model.safetensors"), "QB2005");
         string Renamed(string name) => name
             .Replace("model.embed_tokens", "token_embd", StringComparison.Ordinal).Replace("model.norm", "output_norm", StringComparison.Ordinal).Replace("lm_head", "output", StringComparison.Ordinal)
@@ -188,12 +239,8 @@ public sealed class GgufTests : IDisposable
         {
             int heads = entry.Name.Contains("q_proj", StringComparison.Ordinal) ? Config.Heads : entry.Name.Contains("k_proj", StringComparison.Ordinal) ? Config.KvHeads : 0;
             byte[] bytes = weights.Bytes(entry).ToArray();
-            writer.Add(Renamed(entry.Name), type, [.. entry.Shape], heads > 0 ? Paired(bytes, heads, (int)entry.Shape[0]) : bytes);
+            yield return (Renamed(entry.Name), [.. entry.Shape], heads > 0 ? Paired(bytes, heads, (int)entry.Shape[0]) : bytes);
         }
-
-        string path = folder.File("gutenberg-7m.gguf");
-        writer.Write(path);
-        return ModelFolder.Open(path);
     }
 
     /// <summary>[heads, 2, d/2, K] as [heads, d/2, 2, K], which is how the converter stores queries and keys of Llama.</summary>

@@ -72,6 +72,10 @@ internal sealed class GgufWriter(string? key = null, object? value = null)
                 writer.Write(8);
                 Text(writer, text);
                 break;
+            case ushort number:
+                writer.Write(2);
+                writer.Write(number);
+                break;
             case uint number:
                 writer.Write(4);
                 writer.Write(number);
