@@ -61,10 +61,10 @@ public sealed class ModelFolder
     /// <summary>How many bytes <see cref="ReadTokenizer"/> gives.</summary>
     public long TokenizerBytes => TokenizerFile == Path ? ReadTokenizer().Length : BytesOf(TokenizerFile);
 
-    /// <summary>Reads <c>tokenizer.json</c>, or makes it of what the GGUF file says.</summary>
+    /// <summary>Reads the tokenizer's file, or makes it of what the GGUF file says.</summary>
     /// <exception cref="QuantBuildException">QB2008, QB2009: the GGUF file has no tokenizer, or one that cannot be converted.</exception>
     public byte[] ReadTokenizer() =>
-        gguf is not null && TokenizerFile == Path ? System.Text.Encoding.UTF8.GetBytes(GgufTokenizer.ToJson(gguf)) : File.ReadAllBytes(TokenizerFile);
+        gguf is not null && TokenizerFile == Path ? GgufTokenizer.ToFile(gguf) : File.ReadAllBytes(TokenizerFile);
 
     /// <summary>
     /// The commit of the model's repository that the files are of, where the folder tells: one of huggingface_hub's cache has it in its name, and one that it downloaded to in a file.
@@ -180,7 +180,7 @@ public sealed class ModelFolder
         string beside = System.IO.Path.Combine(System.IO.Path.GetDirectoryName(path)!, "tokenizer.json");
         ModelFolder model = new(path, DecoderConfig.Parse(configJson, path), configJson, File.Exists(beside) ? beside : path, file.Paths, file, listing);
         // What is wrong with the tokenizer is found here, where a folder's missing one is.
-        if (model.TokenizerFile == path) GgufTokenizer.ToJson(file);
+        if (model.TokenizerFile == path) GgufTokenizer.ToFile(file);
         return model;
     }
 

@@ -29,6 +29,14 @@ internal sealed partial class GgufCheckpoint : ICheckpointFile
         ["ffn_down"] = "mlp.down_proj",
     };
 
+    // Gemma 2 and 3.
+    private static readonly Dictionary<string, string> FourNorms = new(StringComparer.Ordinal)
+    {
+        ["post_attention_norm"] = "post_attention_layernorm",
+        ["ffn_norm"] = "pre_feedforward_layernorm",
+        ["post_ffw_norm"] = "post_feedforward_layernorm",
+    };
+
     // One for each part of the file.
     private readonly Dictionary<string, SafeFileHandle> handles = new(StringComparer.Ordinal);
 
@@ -70,11 +78,21 @@ internal sealed partial class GgufCheckpoint : ICheckpointFile
             ? new(tensor.Name, ElementType.F32, tensor.Shape, (offset, target) => ReadBlocks(handle, tensor.Offset, offset, target), tensor.ByteLength)
             : new(tensor.Name, Type(tensor.Type), tensor.Shape, (offset, target) => FileBytes.Fill(handle, tensor.Offset + offset, target));
         Match match = Name.Match(tensor.Name);
-        if (!match.Success || !Names.TryGetValue(match.Groups["module"].Value, out string? module)) return stored;
+        string own = match.Groups["module"].Value;
+        if (!match.Success || (!(GgufModel.HasFourNorms(file) && FourNorms.TryGetValue(own, out string? module)) && !Names.TryGetValue(own, out module))) return stored;
         string layer = match.Groups["layer"].Value, name = $"{(layer.Length > 0 ? DecoderConfig.LayerPrefix(int.Parse(layer, System.Globalization.CultureInfo.InvariantCulture)) : "")}{module}.{match.Groups["kind"].Value}";
-        return new CheckpointTensor(name, stored.Type, stored.Shape, HeadsOfPairs(file, match.Groups["module"].Value) is { } heads && tensor.Shape.Count > 0 && tensor.Shape[0] % (2 * heads) == 0
-            ? (offset, target) => ReadPaired(stored, heads, offset, target)
-            : stored.Read, stored.StoredBytes);
+        CheckpointTensor.Reader read = stored.Read;
+        if (HeadsOfPairs(file, own) is { } heads && tensor.Shape.Count > 0 && tensor.Shape[0] % (2 * heads) == 0) read = (offset, target) => ReadPaired(stored, heads, offset, target);
+        // llama.cpp's converter writes every norm as F32.
+        if (GgufModel.AddsOneToNorms(file) && own.EndsWith("norm", StringComparison.Ordinal) && stored.Type == ElementType.F32) read = (offset, target) => ReadOffsets(stored, offset, target);
+        return new CheckpointTensor(name, stored.Type, stored.Shape, read, stored.StoredBytes);
+    }
+
+    /// <summary>Reads a norm as its distance from one.</summary>
+    private static void ReadOffsets(CheckpointTensor stored, long offset, Span<byte> target)
+    {
+        stored.Read(offset, target);
+        foreach (ref float weight in MemoryMarshal.Cast<byte, float>(target)) weight -= 1;
     }
 
     private static ElementType Type(GgufType type) => type switch

@@ -94,6 +94,12 @@ internal sealed class GgufWriter(string? key = null, object? value = null)
                 writer.Write((ulong)texts.Length);
                 foreach (string text in texts) Text(writer, text);
                 break;
+            case float[] numbers:
+                writer.Write(9);
+                writer.Write(6);
+                writer.Write((ulong)numbers.Length);
+                foreach (float number in numbers) writer.Write(number);
+                break;
             case int[] numbers:
                 writer.Write(9);
                 writer.Write(5);
