@@ -153,6 +153,7 @@ public sealed partial class LanguageModel
             VocabularySize = Config.VocabularySize,
             BeginToken = Config.BosTokenId,
             Overflow = options.ContextOverflow,
+            VisibleTokens = options.VisibleTokens,
             Constraint = options.Format?.ConstraintFor(Tokenizer, ends).Start,
         };
         settings = settings with { Drafter = options.Speculation?.CreateDrafter(this) };
