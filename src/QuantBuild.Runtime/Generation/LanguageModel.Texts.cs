@@ -111,9 +111,9 @@ public sealed partial class LanguageModel
     /// <summary>Takes the next tokens of a text; logits of the last.</summary>
     internal void Feed(KvCache cache, ReadOnlyMemory<int> tokens, Memory<float> logits, CancellationToken cancellationToken)
     {
-        for (int done = 0; done < tokens.Length; done += Decoder.LargestBatch)
+        for (int done = 0; done < tokens.Length; done += decoder.LargestBatch)
         {
-            ReadOnlyMemory<int> next = tokens.Slice(done, Math.Min(Decoder.LargestBatch, tokens.Length - done));
+            ReadOnlyMemory<int> next = tokens.Slice(done, Math.Min(decoder.LargestBatch, tokens.Length - done));
             decoder.Forward([new BatchPart(cache, next) { Logits = done + next.Length == tokens.Length ? logits : default }], cancellationToken);
         }
     }
