@@ -3,12 +3,12 @@ using System.Runtime.InteropServices;
 namespace QuantBuild.Cuda.Emulator;
 
 /// <summary>
-/// The address space that all devices of a machine share. Device addresses are no host addresses; between two allocations lies a gap of at least a page, and an allocation starts at an odd
+/// The address space that all devices of a machine share. Device addresses are above all host addresses; between two allocations lies a gap of at least a page, and an allocation starts at an odd
 /// multiple of 256 bytes, so that code that counts on more than the driver promises is found out.
 /// </summary>
 internal sealed unsafe class DeviceMemory(bool trackWrites) : IDisposable
 {
-    private const ulong Base = 0x7000_0000_0000;
+    private const ulong Base = 0x8000_0000_0000;
     private const int PageBits = 16;
 
     private readonly Lock _lock = new();
