@@ -65,14 +65,15 @@ KERNEL void THREADS(MATRIX_THREADS) multiply_matrix(const Linear* linears, int c
         int start = segment * x.segmentHalves, end = least(start + x.segmentHalves, 2 * w.chunks);
         for (int from = start; from < end; from += MATRIX_STEP / 16)
         {
-            int to = least(from + MATRIX_STEP / 16, end), pieces = to - from;
+            // Whole chunks, also where a segment is half of one.
+            int to = least(from + MATRIX_STEP / 16, end), first_piece = from & ~1, pieces = ((to + 1) & ~1) - first_piece;
             barrier();
             for (int p = thread(); p < MATRIX_TOKENS * pieces; p += MATRIX_THREADS)
             {
                 int token = p / pieces, piece = p % pieces;
                 Bytes16 bytes = {0, 0, 0, 0};
-                if (token < tokens) bytes = read16(x.bytes + (s64)(first_token + token) * x.stride + (from + piece) * 16);
-                *(Bytes16*)(staged + token * TOKEN_BYTES + piece * 16 + (from & 1) * 16) = bytes;
+                if (token < tokens) bytes = read16(x.bytes + (s64)(first_token + token) * x.stride + (first_piece + piece) * 16);
+                *(Bytes16*)(staged + token * TOKEN_BYTES + piece * 16) = bytes;
             }
 
             if (thread() < MATRIX_TOKENS)
