@@ -16,10 +16,11 @@ compile() # source, name, architecture, options
 
 for format in INT2 INT3 INT4 INT8 CODEBOOK4 INT8ROW; do
   name=$(echo "$format" | tr '[:upper:]' '[:lower:]')
-  compile linear.cu "linear-$name" sm_75 "-DFORMAT=$format" &
-  compile matrix.cu "matrix-$name.75" sm_75 "-DFORMAT=$format"
-  compile matrix.cu "matrix-$name.80" sm_80 "-DFORMAT=$format"
-  wait
+  for capability in 75 80; do
+    compile linear.cu "linear-$name.$capability" sm_$capability "-DFORMAT=$format" & other=$!
+    compile matrix.cu "matrix-$name.$capability" sm_$capability "-DFORMAT=$format"
+    wait $other
+  done
 done
 compile floats.cu floats sm_75 ""
 compile decoder.cu decoder sm_75 ""
