@@ -1,6 +1,6 @@
 #!/usr/bin/env sh
 # Compiles the kernels to the PTX that the assembly embeds: for compute capability 7.5, which newer devices run too, and where 8.0 has better instructions, for that as well.
-# clang 14, with no CUDA toolkit. A test compiles them anew and compares.
+# clang 14, with no CUDA toolkit; compressed, since they ship. A test compiles them anew and compares.
 # usage: compile.sh [folder]
 set -eu
 cd "$(dirname "$0")"
@@ -11,7 +11,7 @@ mkdir -p "$out"
 compile() # source, name, architecture, options
 {
   "$clang" -x cuda --cuda-device-only --cuda-gpu-arch="$3" -Xclang -target-feature -Xclang +ptx70 -nocudainc -nocudalib \
-    -std=c++17 -O3 -Wall -Werror -S $4 -o - "$1" | grep -v '^ *//' | sed 's/[[:space:]]*\/\/.*$//; s/^\t//' | grep -v '^[[:space:]]*$' > "$out/$2.ptx"
+    -std=c++17 -O3 -Wall -Werror -S $4 -o - "$1" | grep -v '^ *//' | sed 's/[[:space:]]*\/\/.*$//; s/^\t//' | grep -v '^[[:space:]]*$' | gzip -9n > "$out/$2.ptx.gz"
 }
 
 for format in INT2 INT3 INT4 INT8 CODEBOOK4 INT8ROW; do

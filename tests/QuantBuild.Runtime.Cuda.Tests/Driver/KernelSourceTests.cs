@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.IO.Compression;
 using QuantBuild.Cuda.Driver;
 using QuantBuild.Cuda.Emulator;
 using QuantBuild.Runtime.Tests;
@@ -27,8 +28,14 @@ public sealed class KernelSourceTests : IDisposable
         Assert.Equal(shipped.Length, Directory.GetFiles(folder.Path).Length);
         foreach (string file in Directory.GetFiles(folder.Path))
         {
-            Assert.Equal(File.ReadAllText(Path.Combine(Kernels, "ptx", Path.GetFileName(file))), File.ReadAllText(file));
+            Assert.Equal(Text(Path.Combine(Kernels, "ptx", Path.GetFileName(file))), Text(file));
         }
+    }
+
+    private static string Text(string file)
+    {
+        using StreamReader reader = new(new GZipStream(File.OpenRead(file), CompressionMode.Decompress));
+        return reader.ReadToEnd();
     }
 
     [Fact]
