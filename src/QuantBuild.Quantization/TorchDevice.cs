@@ -14,17 +14,7 @@ public sealed record TorchDevice(torch.Device Device, string Description)
     /// <exception cref="QuantBuildException">QB1001 CUDA is asked for and not there, QB1002 torch does not load, QB1006 spelling.</exception>
     public static TorchDevice Choose(string text)
     {
-        string name = text.Trim().ToLowerInvariant();
-        int index = 0;
-        bool known = name is "auto" or "cpu" or "cuda"
-            || (name.StartsWith("cuda:", StringComparison.Ordinal)
-                && int.TryParse(name.AsSpan(5), NumberStyles.None, CultureInfo.InvariantCulture, out index));
-        if (!known)
-        {
-            throw new QuantBuildException(
-                DiagnosticIds.DeviceInvalid, $"The device \"{text}\" does not exist.{DeviceName.Hint(text)} It is one of auto, cpu, cuda or cuda:N with the GPU's number, such as cuda:0.");
-        }
-
+        if (!DeviceName.TryRead(text, out string name, out int index)) throw DeviceChoice.Invalid(text);
         NativeLibraries.Load();
         if (name == "cpu") return Cpu("cpu");
         int count = CudaDevices(out string lookedFor);
