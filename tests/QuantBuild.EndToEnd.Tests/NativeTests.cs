@@ -6,13 +6,9 @@ namespace QuantBuild.EndToEnd.Tests;
 [Collection(Builds.Name)]
 public sealed class NativeTests(PackedFeed feed)
 {
+    // After a conversation by the model's chat template.
     private const string Chatting = """
-        using App.Models;
-        using Microsoft.Extensions.AI;
-        using QuantBuild;
 
-        using LanguageModel model = TinyRtn4.Load();
-        IChatClient chat = model.AsChatClient();
         ChatOptions options = new() { MaxOutputTokens = 12, Seed = 1 };
         System.Console.WriteLine("[" + (await chat.GetResponseAsync("Hi", options)).Text + "]");
         options.ResponseFormat = ChatResponseFormat.Json;
@@ -27,8 +23,8 @@ public sealed class NativeTests(PackedFeed feed)
         UserProject project = new(feed, feed.SharedCache);
         // The compiler to machine code comes from where the SDK's packs come from.
         project.Write("../nuget.config", feed.NuGetConfig(withUsersSources: true));
-        project.WriteModel("tiny", new TinyModel());
-        project.Write("Program.cs", Chatting);
+        ChatTemplateTests.WriteModel(project);
+        project.Write("Program.cs", ChatTemplateTests.Program + Chatting);
         // Warnings of trimming and of the compiler to machine code are errors too.
         project.Declare(BuiltProject.Item, "<PublishAot>true</PublishAot><InvariantGlobalization>true</InvariantGlobalization>");
 
@@ -43,7 +39,8 @@ public sealed class NativeTests(PackedFeed feed)
         Assert.True(exitCode == 0, output);
         // The kernels have the vectors that they are written for.
         bool wide = RuntimeInformation.ProcessArchitecture == Architecture.X64;
-        Assert.Matches($@"(?s)^\[.+\]\s+\{{.*\}}\s+32\s+{wide}\s*$", output);
+        Assert.StartsWith(ChatTemplateTests.Expected, output, StringComparison.Ordinal);
+        Assert.Matches($@"(?s)^\s+{ChatTemplateTests.Counts}\s+\[.+\]\s+\{{.*\}}\s+32\s+{wide}\s*$", output[ChatTemplateTests.Expected.Length..]);
     }
 }
 

@@ -1,0 +1,26 @@
+#!/usr/bin/env sh
+# Compiles the kernels to the PTX that the assembly embeds: for compute capability 7.5, which newer devices run too, and where 8.0 has better instructions, for that as well.
+# clang 14, with no CUDA toolkit. A test compiles them anew and compares.
+# usage: compile.sh [folder]
+set -eu
+cd "$(dirname "$0")"
+out=${1:-ptx}
+clang=${CLANG:-$(command -v clang-14 || command -v /usr/lib/llvm-14/bin/clang || echo clang)}
+mkdir -p "$out"
+
+compile() # source, name, architecture, options
+{
+  "$clang" -x cuda --cuda-device-only --cuda-gpu-arch="$3" -Xclang -target-feature -Xclang +ptx70 -nocudainc -nocudalib \
+    -std=c++17 -O3 -Wall -Werror -S $4 -o - "$1" | grep -v '^ *//' | sed 's/[[:space:]]*\/\/.*$//; s/^\t//' | grep -v '^[[:space:]]*$' > "$out/$2.ptx"
+}
+
+for format in INT2 INT3 INT4 INT8 CODEBOOK4 INT8ROW; do
+  name=$(echo "$format" | tr '[:upper:]' '[:lower:]')
+  compile linear.cu "linear-$name" sm_75 "-DFORMAT=$format" &
+  compile matrix.cu "matrix-$name.75" sm_75 "-DFORMAT=$format"
+  compile matrix.cu "matrix-$name.80" sm_80 "-DFORMAT=$format"
+  wait
+done
+compile floats.cu floats sm_75 ""
+compile decoder.cu decoder sm_75 ""
+compile attention.cu attention sm_75 ""

@@ -1,0 +1,87 @@
+// Products of tokens with weights that are numbers: F32, F16 or BF16. A warp has a row, and takes sixteen bytes of it at a time for each lane.
+#include "device.h"
+
+#define BLOCK 256
+
+struct F32
+{
+    static const int size = 4;
+    DEVICE float number(const u8* p) { return *(const float*)p; }
+};
+
+struct F16
+{
+    static const int size = 2;
+    DEVICE float number(const u8* p) { return half_to_float(*(const u16*)p); }
+};
+
+struct BF16
+{
+    static const int size = 2;
+    DEVICE float number(const u8* p) { return float_of((u32) * (const u16*)p << 16); }
+};
+
+struct FloatLinear
+{
+    const u8* weight;  // [outputs, inputs]
+    const float* bias; // [outputs], or null
+    const float* x;    // [tokens, xStride]
+    float* y;          // [tokens, yStride]
+    float scale;
+    int outputs;
+    int inputs;
+    int tokens;
+    int xStride;
+    int yStride;
+    int adds;
+};
+
+template <typename T, int TOKENS>
+DEVICE void multiply(const FloatLinear& w)
+{
+    const int numbers = 16 / T::size;
+    int row = block_x() * (BLOCK / 32) + warp(), first = block_y() * TOKENS, tokens = least(TOKENS, w.tokens - first);
+    if (row >= w.outputs) return;
+    const u8* start = w.weight + (s64)row * w.inputs * T::size;
+    const float* x = w.x + (s64)first * w.xStride;
+    float sums[TOKENS];
+#pragma unroll
+    for (int t = 0; t < TOKENS; t++) sums[t] = 0;
+    // Rows whose width is odd do not begin at multiples of sixteen bytes.
+    int whole = ((s64)start & 15) == 0 && (w.inputs * T::size) % 16 == 0 ? w.inputs : 0;
+    for (int k = lane() * numbers; k < whole; k += 32 * numbers)
+    {
+        Bytes16 bytes = read16(start + (s64)k * T::size);
+#pragma unroll
+        for (int i = 0; i < numbers; i++)
+        {
+            float weight = T::number((const u8*)&bytes + i * T::size);
+#pragma unroll
+            for (int t = 0; t < TOKENS; t++) sums[t] = fused(weight, t < tokens ? x[(s64)t * w.xStride + k + i] : 0, sums[t]);
+        }
+    }
+
+    for (int k = whole + lane(); k < w.inputs; k += 32)
+    {
+        float weight = T::number(start + (s64)k * T::size);
+#pragma unroll
+        for (int t = 0; t < TOKENS; t++) sums[t] = fused(weight, t < tokens ? x[(s64)t * w.xStride + k] : 0, sums[t]);
+    }
+
+#pragma unroll
+    for (int t = 0; t < TOKENS; t++)
+    {
+        float sum = warp_sum(sums[t]);
+        if (lane() != 0 || t >= tokens) continue;
+        if (w.bias) sum += w.bias[row];
+        float* y = w.y + (s64)(first + t) * w.yStride + row;
+        *y = w.adds ? *y + w.scale * sum : sum;
+    }
+}
+
+KERNEL void THREADS(BLOCK) multiply_f32_1(const FloatLinear w) { multiply<F32, 1>(w); }
+KERNEL void THREADS(BLOCK) multiply_f32_8(const FloatLinear w) { multiply<F32, 8>(w); }
+KERNEL void THREADS(BLOCK) multiply_f16_1(const FloatLinear w) { multiply<F16, 1>(w); }
+KERNEL void THREADS(BLOCK) multiply_f16_8(const FloatLinear w) { multiply<F16, 8>(w); }
+KERNEL void THREADS(BLOCK) multiply_bf16_1(const FloatLinear w) { multiply<BF16, 1>(w); }
+KERNEL void THREADS(BLOCK) multiply_bf16_8(const FloatLinear w) { multiply<BF16, 8>(w); }
