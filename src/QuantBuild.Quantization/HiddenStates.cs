@@ -23,9 +23,6 @@ internal sealed class HiddenStates : IDisposable
     /// <summary>How many batches there are.</summary>
     public int Count => batches.Length;
 
-    /// <summary>Batches that are computed side by side; a GPU does one after the other.</summary>
-    private int AtOnce => device.type == DeviceType.CPU ? Environment.ProcessorCount : 1;
-
     /// <summary>Looks tokens up in the embedding.</summary>
     /// <param name="windows">The tokens.</param>
     /// <param name="embedding">What they become.</param>
@@ -48,7 +45,7 @@ internal sealed class HiddenStates : IDisposable
     /// <param name="cancellationToken">Looked at between batches.</param>
     public void Visit<T>(Func<int, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken)
     {
-        OrderedSteps.Run(batches.Length, AtOnce, index => step(index, Batch(index)), (_, result) => take(result), cancellationToken);
+        OrderedSteps.Run(device, batches.Length, index => step(index, Batch(index)), (_, result) => take(result), cancellationToken);
         FreedMemory.Return();
     }
 
@@ -59,7 +56,7 @@ internal sealed class HiddenStates : IDisposable
     public void VisitTokens<T>(Func<TokenPart, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken)
     {
         TokenPart[] parts = [.. Enumerable.Range(0, batches.Length).SelectMany(batch => TokenPart.Of(batch, batches[batch].Rows))];
-        OrderedSteps.Run(parts.Length, AtOnce, index => step(parts[index], Tokens(parts[index])), (_, result) => take(result), cancellationToken);
+        OrderedSteps.Run(device, parts.Length, index => step(parts[index], Tokens(parts[index])), (_, result) => take(result), cancellationToken);
         FreedMemory.Return();
     }
 
@@ -74,7 +71,7 @@ internal sealed class HiddenStates : IDisposable
         using torch.Tensor others = beside.view(1, -1, beside.shape[^1]);
         TokenPart[] parts = [.. TokenPart.Of(batch, batches[batch].Rows)];
         OrderedSteps.Run(
-            parts.Length, AtOnce, i => step(Tokens(parts[i]), others.narrow(1, parts[i].First, parts[i].Count)), (_, result) => take(result), cancellationToken);
+            device, parts.Length, i => step(Tokens(parts[i]), others.narrow(1, parts[i].First, parts[i].Count)), (_, result) => take(result), cancellationToken);
     }
 
     /// <summary>A part of a batch on the device, [1, tokens, D], for the current dispose scope: not to be changed.</summary>

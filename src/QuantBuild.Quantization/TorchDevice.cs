@@ -28,7 +28,12 @@ public sealed record TorchDevice(torch.Device Device, string Description)
 
     private static TorchDevice Cpu(string why) => new(torch.CPU, string.Create(CultureInfo.InvariantCulture, $"{why} ({torch.get_num_threads()} threads)"));
 
-    private static TorchDevice Cuda(int index, string description) => new(torch.device(DeviceType.CUDA, index), description);
+    private static TorchDevice Cuda(int index, string description)
+    {
+        // Hessians are sums of many products: what TF32 leaves out of each would be in the factor of the sum.
+        torch.backends.cuda.matmul.allow_tf32 = false;
+        return new TorchDevice(torch.device(DeviceType.CUDA, index), description);
+    }
 
     private static string Label(int index) => string.Create(CultureInfo.InvariantCulture, $"cuda:{index}");
 
