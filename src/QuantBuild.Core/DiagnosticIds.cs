@@ -118,6 +118,9 @@ public static class DiagnosticIds
     /// <summary>The libraries of torch with CUDA could not be restored.</summary>
     public const string CudaRestoreFailed = "QB1054";
 
+    /// <summary>The memory of the device ran out, and no smaller batch is left to try.</summary>
+    public const string GpuMemoryExhausted = "QB1056";
+
     /// <summary>The model folder does not exist.</summary>
     public const string ModelMissing = "QB2001";
 

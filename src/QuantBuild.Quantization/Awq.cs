@@ -220,7 +220,7 @@ internal sealed class Awq(
                 i =>
                 {
                     torch.Tensor tile = error.narrow(0, i * count, Math.Min(count, rows - (i * count)));
-                    return (tile.matmul(matrix) * tile).sum().cpu().item<float>();
+                    return (tile.mm(matrix) * tile).sum().cpu().item<float>();
                 },
                 (_, sum) => loss += sum,
                 cancellationToken);

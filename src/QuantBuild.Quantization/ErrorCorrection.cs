@@ -74,9 +74,9 @@ internal sealed class ErrorCorrection : IDisposable
         OrderedSteps.Run(sum.device, (rows + tile - 1) / tile, i =>
         {
             int first = i * tile, count = Math.Min(tile, rows - first);
-            torch.Tensor own = weight.narrow(0, first, count), change = ofOutputs ? sum.narrow(0, first, count) : own.matmul(sum);
+            torch.Tensor own = weight.narrow(0, first, count), change = ofOutputs ? sum.narrow(0, first, count) : own.mm(sum);
             if (order is not null) change = change.index_select(1, order);
-            change = change.matmul(factor.Upper.t()).matmul(factor.Upper);
+            change = change.mm(factor.Upper.t()).mm(factor.Upper);
             if (places is not null) change = change.index_select(1, places);
             target.narrow(0, first, count).copy_(change.mul_(trust).PlusInPlace(own));
         });

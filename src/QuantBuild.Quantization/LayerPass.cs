@@ -20,6 +20,7 @@ internal sealed class LayerPass(
     private static readonly TimeSpan LongestSilence = TimeSpan.FromSeconds(5);
 
     private readonly DecoderConfig config = plan.Config;
+    private readonly DeviceMemory memory = new(listener.Inform);
 
     // Experts that saw too few tokens, by name.
     private readonly List<string> starved = [];
@@ -174,7 +175,7 @@ internal sealed class LayerPass(
         using EmbeddingTables embedding = weights.LoadEmbedding();
         using torch.Tensor? dequantized = quantized?.Dequantize(torch.CPU);
         EmbeddingTables rounded = dequantized is null ? embedding : embedding with { Tokens = dequantized };
-        HiddenStates? Of(TokenWindows? windows, EmbeddingTables tables) => windows is null ? null : HiddenStates.Embed(windows, tables, device, store);
+        HiddenStates? Of(TokenWindows? windows, EmbeddingTables tables) => windows is null ? null : HiddenStates.Embed(windows, tables, device, store, memory);
         HiddenStates? calibration = Of(calibrationText, rounded);
         return new Streams(
             calibration is null ? null : new CalibrationStreams(calibration, plan.ComparesStreams ? Of(calibrationText, embedding) : null),

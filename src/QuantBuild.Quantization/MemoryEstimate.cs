@@ -165,7 +165,7 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
 
     /// <summary>Few tokens on their way to the MLP's last linear, with what a correction compares.</summary>
     private static long PartOfTokens(DecoderConfig config) =>
-        TokenPart.Most * (((long)HiddenInPart * config.HiddenSize) + ((long)MlpInPart * config.IntermediateSize)) * sizeof(float);
+        DeviceMemory.TokensOfPart(torch.CPU) * (((long)HiddenInPart * config.HiddenSize) + ((long)MlpInPart * config.IntermediateSize)) * sizeof(float);
 
     /// <summary>The same where learned rounding takes them back again.</summary>
     private static long BatchesToTrain(DecoderConfig config, Texts texts) =>
@@ -175,7 +175,7 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
     // Float and quantized logits, and their distributions in float64 a part at a time.
     private static long Logits(Texts texts) => texts.Evaluation is null ? 0 : Environment.ProcessorCount * 4 * Evaluation.LogitsAtOnce * sizeof(float);
 
-    private static long BatchTokens(Texts texts) => Math.Max(HiddenStates.BatchTokens, Math.Max(texts.Calibration?.Length ?? 0, texts.Evaluation?.Length ?? 0));
+    private static long BatchTokens(Texts texts) => Math.Max(DeviceMemory.TokensOfBatch(torch.CPU), Math.Max(texts.Calibration?.Length ?? 0, texts.Evaluation?.Length ?? 0));
 
     private static long ActivationsOf(QuantizationPlan plan, Texts texts)
     {

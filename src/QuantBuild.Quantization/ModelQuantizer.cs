@@ -50,7 +50,15 @@ public sealed class ModelQuantizer
         TorchDevice device = TorchDevice.Choose(request.Device);
         report(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = $"device: {device.Description}" });
         using IDisposable noGradient = torch.no_grad();
-        return new ModelQuantizer(request, model, device, report, cancellationToken).Run(plan, startedAt, beforePublishing);
+        try
+        {
+            return new ModelQuantizer(request, model, device, report, cancellationToken).Run(plan, startedAt, beforePublishing);
+        }
+        catch (Exception e) when (DeviceMemory.IsExhausted(e))
+        {
+            // A matrix is what it is: only what goes through in batches can be made smaller.
+            throw DeviceMemory.Exhausted(e);
+        }
     }
 
     private ArtifactManifest Run(QuantizationPlan plan, DateTime startedAt, Action<string, BuildRecord>? beforePublishing)

@@ -61,10 +61,10 @@ internal static class Triangular
             torch.Tensor right = torch.empty(start, end - start, torch.float32, matrix.device);
             torch.Tensor negative = inverse.neg();
             OrderedSteps.Run(matrix.device, Blocks(start), i => Block(right, i * BlockSize, RowEnd(i), 0, end - start).copy_(
-                Block(matrix, i * BlockSize, RowEnd(i), start, end).matmul(negative)));
+                Block(matrix, i * BlockSize, RowEnd(i), start, end).mm(negative)));
             // Row i of A^-1 begins at its diagonal.
             OrderedSteps.Run(matrix.device, Blocks(start), i => Block(matrix, i * BlockSize, RowEnd(i), start, end).copy_(
-                Block(matrix, i * BlockSize, RowEnd(i), i * BlockSize, start).matmul(right.narrow(0, i * BlockSize, start - (i * BlockSize)))));
+                Block(matrix, i * BlockSize, RowEnd(i), i * BlockSize, start).mm(right.narrow(0, i * BlockSize, start - (i * BlockSize)))));
 
             int RowEnd(int i) => Math.Min(start, (i + 1) * BlockSize);
         }
