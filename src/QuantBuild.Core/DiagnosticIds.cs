@@ -118,6 +118,9 @@ public static class DiagnosticIds
     /// <summary>The libraries of torch with CUDA could not be restored.</summary>
     public const string CudaRestoreFailed = "QB1054";
 
+    /// <summary>The model's largest step does not fit into the memory of the GPU.</summary>
+    public const string GpuMemoryTooLittle = "QB1055";
+
     /// <summary>The memory of the device ran out, and no smaller batch is left to try.</summary>
     public const string GpuMemoryExhausted = "QB1056";
 

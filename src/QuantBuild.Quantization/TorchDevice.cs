@@ -7,7 +7,8 @@ namespace QuantBuild.Quantization;
 /// <summary>Where torch computes.</summary>
 /// <param name="Device">The device.</param>
 /// <param name="Description">What to tell the user: which it is, and for <c>auto</c> why.</param>
-public sealed record TorchDevice(torch.Device Device, string Description)
+/// <param name="Gpu">What the driver says of it; <see langword="null"/> where it is the CPU.</param>
+public sealed record TorchDevice(torch.Device Device, string Description, Gpu? Gpu = null)
 {
     /// <summary>The device of a spelling; loads torch.</summary>
     /// <param name="text"><c>auto</c> (CUDA where it works, else the CPU), <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</param>
@@ -32,7 +33,9 @@ public sealed record TorchDevice(torch.Device Device, string Description)
     {
         // Hessians are sums of many products: what TF32 leaves out of each would be in the factor of the sum.
         torch.backends.cuda.matmul.allow_tf32 = false;
-        return new TorchDevice(torch.device(DeviceType.CUDA, index), description);
+        IReadOnlyList<Gpu> gpus = NvidiaDriver.Ask().Gpus ?? [];
+        Gpu gpu = index < gpus.Count ? gpus[index] : throw new QuantBuildException(DiagnosticIds.CudaUnavailable, $"Torch uses {Label(index)}, and the NVIDIA driver does not know it. Look at nvidia-smi, or set the device to cpu.");
+        return new TorchDevice(torch.device(DeviceType.CUDA, index), $"{description}: {gpu.Name}", gpu);
     }
 
     private static string Label(int index) => string.Create(CultureInfo.InvariantCulture, $"cuda:{index}");
