@@ -124,6 +124,15 @@ public static class DiagnosticIds
     /// <summary>The memory of the device ran out, and no smaller batch is left to try.</summary>
     public const string GpuMemoryExhausted = "QB1056";
 
+    /// <summary>A program is to run on a GPU, and there is none that it can use.</summary>
+    public const string GpuUnavailable = "QB1070";
+
+    /// <summary>The memory of the GPU is full.</summary>
+    public const string GpuMemoryFull = "QB1071";
+
+    /// <summary>The GPU, or its driver, failed while a program used it.</summary>
+    public const string GpuFailed = "QB1072";
+
     /// <summary>The model folder does not exist.</summary>
     public const string ModelMissing = "QB2001";
 

@@ -57,7 +57,9 @@ static unsafe class KernelBenchmark
             using KvPages pages = new(layers, groups, headDim, precision);
             using KvCache cache = new(pages);
             cache.Extend(past);
-            foreach (KvPage page in cache.Pages) pages.Bytes(page).Fill(0x11);
+            byte[] content = new byte[pages.PageBytes];
+            Array.Fill(content, (byte)0x11);
+            foreach (KvPage page in cache.Pages) pages.Write(content, page);
             AttentionKernel kernel = new(pages, scale: 1 / MathF.Sqrt(headDim), cap: 0);
             Activations queries = new(1, queriesOfGroup * headDim), results = new(1, queriesOfGroup * headDim);
             queries.Span(0).Fill(0.1f);

@@ -3,11 +3,8 @@ using TorchSharp;
 namespace QuantBuild.Quantization.Tests;
 
 /// <summary>Problems for the algorithms, the same in every run.</summary>
-internal static class RandomData
+internal static partial class RandomData
 {
-    public static float[] Normal(Random random, int count) =>
-        [.. Enumerable.Range(0, count).Select(_ => (float)(Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble())))];
-
     /// <summary>A weight [outputs, inputs] of float32 values.</summary>
     public static double[,] Weight(Random random, int outputs, int inputs)
     {

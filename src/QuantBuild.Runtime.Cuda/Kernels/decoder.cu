@@ -45,7 +45,7 @@ DEVICE void round_token(const Rounded& r, int token, const float* x, float* room
             if (m < r.threshold) largest_of_all = most(largest_of_all, m);
         }
 
-        largest_of_all = most(1e-20f, block_most(largest_of_all, room));
+        largest_of_all = most(1e-30f, block_most(largest_of_all, room));
         // In the order of the inputs, so that sums have one order too.
         if (warp() == 0)
         {

@@ -121,7 +121,8 @@ DEVICE float scale_of(const Linear& w, int row, int half, int& zero)
     zero = 0;
     return ((const float*)w.scales)[row] * (1.0f / 127);
 #else
-    int group = w.groups == 1 ? 0 : divided(half, w.perGroup);
+    // Inputs that only fill the last chunk belong to no group.
+    int group = least(w.groups - 1, divided(half, w.perGroup));
     s64 place = ((s64)(row / TILE_ROWS) * w.groups + group) * TILE_ROWS + row % TILE_ROWS;
     zero = w.zeros ? w.zeros[place] : w.zero;
     return half_to_float(((const u16*)w.scales)[place]);

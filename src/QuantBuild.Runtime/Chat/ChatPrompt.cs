@@ -27,13 +27,14 @@ internal static class ChatPrompt
             throw Unsupported($"A message has the role {role.Value}, expected system, user, assistant or tool. Give it the one that fits.");
         }
 
-        // Reasoning is not for later turns, and usage not for the model.
-        List<AIContent> contents = [.. message.Contents.Where(content => content is not UsageContent && (content is not TextReasoningContent || role != ChatRole.Assistant))];
+        // Usage is not for the model.
+        List<AIContent> contents = [.. message.Contents.Where(content => content is not UsageContent)];
         foreach (AIContent content in contents)
         {
             bool fits = content switch
             {
                 TextContent => true,
+                TextReasoningContent => role == ChatRole.Assistant,
                 FunctionCallContent => role == ChatRole.Assistant,
                 FunctionResultContent => role == ChatRole.Tool,
                 _ => false,

@@ -10,12 +10,16 @@ internal static class ChatSettings
     /// <summary>Names of <see cref="ChatOptions.AdditionalProperties"/> that are honoured.</summary>
     private static readonly string[] AdditionalNames = ["min_p", "typical_p", "repetition_penalty", "repetition_window"];
 
+    // Names that templates give to whether a model thinks before it answers.
+    private static readonly string[] ThinkingSwitches = ["enable_thinking", "thinking"];
+
     /// <summary>How text is generated, without what format, stop strings and tools ask for.</summary>
     /// <param name="client">The client that is asked, for <see cref="ChatOptions.RawRepresentationFactory"/>.</param>
     /// <param name="modelName">The name of the client's model.</param>
+    /// <param name="format">How conversations are written.</param>
     /// <param name="options">The request's options.</param>
     /// <exception cref="QuantBuildException">QB4012: an option that cannot be honoured.</exception>
-    public static GenerationOptions Generation(IChatClient client, string modelName, ChatOptions? options)
+    public static GenerationOptions Generation(IChatClient client, string modelName, ChatFormat format, ChatOptions? options)
     {
         if (options is null) return new GenerationOptions();
         if (options.ConversationId is { } conversation)
@@ -24,7 +28,6 @@ internal static class ChatSettings
         }
 
         if (options.ContinuationToken is not null) throw Unsupported("ChatOptions.ContinuationToken is set, and the client has no background responses to go on with. Leave it out.");
-        if (options.Reasoning is not null) throw Unsupported("ChatOptions.Reasoning is set, and the model has no setting for it. Leave it out, and ask for it in the instructions.");
         CheckModel(nameof(ChatOptions), options.ModelId, modelName);
 
         GenerationOptions raw = options.RawRepresentationFactory?.Invoke(client) switch
@@ -35,9 +38,10 @@ internal static class ChatSettings
         };
         foreach (string name in options.AdditionalProperties?.Keys ?? Enumerable.Empty<string>())
         {
-            if (AdditionalNames.Contains(name)) continue;
+            if (AdditionalNames.Contains(name) || format.Variables.Contains(name)) continue;
+            string variables = format.Variables.Count == 0 ? "" : $", and of the model's chat template {string.Join(", ", format.Variables.Order(StringComparer.Ordinal))}";
             throw Unsupported(
-                $"ChatOptions.AdditionalProperties has {name}, expected none but {string.Join(", ", AdditionalNames)}. " +
+                $"ChatOptions.AdditionalProperties has {name}, expected none but {string.Join(", ", AdditionalNames)}{variables}. " +
                 "Leave it out; ChatOptions.RawRepresentationFactory can give all other GenerationOptions.");
         }
 
@@ -56,6 +60,42 @@ internal static class ChatSettings
             Seed = options.Seed is { } seed ? unchecked((ulong)seed) : raw.Seed,
             StopStrings = [.. raw.StopStrings, .. options.StopSequences ?? []],
         };
+    }
+
+    /// <summary>What the request sets of the format's variables.</summary>
+    /// <exception cref="QuantBuildException">QB4012: a value that is no JSON, or reasoning that the format has no variable for.</exception>
+    public static IReadOnlyDictionary<string, object?> Variables(ChatOptions? options, ChatFormat format)
+    {
+        Dictionary<string, object?> variables = new(StringComparer.Ordinal);
+        if (options?.Reasoning?.Effort is { } effort)
+        {
+            // Models that think have one of two: how much, or whether at all.
+            string? switched = Array.Find(ThinkingSwitches, format.Variables.Contains);
+            bool hasEffort = format.Variables.Contains("reasoning_effort");
+            if (switched is not null && (effort == ReasoningEffort.None || !hasEffort)) variables[switched] = effort != ReasoningEffort.None;
+            if (hasEffort && effort != ReasoningEffort.None) variables["reasoning_effort"] = effort == ReasoningEffort.ExtraHigh ? "high" : effort.ToString().ToLowerInvariant();
+            if (variables.Count == 0)
+            {
+                throw Unsupported($"ChatOptions.Reasoning.Effort is {effort}, and the model's chat format has no variable for it. Leave it out, and ask for it in the instructions.");
+            }
+        }
+
+        foreach ((string name, object? value) in options?.AdditionalProperties ?? [])
+        {
+            if (AdditionalNames.Contains(name) || !format.Variables.Contains(name)) continue;
+            try
+            {
+                variables[name] = JsonSerializer.SerializeToElement(value, AIJsonUtilities.DefaultOptions.GetTypeInfo(typeof(object)));
+            }
+            catch (Exception e) when (e is NotSupportedException or JsonException)
+            {
+                throw new QuantBuildException(
+                    DiagnosticIds.ChatOptionUnsupported,
+                    $"ChatOptions.AdditionalProperties[\"{name}\"] is a {value?.GetType()}, which cannot be written as JSON: {e.Message} Set a text, a number, a boolean, a list or dictionary of them, or a JsonElement.", e);
+            }
+        }
+
+        return variables;
     }
 
     /// <summary>The tools that the model may call.</summary>

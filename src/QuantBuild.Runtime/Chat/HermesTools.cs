@@ -15,22 +15,39 @@ internal static class HermesTools
     private static readonly JsonWriterOptions Plain = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>The marks of a call.</summary>
-    public static ToolCallSyntax Syntax { get; } = new("<tool_call>", "</tool_call>");
+    public static ToolCallSyntax Syntax { get; } = new("<tool_call>\n", "\n</tool_call>");
 
     /// <summary>The turns of a conversation, tools, calls and results written out in their text. Results that follow one another are one turn.</summary>
-    public static IEnumerable<(ChatRole Role, string Text)> Turns(IReadOnlyList<ChatMessage> messages, IReadOnlyList<AIFunctionDeclaration> tools)
+    public static IEnumerable<(ChatRole Role, string Text)> Turns(IReadOnlyList<ChatMessage> messages, IReadOnlyList<AIFunctionDeclaration> tools) =>
+        Turns(messages, tools, Syntax, keepsResults: false).Select(turn => (turn.Role, turn.Text));
+
+    /// <summary>The same, calls as another syntax of JSON has them.</summary>
+    /// <param name="messages">The messages.</param>
+    /// <param name="tools">The tools that are to be described.</param>
+    /// <param name="syntax">How calls are written; <see langword="null"/> is <see cref="Syntax"/>.</param>
+    /// <param name="keepsResults">Whether results stay as they are: those of a message are in it.</param>
+    /// <returns>Role and text of each turn, and the message that it was, where it was one.</returns>
+    public static IEnumerable<(ChatMessage? Message, ChatRole Role, string Text)> Turns(
+        IReadOnlyList<ChatMessage> messages, IReadOnlyList<AIFunctionDeclaration> tools, ToolCallSyntax? syntax, bool keepsResults)
     {
+        syntax ??= Syntax;
         Dictionary<string, string> calls = [];
         bool described = tools.Count == 0;
         if (!described && !(messages is [{ } first, ..] && first.Role == ChatRole.System))
         {
             described = true;
-            yield return (ChatRole.System, Describe(tools));
+            yield return (null, ChatRole.System, Describe(tools));
         }
 
         for (int i = 0; i < messages.Count; i++)
         {
             ChatMessage message = messages[i];
+            if (message.Role == ChatRole.Tool && keepsResults)
+            {
+                yield return (message, message.Role, "");
+                continue;
+            }
+
             StringBuilder text = new(message.Role == ChatRole.Tool ? "" : message.Text);
             if (!described)
             {
@@ -38,11 +55,10 @@ internal static class HermesTools
                 text.Append("\n\n").Append(Describe(tools));
             }
 
-            foreach (FunctionCallContent call in message.Contents.OfType<FunctionCallContent>())
-            {
-                calls[call.CallId] = call.Name;
-                AppendLine(text, $"{Syntax.Start}\n{Call(call)}\n{Syntax.End}");
-            }
+            FunctionCallContent[] called = [.. message.Contents.OfType<FunctionCallContent>()];
+            foreach (FunctionCallContent call in called) calls[call.CallId] = call.Name;
+            if (syntax.IsList && called.Length > 0) AppendLine(text, $"{syntax.Start}[{string.Join(", ", called.Select(call => Call(call, syntax)))}]{syntax.End}");
+            foreach (FunctionCallContent call in syntax.IsList ? [] : called) AppendLine(text, syntax.Start + Call(call, syntax) + syntax.End);
 
             if (message.Role == ChatRole.Tool)
             {
@@ -50,7 +66,7 @@ internal static class HermesTools
                 while (i + 1 < messages.Count && messages[i + 1].Role == ChatRole.Tool) AppendResults(text, messages[++i], calls);
             }
 
-            yield return (message.Role, text.ToString());
+            yield return (message.Role == ChatRole.Tool ? null : message, message.Role, text.ToString());
         }
     }
 
@@ -59,8 +75,8 @@ internal static class HermesTools
         StringBuilder text = new("# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with function signatures within <tools></tools> XML tags:\n<tools>\n");
         foreach (AIFunctionDeclaration tool in tools) text.Append(Signature(tool)).Append('\n');
         return text.Append(
-            $"</tools>\n\nFor each function call, return a json object with function name and arguments within {Syntax.Start}{Syntax.End} XML tags:\n" +
-            $"{Syntax.Start}\n{{\"name\": <function-name>, \"arguments\": <args-json-object>}}\n{Syntax.End}").ToString();
+            "</tools>\n\nFor each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:\n" +
+            $"{Syntax.Start}{{\"name\": <function-name>, \"arguments\": <args-json-object>}}{Syntax.End}").ToString();
     }
 
     private static string Signature(AIFunctionDeclaration tool) => Json(writer =>
@@ -76,11 +92,11 @@ internal static class HermesTools
         writer.WriteEndObject();
     });
 
-    private static string Call(FunctionCallContent call) => Json(writer =>
+    private static string Call(FunctionCallContent call, ToolCallSyntax syntax) => Json(writer =>
     {
         writer.WriteStartObject();
-        writer.WriteString("name", call.Name);
-        writer.WriteStartObject("arguments");
+        writer.WriteString(syntax.NameMember, call.Name);
+        writer.WriteStartObject(syntax.ArgumentsMember);
         foreach ((string name, object? value) in call.Arguments ?? new Dictionary<string, object?>())
         {
             writer.WritePropertyName(name);

@@ -64,34 +64,59 @@ internal sealed class ModelChatClient : IChatClient
     private async IAsyncEnumerable<ChatResponseUpdate> AnswerAsync(
         IEnumerable<ChatMessage> messages, ChatOptions? options, [EnumeratorCancellation] CancellationToken cancellationToken)
     {
-        GenerationOptions generation = ChatSettings.Generation(this, ModelName, options);
+        GenerationOptions generation = ChatSettings.Generation(this, ModelName, format, options);
         IReadOnlyList<AIFunctionDeclaration> tools = ChatSettings.Tools(options, format);
         OutputFormat? answerFormat = AnswerFormat(options?.ResponseFormat, generation.Format);
-        string prompt = format.Render(ChatPrompt.Messages(messages, options?.Instructions), tools, addGenerationPrompt: true);
-        generation = generation with { StopStrings = [.. generation.StopStrings, .. format.StopStrings], StopTokens = [.. generation.StopTokens, .. stopTokens], IsPromptWhole = format.WritesSpecialTokens };
+        IReadOnlyDictionary<string, object?> variables = ChatSettings.Variables(options, format);
+        string prompt = format.Render(ChatPrompt.Messages(messages, options?.Instructions), tools, addGenerationPrompt: true, variables);
+        ToolCallSyntax? syntax = tools.Count > 0 ? format.ToolCalls : null;
+        ReasoningSyntax? reasoning = format.Reasoning;
+        generation = generation with
+        {
+            StopStrings = [.. generation.StopStrings, .. format.StopStrings],
+            StopTokens = [.. generation.StopTokens, .. stopTokens],
+            IsPromptWhole = format.WritesSpecialTokens,
+            VisibleTokens = [.. (syntax?.Marks ?? []).Concat(reasoning is null ? [] : [reasoning.Start, reasoning.End]).SelectMany(SpecialTokens).Except(stopTokens)],
+        };
+
+        bool mustCall = options?.ToolMode is RequiredChatToolMode;
+        bool thinks = reasoning is not null && prompt.AsSpan().TrimEnd().EndsWith(reasoning.Start.Trim(), StringComparison.Ordinal);
+        if (thinks && (mustCall || answerFormat is not null))
+        {
+            // What has a form leaves no place for reasoning, and so that ends before it begins.
+            prompt += reasoning!.End;
+            thinks = false;
+        }
 
         // A form for the answer leaves no place for a call, and so what comes is decided first.
         int tokensBefore = 0;
-        bool mustCall = options?.ToolMode is RequiredChatToolMode;
-        if (!mustCall && tools.Count > 0 && answerFormat is not null)
+        if (!mustCall && syntax is not null && answerFormat is not null)
         {
-            (mustCall, tokensBefore) = await ChoosesCallAsync(prompt, generation, cancellationToken).ConfigureAwait(false);
+            (mustCall, tokensBefore) = await ChoosesCallAsync(prompt, syntax, tools, generation, cancellationToken).ConfigureAwait(false);
         }
 
-        ToolCallParser? calls = tools.Count > 0 && (mustCall || answerFormat is null) ? new ToolCallParser(format.ToolCalls!, mustCall) : null;
         bool trims = !mustCall && !EndsInSpace(prompt);
+        bool isSingle = options?.AllowMultipleToolCalls == false;
+        string? begun = null;
         if (mustCall)
         {
             string? name = (options?.ToolMode as RequiredChatToolMode)?.RequiredFunctionName;
-            prompt += CallStart(prompt);
-            generation = generation with { Format = FormatOf(ToolSchemas.CallOf(name is null ? tools : [.. tools.Where(tool => tool.Name == name)])) };
+            prompt += (format.WritesSpecialTokens || EndsInSpace(prompt) ? "" : " ") + syntax!.Open + syntax.Start;
+            (begun, OutputFormat? callFormat, int tokens) = await BeginCallAsync(prompt, syntax, name is null ? tools : [.. tools.Where(tool => tool.Name == name)], generation, cancellationToken).ConfigureAwait(false);
+            prompt += begun;
+            tokensBefore += tokens;
+            generation = generation with { Format = callFormat };
         }
         else
         {
             generation = generation with { Format = answerFormat };
-            // The end of the first call is that of the answer, where there shall be no second.
-            if (calls is not null && options?.AllowMultipleToolCalls == false) generation = generation with { StopStrings = [.. generation.StopStrings, format.ToolCalls!.End] };
         }
+
+        // The end of the first call is that of the answer, where there shall be no second, or arguments have no form that ends them.
+        if (syntax is not null && syntax.End.Trim() is { Length: > 0 } end && (isSingle || (mustCall && generation.Format is null))) generation = generation with { StopStrings = [.. generation.StopStrings, end] };
+        ToolCallParser? calls = syntax is not null && (mustCall || answerFormat is null) ? new ToolCallParser(syntax, tools, begun, isSingle) : null;
+        ReasoningParser? thoughts = reasoning is null || generation.Format is not null || mustCall ? null : new ReasoningParser(reasoning, thinks);
+        bool showsThoughts = options?.Reasoning?.Output != ReasoningOutput.None;
 
         string responseId = Guid.NewGuid().ToString("N"), messageId = Guid.NewGuid().ToString("N");
         DateTimeOffset created = DateTimeOffset.UtcNow;
@@ -102,6 +127,12 @@ internal sealed class ModelChatClient : IChatClient
             string text = trims ? update.Text.TrimStart() : update.Text;
             trims &= text.Length == 0;
             List<AIContent> contents = [];
+            if (thoughts is not null)
+            {
+                (string thought, text) = thoughts.Append(text, isLast: update.Result is not null);
+                if (thought.Length > 0 && showsThoughts) contents.Add(new TextReasoningContent(thought));
+            }
+
             if (calls is not null) contents.AddRange(calls.Append(text));
             else if (text.Length > 0) contents.Add(new TextContent(text));
             if (update.Result is not null && calls is not null) contents.AddRange(calls.Finish());
@@ -114,29 +145,50 @@ internal sealed class ModelChatClient : IChatClient
                 MessageId = messageId,
                 ModelId = ModelName,
                 CreatedAt = created,
-                FinishReason = update.Result is { } end ? Reason(end.FinishReason, called) : null,
+                FinishReason = update.Result is { } last ? Reason(last.FinishReason, called) : null,
                 RawRepresentation = update,
             };
         }
     }
 
     /// <summary>Lets the model write as it likes until it is clear whether that begins with a call.</summary>
-    private async Task<(bool Calls, int Tokens)> ChoosesCallAsync(string prompt, GenerationOptions options, CancellationToken cancellationToken)
+    private async Task<(bool Calls, int Tokens)> ChoosesCallAsync(
+        string prompt, ToolCallSyntax syntax, IReadOnlyList<AIFunctionDeclaration> tools, GenerationOptions options, CancellationToken cancellationToken)
     {
-        string start = format.ToolCalls!.Start, text = "";
+        ToolCallParser parser = new(syntax, tools);
+        string text = "";
         int tokens = 0;
         await foreach (GenerationUpdate update in model.StreamUpdatesAsync(prompt, options with { Format = null }, cancellationToken).ConfigureAwait(false))
         {
             tokens++;
             text = (text + update.Text).TrimStart();
-            if (text.StartsWith(start, StringComparison.Ordinal)) return (true, tokens);
-            if (!start.StartsWith(text, StringComparison.Ordinal)) break;
+            Progress progress = parser.Begins(text);
+            if (progress == Progress.Complete) return (true, tokens);
+            if (progress == Progress.None) break;
         }
 
         return (false, tokens);
     }
 
-    private string CallStart(string prompt) => (EndsInSpace(prompt) ? "" : " ") + format.ToolCalls!.Start + "\n";
+    /// <summary>What a call begins with after its first mark, and the form of the rest; where arguments are not JSON, it has none.</summary>
+    private async Task<(string Begun, OutputFormat? Format, int Tokens)> BeginCallAsync(
+        string prompt, ToolCallSyntax syntax, IReadOnlyList<AIFunctionDeclaration> tools, GenerationOptions options, CancellationToken cancellationToken)
+    {
+        if (syntax.IsJson) return ("", FormatOf(ToolSchemas.CallOf(tools, syntax)), 0);
+        AIFunctionDeclaration called = tools[0];
+        int tokens = 0;
+        if (tools.Count > 1)
+        {
+            // The name comes first, and the form of the arguments depends on it.
+            GenerationResult named = await model.CompleteAsync(prompt, options with { Format = OutputFormat.Grammar(ToolSchemas.NameOf(tools)) }, cancellationToken).ConfigureAwait(false);
+            called = tools.FirstOrDefault(tool => tool.Name == named.Text) ?? called;
+            tokens = named.Usage.GeneratedTokens;
+        }
+
+        return (called.Name + syntax.AfterName, syntax.Arguments is null ? FormatOf(ToolSchemas.ArgumentsOf(called)) : null, tokens);
+    }
+
+    private IEnumerable<int> SpecialTokens(string text) => model.Tokenizer.Encode(text.Trim(), addSpecialTokens: false).Where(id => model.Tokenizer.TokenBytes(id).IsEmpty);
 
     private OutputFormat? AnswerFormat(ChatResponseFormat? asked, OutputFormat? otherwise) => asked switch
     {

@@ -1,5 +1,3 @@
-using System.Text;
-using System.Text.Json;
 using Microsoft.Extensions.AI;
 
 namespace QuantBuild.Chat;
@@ -8,24 +6,52 @@ namespace QuantBuild.Chat;
 /// Reads the calls of tools out of an answer, whatever pieces it comes in. Text is passed on as soon as it is certain not to begin a call; a call once it is complete. White space
 /// around calls belongs to them. What turns out to be no call stays text.
 /// </summary>
-/// <param name="syntax">How calls are written.</param>
-/// <param name="inCall">Whether the answer begins within a call, its first mark being in the prompt.</param>
-internal sealed class ToolCallParser(ToolCallSyntax syntax, bool inCall = false)
+internal sealed class ToolCallParser
 {
-    private readonly StringBuilder held = new();
-    private bool inCall = inCall;
-    private bool afterCall;
+    // Members that the JSON of a call begins with: with another one it is some JSON else.
+    private static readonly string[] FirstMembers = ["\"name\"", "\"arguments\"", "\"parameters\"", "\"type\"", "\"function\"", "\"id\"", "\"tool_call_id\""];
 
-    // Within a call: the white space before it, and where its end may be found.
-    private string space = "";
-    private int searched;
+    private readonly ToolCallSyntax syntax;
+    private readonly IReadOnlyList<AIFunctionDeclaration> tools;
+    private readonly bool isSingle;
+    private readonly string[] starts;
+    private readonly string[] marks;
+    private readonly string[] firstMembers;
+
+    private string held = "";
+    private ToolCallReader? call;
+    private string before = "";
+
+    // What has come: text on the line, a call, and whether its last mark, or another call in the same marks, may follow.
+    private bool lineHasText;
+    private bool afterCall;
+    private bool inMarks;
+    private bool isDone;
+
+    /// <summary>Begins an answer.</summary>
+    /// <param name="syntax">How calls are written.</param>
+    /// <param name="tools">The tools that there are.</param>
+    /// <param name="begun">What the prompt has of a call after its first mark; <see langword="null"/> where the answer does not begin within one.</param>
+    /// <param name="isSingle">Whether the first call ends the answer.</param>
+    public ToolCallParser(ToolCallSyntax syntax, IReadOnlyList<AIFunctionDeclaration> tools, string? begun = null, bool isSingle = false)
+    {
+        (this.syntax, this.tools, this.isSingle) = (syntax, tools, isSingle);
+        starts = [.. syntax.OtherStarts.Prepend(syntax.Start).Select(start => start.Trim()).Where(start => start.Length > 0)];
+        marks = [.. starts, .. new[] { syntax.Open.Trim(), syntax.Close.Trim() }.Where(mark => mark.Length > 0)];
+        firstMembers = [.. FirstMembers, $"\"{syntax.NameMember}\""];
+        if (begun is null) return;
+        held = begun;
+        call = new ToolCallReader(syntax, tools, isBare: false);
+        before = syntax.Start.Trim();
+    }
 
     /// <summary>Takes a piece; what is now certain.</summary>
     public IReadOnlyList<AIContent> Append(string piece)
     {
         List<AIContent> contents = [];
-        held.Append(piece);
-        while (inCall ? TakeCall(contents) : TakeText(contents))
+        if (isDone) return contents;
+        held += piece;
+        while (call is not null ? TakeCall(contents) : TakeText(contents))
         {
         }
 
@@ -36,117 +62,143 @@ internal sealed class ToolCallParser(ToolCallSyntax syntax, bool inCall = false)
     public IReadOnlyList<AIContent> Finish()
     {
         List<AIContent> contents = [];
-        string rest = held.ToString();
-        held.Clear();
-        if (inCall && Read(rest) is { } call) contents.Add(call);
-        else AddText(contents, inCall ? space + syntax.Start + rest : afterCall ? rest.TrimEnd() : rest);
+        if (isDone) return contents;
+        if (call?.Finish(held) == true) contents.AddRange(call.Calls);
+        else if (call is not null) AddText(contents, before + held);
+        else if (!inMarks || !syntax.End.Trim().StartsWith(held.Trim(), StringComparison.Ordinal)) AddText(contents, afterCall ? held.TrimEnd() : held);
+        held = "";
         return contents;
     }
 
-    /// <summary>Passes text on; whether a call begins after it.</summary>
+    /// <summary>Whether an answer that begins with a text calls a tool.</summary>
+    public Progress Begins(string text)
+    {
+        (Progress progress, string mark) = MarkAt(text, 0, marks);
+        if (progress == Progress.Complete && mark.Length > 0) return progress;
+        if (!syntax.IsBare || text.Length == 0 || text[0] is not ('{' or '[')) return progress;
+        // Other JSON may begin alike, up to the name of the tool.
+        Progress bare = BareAt(text);
+        if (bare != Progress.Complete) return bare;
+        return tools.Any(tool => text.Contains($"\"{tool.Name}\"", StringComparison.Ordinal)) ? Progress.Complete : text.Length < 256 && !text.Contains('}', StringComparison.Ordinal) ? Progress.Open : Progress.None;
+    }
+
+    /// <summary>Passes text on; whether there is more to see.</summary>
     private bool TakeText(List<AIContent> contents)
     {
-        string text = held.ToString();
-        int start = text.IndexOf(syntax.Start, StringComparison.Ordinal);
-        int certain = start >= 0 ? start : text.Length - OverlapLength(text, syntax.Start);
-        while (certain > 0 && char.IsWhiteSpace(text[certain - 1])) certain--;
-        AddText(contents, text[..certain]);
-        inCall = start >= 0;
-        if (inCall) space = text[certain..start];
-        held.Remove(0, inCall ? start + syntax.Start.Length : certain);
-        searched = 0;
-        return inCall;
+        if (inMarks) return AfterCall();
+        bool lineHasText = this.lineHasText;
+        for (int at = 0; at < held.Length; at++)
+        {
+            char c = held[at];
+            if (syntax.IsBare && !lineHasText && c is '{' or '[' && BareAt(held[at..]) is var bare and not Progress.None)
+            {
+                PassOn(contents, at, 0);
+                if (bare == Progress.Complete) call = new ToolCallReader(syntax, tools, isBare: true);
+                return bare == Progress.Complete;
+            }
+
+            (Progress progress, string mark) = MarkAt(held, at, marks);
+            if (progress == Progress.Open)
+            {
+                PassOn(contents, at, 0);
+                return false;
+            }
+
+            if (progress == Progress.Complete)
+            {
+                PassOn(contents, at, mark.Length);
+                if (starts.Contains(mark)) (call, before) = (new ToolCallReader(syntax, tools, isBare: false), before + mark);
+                else afterCall = true;
+                return true;
+            }
+
+            lineHasText = c != '\n' && (lineHasText || !char.IsWhiteSpace(c));
+        }
+
+        PassOn(contents, held.Length, 0);
+        return false;
+    }
+
+    /// <summary>After a call: takes its last mark, or goes on with the next call within the same marks. Whether that is clear.</summary>
+    private bool AfterCall()
+    {
+        string rest = held.TrimStart(), end = syntax.End.Trim();
+        if (rest.Length == 0 || (rest.Length < end.Length && end.StartsWith(rest, StringComparison.Ordinal))) return false;
+        string next = rest[0] is ',' or ';' ? rest[1..].TrimStart() : rest;
+        if (next.Length == 0) return false;
+        inMarks = false;
+        if (end.Length > 0 && rest.StartsWith(end, StringComparison.Ordinal)) held = rest[end.Length..];
+        else if (syntax.IsJson && next[0] == '{') (held, call, before) = (next, new ToolCallReader(syntax, tools, isBare: true), rest[..^next.Length]);
+        return true;
     }
 
     /// <summary>Takes a call that is complete; whether there was one, or what was no call.</summary>
     private bool TakeCall(List<AIContent> contents)
     {
-        string text = held.ToString();
-        for (int end; (end = text.IndexOf(syntax.End, searched, StringComparison.Ordinal)) >= 0; searched = end + 1)
+        ToolCallReader reader = call!;
+        switch (reader.Read(held))
         {
-            int after = end + syntax.End.Length;
-            if (Read(text[..end]) is { } call)
-            {
-                contents.Add(call);
-                afterCall = true;
-            }
-            else if (BeginsJson(text[..after]))
-            {
-                // The mark stands within a string of the arguments.
-                continue;
-            }
-            else
-            {
-                AddText(contents, space + syntax.Start + text[..after]);
-            }
-
-            held.Remove(0, after);
-            inCall = false;
-            return true;
+            case Progress.Open:
+                return false;
+            case Progress.Complete:
+                contents.AddRange(isSingle ? reader.Calls.Take(1) : reader.Calls);
+                held = held[reader.End..];
+                (call, before, afterCall, isDone) = (null, "", true, isSingle);
+                inMarks = syntax.Arguments is null;
+                return !isDone;
+            default:
+                // At least a character goes, so that the same is not tried again.
+                int length = before.Length == 0 ? 1 : 0;
+                string text = before + held[..length];
+                held = held[length..];
+                (call, before) = (null, "");
+                AddText(contents, text);
+                return true;
         }
+    }
 
-        searched = Math.Max(searched, text.Length - syntax.End.Length + 1);
-        return false;
+    /// <summary>Passes on the text up to a place, without the white space that ends it, and takes it and a mark after it away.</summary>
+    private void PassOn(List<AIContent> contents, int at, int mark)
+    {
+        int certain = at;
+        while (certain > 0 && char.IsWhiteSpace(held[certain - 1])) certain--;
+        AddText(contents, held[..certain]);
+        before = mark > 0 ? held[certain..at] : "";
+        held = mark > 0 ? held[(at + mark)..] : held[certain..];
     }
 
     private void AddText(List<AIContent> contents, string text)
     {
+        int line = text.LastIndexOf('\n') + 1;
+        lineHasText = (line == 0 && lineHasText) || !text.AsSpan(line).IsWhiteSpace();
         if (afterCall) text = text.TrimStart();
         if (text.Length == 0) return;
         afterCall = false;
         contents.Add(new TextContent(text));
     }
 
-    /// <summary>The call that a text between the marks is; <see langword="null"/> if it is none.</summary>
-    private static FunctionCallContent? Read(string json)
+    /// <summary>Whether a mark stands at a place, or may be going to.</summary>
+    private static (Progress Progress, string Mark) MarkAt(string text, int at, string[] marks)
     {
-        try
+        ReadOnlySpan<char> rest = text.AsSpan(at);
+        string found = "";
+        bool isOpen = false;
+        foreach (string mark in marks)
         {
-            using JsonDocument document = JsonDocument.Parse(json);
-            JsonElement root = document.RootElement;
-            if (root.ValueKind != JsonValueKind.Object || !root.TryGetProperty("name", out JsonElement name) || name.ValueKind != JsonValueKind.String) return null;
-            FunctionCallContent call = new("call_" + Guid.NewGuid().ToString("N"), name.GetString()!);
-            if (!root.TryGetProperty("arguments", out JsonElement arguments) || arguments.ValueKind == JsonValueKind.Null) call.Arguments = new Dictionary<string, object?>();
-            else if (arguments.ValueKind == JsonValueKind.Object) call.Arguments = Members(arguments);
-            else call.Exception = new JsonException($"The arguments of {call.Name} are not a JSON object but {arguments.GetRawText()}.");
-            return call;
+            if (rest.StartsWith(mark, StringComparison.Ordinal)) found = mark.Length > found.Length ? mark : found;
+            else isOpen |= mark.AsSpan().StartsWith(rest, StringComparison.Ordinal);
         }
-        catch (JsonException)
-        {
-            return null;
-        }
+
+        return (found.Length > 0 ? Progress.Complete : isOpen ? Progress.Open : Progress.None, found);
     }
 
-    /// <summary>Whether a text is JSON as far as it goes.</summary>
-    private static bool BeginsJson(string text)
+    /// <summary>Whether a text begins as the JSON of a call does.</summary>
+    private Progress BareAt(string text)
     {
-        Utf8JsonReader reader = new(Encoding.UTF8.GetBytes(text), isFinalBlock: false, default);
-        try
-        {
-            while (reader.Read())
-            {
-            }
-
-            return true;
-        }
-        catch (JsonException)
-        {
-            return false;
-        }
-    }
-
-    private static Dictionary<string, object?> Members(JsonElement value)
-    {
-        Dictionary<string, object?> members = [];
-        foreach (JsonProperty member in value.EnumerateObject()) members[member.Name] = member.Value.ValueKind == JsonValueKind.Null ? null : member.Value.Clone();
-        return members;
-    }
-
-    /// <summary>Length of the longest end of a text that begins a mark.</summary>
-    private static int OverlapLength(string text, string mark)
-    {
-        int length = Math.Min(text.Length, mark.Length - 1);
-        while (length > 0 && !text.EndsWith(mark[..length], StringComparison.Ordinal)) length--;
-        return length;
+        ReadOnlySpan<char> rest = text.AsSpan();
+        if (rest[0] == '[') rest = rest[1..].TrimStart();
+        if (rest.Length == 0) return Progress.Open;
+        if (rest[0] != '{') return Progress.None;
+        return MarkAt(rest[1..].TrimStart().ToString(), 0, firstMembers).Progress;
     }
 }

@@ -7,29 +7,43 @@ namespace QuantBuild.Chat;
 /// <summary>The JSON schema of a call.</summary>
 internal static class ToolSchemas
 {
-    /// <summary>The schema of a call of one of the tools.</summary>
-    public static string CallOf(IReadOnlyList<AIFunctionDeclaration> tools)
+    /// <summary>The schema of a call of one of the tools, as a syntax of JSON has it.</summary>
+    public static string CallOf(IReadOnlyList<AIFunctionDeclaration> tools, ToolCallSyntax syntax)
     {
-        JsonNode schema = tools.Count == 1
-            ? Call(tools[0], "#")
-            : new JsonObject { ["anyOf"] = new JsonArray([.. tools.Select((tool, i) => Call(tool, $"#/anyOf/{i}"))]) };
-        return schema.ToJsonString();
+        string place = syntax.IsList ? "#/items" : "#";
+        JsonNode call = tools.Count == 1
+            ? Call(tools[0], syntax, place)
+            : new JsonObject { ["anyOf"] = new JsonArray([.. tools.Select((tool, i) => Call(tool, syntax, $"{place}/anyOf/{i}"))]) };
+        if (syntax.IsList) call = new JsonObject { ["type"] = "array", ["items"] = call, ["minItems"] = 1, ["maxItems"] = 1 };
+        return call.ToJsonString();
     }
 
-    private static JsonObject Call(AIFunctionDeclaration tool, string place)
+    /// <summary>The schema of a tool's arguments alone.</summary>
+    public static string ArgumentsOf(AIFunctionDeclaration tool) => Arguments(tool).ToJsonString();
+
+    /// <summary>A grammar of the tools' names.</summary>
+    public static string NameOf(IReadOnlyList<AIFunctionDeclaration> tools) => "root ::= " + string.Join(" | ", tools.Select(tool => $"\"{tool.Name.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\""));
+
+    private static JsonObject Call(AIFunctionDeclaration tool, ToolCallSyntax syntax, string place)
     {
-        JsonNode? arguments = JsonSerializer.SerializeToNode(tool.JsonSchema, AIJsonUtilities.DefaultOptions.GetTypeInfo(typeof(JsonElement)));
-        // A function that says nothing of its parameters has the schema `true` or `{}`; arguments are an object all the same.
-        if (arguments is not JsonObject { Count: > 0 }) arguments = new JsonObject { ["type"] = "object" };
-        // A function without parameters takes no arguments; the schema alone would allow any.
-        if (arguments["properties"] is JsonObject { Count: 0 } && arguments["additionalProperties"] is null) arguments["additionalProperties"] = false;
-        MoveReferences(arguments, place + "/properties/arguments");
+        JsonObject arguments = Arguments(tool);
+        MoveReferences(arguments, $"{place}/properties/{syntax.ArgumentsMember}");
         return new JsonObject
         {
             ["type"] = "object",
-            ["properties"] = new JsonObject { ["name"] = new JsonObject { ["const"] = tool.Name }, ["arguments"] = arguments },
-            ["required"] = new JsonArray("name", "arguments"),
+            ["properties"] = new JsonObject { [syntax.NameMember] = new JsonObject { ["const"] = tool.Name }, [syntax.ArgumentsMember] = arguments },
+            ["required"] = new JsonArray(syntax.NameMember, syntax.ArgumentsMember),
         };
+    }
+
+    private static JsonObject Arguments(AIFunctionDeclaration tool)
+    {
+        JsonNode? schema = JsonSerializer.SerializeToNode(tool.JsonSchema, AIJsonUtilities.DefaultOptions.GetTypeInfo(typeof(JsonElement)));
+        // A function that says nothing of its parameters has the schema `true` or `{}`; arguments are an object all the same.
+        if (schema is not JsonObject { Count: > 0 } arguments) arguments = new JsonObject { ["type"] = "object" };
+        // A function without parameters takes no arguments; the schema alone would allow any.
+        if (arguments["properties"] is JsonObject { Count: 0 } && arguments["additionalProperties"] is null) arguments["additionalProperties"] = false;
+        return arguments;
     }
 
     /// <summary>References within a schema go from its root: where it becomes part of another, so must they.</summary>

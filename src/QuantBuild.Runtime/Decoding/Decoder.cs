@@ -11,8 +11,8 @@ namespace QuantBuild.Decoding;
 /// </remarks>
 internal sealed unsafe class Decoder : IDisposable
 {
-    /// <summary>Tokens of a pass at most: enough to use each weight many times while it is in the cache of the processor.</summary>
-    public const int LargestBatch = 128;
+    // Tokens of a pass at most: enough to use each weight many times while it is in the cache of the processor.
+    private const int ProcessorBatch = 128;
 
     // Logits that are in memory at the same time.
     private const int LogitRows = 16;
@@ -21,6 +21,7 @@ internal sealed unsafe class Decoder : IDisposable
     private readonly DecoderWeights weights;
     private readonly Workers workers;
     private readonly bool floatActivations;
+    private readonly IDeviceLayers? device;
     private readonly RotaryEmbedding rotary;
     private readonly RotaryEmbedding? local;
     private readonly Lock pass = new();
@@ -39,9 +40,10 @@ internal sealed unsafe class Decoder : IDisposable
     /// <param name="pages">Where keys and values are.</param>
     /// <param name="workers">Who computes; disposed with this.</param>
     /// <param name="floatActivations">Whether the inputs of quantized linears stay in float32: slower, and nearer to the model that quality was measured of.</param>
-    public Decoder(DecoderConfig config, DecoderWeights weights, KvPages pages, Workers workers, bool floatActivations)
+    /// <param name="device">What computes the first layers, if not these workers; disposed with this.</param>
+    public Decoder(DecoderConfig config, DecoderWeights weights, KvPages pages, Workers workers, bool floatActivations, IDeviceLayers? device = null)
     {
-        (this.config, this.weights, this.workers, this.floatActivations) = (config, weights, workers, floatActivations);
+        (this.config, this.weights, this.workers, this.floatActivations, this.device) = (config, weights, workers, floatActivations, device);
         rotary = new RotaryEmbedding(config);
         local = config.LocalRopeTheta is null ? null : new RotaryEmbedding(config, local: true);
         AttentionKernel kernel = new(pages, config.ScoreScale, (float)(config.ScoreCap ?? 0));
@@ -49,9 +51,12 @@ internal sealed unsafe class Decoder : IDisposable
         gate = new GateWork(config);
         remember = new RememberWork(config, rotary, local, kernel);
         attend = new AttendWork(config, kernel);
-        activations = new DecoderActivations(config, 1);
+        activations = CreateActivations(1);
         logits = new Activations(1, config.VocabularySize);
     }
+
+    /// <summary>Tokens of a pass at most.</summary>
+    public int LargestBatch => device is null ? ProcessorBatch : device.HasHead ? device.LargestBatch : Math.Min(device.LargestBatch, ProcessorBatch);
 
     /// <summary>Takes the next tokens of some texts, each text once. Calls from several threads wait for each other.</summary>
     /// <param name="parts">At most <see cref="LargestBatch"/> tokens together.</param>
@@ -64,7 +69,8 @@ internal sealed unsafe class Decoder : IDisposable
             try
             {
                 Take(parts);
-                for (int layer = 0; layer < weights.Layers.Length; layer++)
+                device?.Forward(rows, activations.Hidden, (rotary, local), cancellationToken);
+                for (int layer = device?.Count ?? 0; layer < weights.Layers.Length; layer++)
                 {
                     cancellationToken.ThrowIfCancellationRequested();
                     Attention(layer);
@@ -72,7 +78,8 @@ internal sealed unsafe class Decoder : IDisposable
                     else Experts(weights.Layers[layer]);
                 }
 
-                Give(parts);
+                if (device is { HasHead: true }) device.Give(parts);
+                else Give(parts);
             }
             catch
             {
@@ -83,14 +90,18 @@ internal sealed unsafe class Decoder : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => workers.Dispose();
+    public void Dispose()
+    {
+        workers.Dispose();
+        device?.Dispose();
+    }
 
     /// <summary>Looks the tokens up, and makes room for their keys and values.</summary>
     private void Take(IReadOnlyList<BatchPart> parts)
     {
         rows.Clear();
         int tokens = parts.Sum(part => part.Tokens.Length);
-        if (tokens > activations.Rows) activations = new DecoderActivations(config, tokens <= LogitRows ? LogitRows : LargestBatch);
+        if (tokens > activations.Rows) activations = CreateActivations(tokens <= LogitRows ? LogitRows : LargestBatch);
         foreach (BatchPart part in parts)
         {
             int first = part.Cache.Length;
@@ -109,6 +120,8 @@ internal sealed unsafe class Decoder : IDisposable
         local?.Prepare(positions);
         attend.Divide(rows);
     }
+
+    private DecoderActivations CreateActivations(int tokens) => new(config, tokens, device is { HasHead: true } ? 0 : tokens);
 
     /// <summary>What a family makes of a token's embedding.</summary>
     private void Embed(Span<float> hidden, int position)
@@ -159,7 +172,7 @@ internal sealed unsafe class Decoder : IDisposable
         Multiply(input, rows.Count, (w.Router!, experts.Scores));
         for (int t = 0; t < rows.Count; t++)
         {
-            Choose(experts.Scores.Span(t));
+            Choose(config, experts.Scores.Span(t));
             experts.Mixed.Span(t).Clear();
         }
 
@@ -186,7 +199,7 @@ internal sealed unsafe class Decoder : IDisposable
     }
 
     /// <summary>Makes scores the shares of the experts that are chosen, and 0 of the others.</summary>
-    private void Choose(Span<float> scores)
+    public static void Choose(DecoderConfig config, Span<float> scores)
     {
         TensorPrimitives.SoftMax(scores, scores);
         Span<int> chosen = stackalloc int[config.ExpertsPerToken];

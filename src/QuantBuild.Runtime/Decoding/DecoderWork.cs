@@ -5,7 +5,10 @@ using QuantBuild.Kernels;
 namespace QuantBuild.Decoding;
 
 /// <summary>Activations of a forward pass, for up to a number of tokens.</summary>
-internal sealed class DecoderActivations(DecoderConfig config, int rows)
+/// <param name="config">The decoder.</param>
+/// <param name="rows">How many.</param>
+/// <param name="computed">How many of them the processor computes: none, where a device has all layers.</param>
+internal sealed class DecoderActivations(DecoderConfig config, int rows, int computed)
 {
     /// <summary>Tokens of a pass at most.</summary>
     public int Rows { get; } = rows;
@@ -17,31 +20,31 @@ internal sealed class DecoderActivations(DecoderConfig config, int rows)
     public Activations Normed { get; } = new(rows, config.HiddenSize);
 
     /// <summary>[rows, heads * headDim].</summary>
-    public Activations Queries { get; } = new(rows, config.Heads * config.HeadDim);
+    public Activations Queries { get; } = new(computed, config.Heads * config.HeadDim);
 
     /// <summary>[rows, kvHeads * headDim].</summary>
-    public Activations Keys { get; } = new(rows, config.KvHeads * config.HeadDim);
+    public Activations Keys { get; } = new(computed, config.KvHeads * config.HeadDim);
 
     /// <summary>[rows, kvHeads * headDim].</summary>
-    public Activations Values { get; } = new(rows, config.KvHeads * config.HeadDim);
+    public Activations Values { get; } = new(computed, config.KvHeads * config.HeadDim);
 
     /// <summary>[rows, heads * headDim].</summary>
-    public Activations Attended { get; } = new(rows, config.Heads * config.HeadDim);
+    public Activations Attended { get; } = new(computed, config.Heads * config.HeadDim);
 
     /// <summary>[rows, intermediate].</summary>
-    public Activations Gate { get; } = new(rows, config.IntermediateSize);
+    public Activations Gate { get; } = new(computed, config.IntermediateSize);
 
     /// <summary>[rows, intermediate].</summary>
-    public Activations Up { get; } = new(rows, config.IntermediateSize);
+    public Activations Up { get; } = new(computed, config.IntermediateSize);
 
     /// <summary>What the next linears read.</summary>
-    public LinearInput Input { get; } = new(rows, Math.Max(config.IntermediateSize, Math.Max(config.HiddenSize, config.Heads * config.HeadDim)));
+    public LinearInput Input { get; } = new(computed, Math.Max(config.IntermediateSize, Math.Max(config.HiddenSize, config.Heads * config.HeadDim)));
 
     /// <summary>What the MLP reads where it is known before attention [rows, hidden].</summary>
-    public Activations? Parallel { get; } = config.ParallelResidual ? new(rows, config.HiddenSize) : null;
+    public Activations? Parallel { get; } = config.ParallelResidual ? new(computed, config.HiddenSize) : null;
 
     /// <summary>What only a layer with experts needs.</summary>
-    public ExpertActivations? Experts { get; } = config.Experts > 0 ? new(config, rows) : null;
+    public ExpertActivations? Experts { get; } = config.Experts > 0 ? new(config, computed) : null;
 }
 
 /// <summary>Activations of a layer with experts.</summary>

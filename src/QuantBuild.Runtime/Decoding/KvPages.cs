@@ -9,6 +9,7 @@ namespace QuantBuild.Decoding;
 /// <remarks>
 /// In a page: for each layer and key-value head the keys [headDim, tokens], so that a vector holds one dimension of eight tokens, and the values [tokens, headDim].
 /// In half precision; or in bytes, <c>x = scale * q</c>, with a scale in float32 for each token's key and value.
+/// The first layers of a page may be in the memory of a device, in the same form.
 /// </remarks>
 internal sealed unsafe class KvPages : IDisposable
 {
@@ -21,22 +22,29 @@ internal sealed unsafe class KvPages : IDisposable
     private readonly Stack<KvPage> free = new();
     private readonly Lock guard = new();
     private readonly int kvHeads;
+    private readonly IPageMemory? device;
+    private readonly int deviceLayers;
+    private readonly long deviceBytes;
+    private readonly long hostBytes;
     private bool disposed;
 
     /// <param name="layers">Decoder layers.</param>
     /// <param name="kvHeads">Key-value heads of each.</param>
     /// <param name="headDim">Dimensions of a head.</param>
     /// <param name="precision">How numbers are kept.</param>
-    public KvPages(int layers, int kvHeads, int headDim, KvPrecision precision)
+    /// <param name="device">Where the first layers are, if not with the others.</param>
+    /// <param name="deviceLayers">How many are there.</param>
+    public KvPages(int layers, int kvHeads, int headDim, KvPrecision precision, IPageMemory? device = null, int deviceLayers = 0)
     {
-        (this.kvHeads, HeadDim, Precision) = (kvHeads, headDim, precision);
+        (this.kvHeads, HeadDim, Precision, this.device, this.deviceLayers) = (kvHeads, headDim, precision, device, deviceLayers);
         ElementBytes = precision == KvPrecision.Int8 ? 1 : 2;
         BlockBytes = Tokens * ((HeadDim * ElementBytes) + (precision == KvPrecision.Int8 ? sizeof(float) : 0));
-        PageBytes = 2L * layers * kvHeads * BlockBytes;
+        LayerBytes = 2L * kvHeads * BlockBytes;
+        (deviceBytes, hostBytes) = (deviceLayers * LayerBytes, (layers - deviceLayers) * LayerBytes);
     }
 
-    public KvPages(DecoderConfig config, KvPrecision precision)
-        : this(config.Layers, config.KvHeads, config.HeadDim, precision)
+    public KvPages(DecoderConfig config, KvPrecision precision, IDeviceLayers? device = null)
+        : this(config.Layers, config.KvHeads, config.HeadDim, precision, device?.Memory, device?.Count ?? 0)
     {
     }
 
@@ -45,7 +53,10 @@ internal sealed unsafe class KvPages : IDisposable
     public int HeadDim { get; }
 
     /// <summary>Bytes of a page.</summary>
-    public long PageBytes { get; }
+    public long PageBytes => deviceBytes + hostBytes;
+
+    /// <summary>Bytes of a layer in a page.</summary>
+    public long LayerBytes { get; }
 
     /// <summary>Pages that somebody holds.</summary>
     public int InUse { get; private set; }
@@ -65,11 +76,9 @@ internal sealed unsafe class KvPages : IDisposable
         lock (guard)
         {
             ObjectDisposedException.ThrowIf(disposed, this);
-            InUse++;
-            KvPage page = free.Count > 0 ? free.Pop() : new KvPage((IntPtr)NativeMemory.AlignedAlloc((nuint)PageBytes, 64));
+            KvPage page = free.Count > 0 ? Cleared(free.Pop()) : Allocate();
             page.Holders = 1;
-            // Another text's keys and values may be in it, and a saved session has all of a page.
-            NativeMemory.Clear((void*)page.Memory, (nuint)PageBytes);
+            InUse++;
             return page;
         }
     }
@@ -96,15 +105,29 @@ internal sealed unsafe class KvPages : IDisposable
     public KvPage Copy(KvPage page)
     {
         KvPage copy = Take();
-        Buffer.MemoryCopy((void*)page.Memory, (void*)copy.Memory, PageBytes, PageBytes);
+        Buffer.MemoryCopy((void*)page.Memory, (void*)copy.Memory, hostBytes, hostBytes);
+        if (deviceBytes > 0) device!.Copy(page.DeviceMemory, copy.DeviceMemory, deviceBytes);
         return copy;
     }
 
-    /// <summary>All of a page, to be saved and loaded.</summary>
-    public Span<byte> Bytes(KvPage page) => new((void*)page.Memory, checked((int)PageBytes));
+    /// <summary>All of a page, to be saved.</summary>
+    /// <param name="page">The page.</param>
+    /// <param name="target">Receives <see cref="PageBytes"/> bytes.</param>
+    public void Read(KvPage page, Span<byte> target)
+    {
+        if (deviceBytes > 0) device!.Read(page.DeviceMemory, target[..(int)deviceBytes]);
+        new Span<byte>((void*)page.Memory, (int)hostBytes).CopyTo(target[(int)deviceBytes..]);
+    }
 
-    /// <summary>The keys of a layer's head: [headDim, tokens]; with bytes, the tokens' scales follow.</summary>
-    public byte* Keys(KvPage page, int layer, int head) => (byte*)page.Memory + (2L * ((layer * kvHeads) + head) * BlockBytes);
+    /// <summary>Fills a page with what <see cref="Read"/> gave.</summary>
+    public void Write(ReadOnlySpan<byte> source, KvPage page)
+    {
+        if (deviceBytes > 0) device!.Write(source[..(int)deviceBytes], page.DeviceMemory);
+        source[(int)deviceBytes..].CopyTo(new Span<byte>((void*)page.Memory, (int)hostBytes));
+    }
+
+    /// <summary>The keys of a head of a layer that is not on a device: [headDim, tokens]; with bytes, the tokens' scales follow.</summary>
+    public byte* Keys(KvPage page, int layer, int head) => (byte*)page.Memory + ((layer - deviceLayers) * LayerBytes) + (2L * head * BlockBytes);
 
     /// <summary>The values of a layer's head: [tokens, headDim]; with bytes, the tokens' scales follow.</summary>
     public byte* Values(KvPage page, int layer, int head) => Keys(page, layer, head) + BlockBytes;
@@ -119,10 +142,27 @@ internal sealed unsafe class KvPages : IDisposable
         }
     }
 
-    private static void Free(KvPage page)
+    private KvPage Allocate()
+    {
+        IntPtr onDevice = deviceBytes > 0 ? device!.Allocate(deviceBytes) : 0;
+        KvPage page = new((IntPtr)NativeMemory.AlignedAlloc((nuint)hostBytes, 64)) { DeviceMemory = onDevice };
+        NativeMemory.Clear((void*)page.Memory, (nuint)hostBytes);
+        return page;
+    }
+
+    /// <summary>Another text's keys and values may be in a page, and a saved session has all of it.</summary>
+    private KvPage Cleared(KvPage page)
+    {
+        NativeMemory.Clear((void*)page.Memory, (nuint)hostBytes);
+        if (deviceBytes > 0) device!.Clear(page.DeviceMemory, deviceBytes);
+        return page;
+    }
+
+    private void Free(KvPage page)
     {
         NativeMemory.AlignedFree((void*)page.Memory);
-        page.Memory = 0;
+        if (deviceBytes > 0) device!.Free(page.DeviceMemory);
+        (page.Memory, page.DeviceMemory) = (0, 0);
     }
 }
 
@@ -131,6 +171,9 @@ internal sealed unsafe class KvPages : IDisposable
 internal sealed class KvPage(IntPtr memory)
 {
     public IntPtr Memory { get; set; } = memory;
+
+    /// <summary>The memory of its first layers, where those are on a device.</summary>
+    public IntPtr DeviceMemory { get; set; }
 
     /// <summary>How many texts hold it; guarded by its <see cref="KvPages"/>.</summary>
     public int Holders { get; set; }

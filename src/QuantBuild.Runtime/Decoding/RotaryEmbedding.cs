@@ -42,11 +42,19 @@ internal sealed class RotaryEmbedding
         }
     }
 
+    /// <summary>Pairs of a head that are turned.</summary>
+    public int Pairs => half;
+
+    /// <summary>What the pairs of a head are turned by at a position: the cosines.</summary>
+    public ReadOnlySpan<float> Cosines(int position) => cosines.AsSpan(position * half, half);
+
+    /// <summary>And the sines.</summary>
+    public ReadOnlySpan<float> Sines(int position) => sines.AsSpan(position * half, half);
+
     /// <summary>Turns one head's query or key in place.</summary>
     public void Rotate(Span<float> head, int position)
     {
-        ReadOnlySpan<float> cosine = cosines.AsSpan(position * half, half);
-        ReadOnlySpan<float> sine = sines.AsSpan(position * half, half);
+        ReadOnlySpan<float> cosine = Cosines(position), sine = Sines(position);
         if (interleaved)
         {
             for (int i = 0; i < half; i++)

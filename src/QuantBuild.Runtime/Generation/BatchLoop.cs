@@ -94,7 +94,7 @@ internal sealed class BatchLoop(Decoder decoder, int mostTexts, int mostWaiting)
     private bool Step()
     {
         step.Clear();
-        int room = Decoder.LargestBatch, texts = running.Count(run => run.Pending == 1);
+        int room = decoder.LargestBatch, texts = running.Count(run => run.Pending == 1);
         // Texts first, each with room for a token of every other; prompts with the room that they leave.
         foreach (TextRun run in running.OrderBy(run => run.Pending > 1))
         {

@@ -86,6 +86,9 @@ public sealed record GenerationOptions
     /// <summary>Whether the prompt has the token that begins texts, where there shall be one, and the tokenizer adds none.</summary>
     internal bool IsPromptWhole { get; init; }
 
+    /// <summary>Ids of special tokens that are text here: marks that whoever reads the text looks for.</summary>
+    internal IReadOnlyCollection<int> VisibleTokens { get; init; } = [];
+
     /// <summary>What happens where the text no longer fits the context. Default: it ends there.</summary>
     public ContextOverflow ContextOverflow { get; init; }
 }

@@ -111,9 +111,9 @@ public sealed partial class LanguageModel
     /// <summary>Takes the next tokens of a text; logits of the last.</summary>
     internal void Feed(KvCache cache, ReadOnlyMemory<int> tokens, Memory<float> logits, CancellationToken cancellationToken)
     {
-        for (int done = 0; done < tokens.Length; done += Decoder.LargestBatch)
+        for (int done = 0; done < tokens.Length; done += decoder.LargestBatch)
         {
-            ReadOnlyMemory<int> next = tokens.Slice(done, Math.Min(Decoder.LargestBatch, tokens.Length - done));
+            ReadOnlyMemory<int> next = tokens.Slice(done, Math.Min(decoder.LargestBatch, tokens.Length - done));
             decoder.Forward([new BatchPart(cache, next) { Logits = done + next.Length == tokens.Length ? logits : default }], cancellationToken);
         }
     }
@@ -153,6 +153,7 @@ public sealed partial class LanguageModel
             VocabularySize = Config.VocabularySize,
             BeginToken = Config.BosTokenId,
             Overflow = options.ContextOverflow,
+            VisibleTokens = options.VisibleTokens,
             Constraint = options.Format?.ConstraintFor(Tokenizer, ends).Start,
         };
         settings = settings with { Drafter = options.Speculation?.CreateDrafter(this) };

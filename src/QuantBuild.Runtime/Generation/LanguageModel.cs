@@ -20,6 +20,9 @@ public sealed partial class LanguageModel : IDisposable
     // Updates that may wait for a reader before its text waits too: a slow reader holds up its own text, not memory.
     private const int UpdatesAhead = 64;
 
+    // Texts of a step at most: each has a token in every pass.
+    private const int MostTexts = 128;
+
     private readonly Artifact artifact;
     private readonly KvPages pages;
     private readonly Decoder decoder;
@@ -41,9 +44,10 @@ public sealed partial class LanguageModel : IDisposable
         defaults = GenerationDefaults.Parse(Manifest.GenerationConfigJson, source, DiagnosticIds.ArtifactMalformed);
         // A negative one means that there is none.
         endTokens = [.. Config.EosTokenIds.Concat(defaults.EosTokenIds).Where(id => id >= 0)];
-        pages = new KvPages(Config, options.KvCache);
+        (IDeviceLayers? device, Placement) = DeviceChoice.Open(artifact, options);
+        pages = new KvPages(Config, options.KvCache, device);
         int threads = options.Threads == 0 ? Environment.ProcessorCount : options.Threads;
-        decoder = new Decoder(Config, new DecoderWeights(artifact), pages, new Workers(threads), options.FloatActivations);
+        decoder = new Decoder(Config, new DecoderWeights(artifact), pages, new Workers(threads), options.FloatActivations, device);
         prompts = new PromptCache(options.PromptCacheTokens);
         loop = new BatchLoop(decoder, options.MaxConcurrentTexts, options.MaxWaitingTexts);
     }
@@ -53,6 +57,9 @@ public sealed partial class LanguageModel : IDisposable
 
     /// <summary>What the model's <c>config.json</c> says.</summary>
     public DecoderConfig Config => artifact.Config;
+
+    /// <summary>Where the model is computed, and why there.</summary>
+    public ModelPlacement Placement { get; }
 
     /// <summary>The model's tokenizer.</summary>
     public TextTokenizer Tokenizer { get; }
@@ -73,7 +80,7 @@ public sealed partial class LanguageModel : IDisposable
     /// <param name="options">Where to find it and how to run it.</param>
     /// <exception cref="QuantBuildException">
     /// QB4001: the artifact is missing. QB4002: it is malformed. QB4003: it was built for another declaration. QB4004: a checksum differs.
-    /// QB4006: an option is out of its range.
+    /// QB4006: an option is out of its range. QB1070: a GPU was asked for, and there is none that can be used. QB1071: its memory is full. QB1072: it failed.
     /// </exception>
     public static LanguageModel Load(QuantizedModelInfo info, LoadOptions? options = null)
     {
@@ -216,10 +223,10 @@ public sealed partial class LanguageModel : IDisposable
             List<int> tokens = [];
             Extend(tokens, text, ContextOverflow.Stop);
             using KvCache cache = CreateCache();
-            float[] sum = new float[Config.HiddenSize], hidden = new float[Decoder.LargestBatch * Config.HiddenSize];
-            for (int done = 0; done < tokens.Count; done += Decoder.LargestBatch)
+            float[] sum = new float[Config.HiddenSize], hidden = new float[decoder.LargestBatch * Config.HiddenSize];
+            for (int done = 0; done < tokens.Count; done += decoder.LargestBatch)
             {
-                int[] next = [.. tokens.Skip(done).Take(Decoder.LargestBatch)];
+                int[] next = [.. tokens.Skip(done).Take(decoder.LargestBatch)];
                 decoder.Forward([new BatchPart(cache, next) { Hidden = hidden.AsMemory(0, next.Length * Config.HiddenSize) }], cancellationToken);
                 for (int t = 0; t < next.Length; t++) TensorPrimitives.Add(sum, hidden.AsSpan(t * Config.HiddenSize, Config.HiddenSize), sum);
             }
@@ -249,9 +256,9 @@ public sealed partial class LanguageModel : IDisposable
         {
             float[] logits = new float[checked(tokens.Length * Config.VocabularySize)];
             using KvCache cache = CreateCache();
-            for (int done = 0; done < tokens.Length; done += Decoder.LargestBatch)
+            for (int done = 0; done < tokens.Length; done += decoder.LargestBatch)
             {
-                int count = Math.Min(Decoder.LargestBatch, tokens.Length - done);
+                int count = Math.Min(decoder.LargestBatch, tokens.Length - done);
                 Memory<float> target = logits.AsMemory(done * Config.VocabularySize, count * Config.VocabularySize);
                 decoder.Forward([new BatchPart(cache, tokens.Slice(done, count).ToArray()) { Logits = target }], CancellationToken.None);
             }
@@ -306,7 +313,7 @@ public sealed partial class LanguageModel : IDisposable
     {
         options ??= new LoadOptions();
         CheckOption(nameof(LoadOptions.Threads), options.Threads, 0);
-        CheckOption(nameof(LoadOptions.MaxConcurrentTexts), options.MaxConcurrentTexts, 1, Decoder.LargestBatch);
+        CheckOption(nameof(LoadOptions.MaxConcurrentTexts), options.MaxConcurrentTexts, 1, MostTexts);
         CheckOption(nameof(LoadOptions.MaxWaitingTexts), options.MaxWaitingTexts, 0);
         CheckOption(nameof(LoadOptions.PromptCacheTokens), options.PromptCacheTokens, 0);
         if (!Enum.IsDefined(options.KvCache))
@@ -314,7 +321,6 @@ public sealed partial class LanguageModel : IDisposable
             throw new QuantBuildException(
                 DiagnosticIds.OptionInvalid, $"LoadOptions.KvCache is {options.KvCache}, expected one of {string.Join(", ", Enum.GetNames<KvPrecision>())}. Set it so, or leave it out.");
         }
-
 
         Artifact artifact = Artifact.Open(path);
         try

@@ -1,3 +1,5 @@
+using QuantBuild.Decoding;
+
 namespace QuantBuild;
 
 /// <summary>What a generated class knows of its model.</summary>
@@ -49,6 +51,12 @@ public sealed record LoadOptions
     /// <summary>Where the artifact is; <see langword="null"/> is beside the program, under the name that the build gave it.</summary>
     public string? ArtifactPath { get; init; }
 
+    /// <summary>
+    /// Where the model is computed: <c>cpu</c>; <c>cuda</c> or <c>cuda:1</c>, an NVIDIA GPU by its number, with the package QuantBuild.Runtime.Cuda; or <c>auto</c>, the first GPU if there is one
+    /// that can be used, else the processor. <see cref="LanguageModel.Placement"/> says what became of it.
+    /// </summary>
+    public string Device { get; init; } = DeviceChoice.Auto;
+
     /// <summary>Processor threads that one forward pass may use; 0 is all cores. Results do not depend on it.</summary>
     public int Threads { get; init; }
 
@@ -75,4 +83,7 @@ public sealed record LoadOptions
 
     /// <summary>Whether to compare every tensor with its checksum first, which reads the whole file.</summary>
     public bool VerifyChecksums { get; init; }
+
+    /// <summary>What computes on GPUs, where it is not what the program's packages bring: a test's.</summary>
+    internal IDeviceBackend? Backend { get; init; }
 }

@@ -20,7 +20,12 @@ internal static class SessionFile
         WriteNumber(stream, state.Tokens.Count);
         WriteNumber(stream, state.Cache.Length);
         foreach (int token in state.Tokens) WriteNumber(stream, token);
-        foreach (KvPage page in state.Cache.Pages) stream.Write(pages.Bytes(page));
+        byte[] bytes = new byte[checked((int)pages.PageBytes)];
+        foreach (KvPage page in state.Cache.Pages)
+        {
+            pages.Read(page, bytes);
+            stream.Write(bytes);
+        }
     }
 
     /// <summary>Reads a session.</summary>
@@ -51,10 +56,12 @@ internal static class SessionFile
             }
 
             // No more memory than the file has bytes for.
+            byte[] bytes = new byte[computed == 0 ? 0 : checked((int)pages.PageBytes)];
             while (cache.Length < computed)
             {
+                stream.ReadExactly(bytes);
                 cache.Extend(Math.Min(KvPages.Tokens, computed - cache.Length));
-                stream.ReadExactly(pages.Bytes(cache.Pages[^1]));
+                pages.Write(bytes, cache.Pages[^1]);
             }
 
             return new TextState(ids, cache);

@@ -43,7 +43,7 @@ internal sealed class TextRun
         promptTokens = state.Tokens.Count;
         cachedTokens = state.Cache.Length;
         sampler = new Sampler(settings.Sampling, [.. state.Tokens]);
-        decoder = settings.Tokenizer.CreateDecoder(continues: true);
+        decoder = settings.Tokenizer.CreateDecoder(continues: true, settings.VisibleTokens);
         stops = new StopStrings(settings.Sampling.StopStrings);
         constraint = settings.Constraint;
         if (settings.Sampling.LogProbabilities is not null) logProbabilities = [];
@@ -214,6 +214,9 @@ internal sealed record TextRunSettings
     public required int? BeginToken { get; init; }
 
     public required ContextOverflow Overflow { get; init; }
+
+    /// <summary>Special tokens that are text all the same.</summary>
+    public IReadOnlyCollection<int> VisibleTokens { get; init; } = [];
 
     /// <summary>What the text must look like.</summary>
     public ConstraintState? Constraint { get; init; }

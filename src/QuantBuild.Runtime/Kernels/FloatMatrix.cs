@@ -53,6 +53,9 @@ internal readonly unsafe struct F16Element : IFloatElement
 internal sealed unsafe class FloatMatrix<TElement>(int outputs, int inputs, IntPtr weight) : WeightMatrix(outputs, inputs)
     where TElement : struct, IFloatElement
 {
+    /// <summary>[outputs, inputs].</summary>
+    public IntPtr Weight => weight;
+
     private byte* Row(int row) => (byte*)weight + ((long)row * Inputs * TElement.Size);
 
     public override InputForm Form => default;

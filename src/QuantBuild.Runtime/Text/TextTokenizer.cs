@@ -99,7 +99,11 @@ public sealed class TextTokenizer
 
     /// <summary>A decoder for tokens that come one by one.</summary>
     /// <param name="continues">Whether the tokens go on with a text that has begun: then a blank that stands before the first stays.</param>
-    public TokenDecoder CreateDecoder(bool continues = false) => new(this, continues);
+    public TokenDecoder CreateDecoder(bool continues = false) => CreateDecoder(continues, []);
+
+    /// <summary>The same, special tokens of these ids being text.</summary>
+    internal TokenDecoder CreateDecoder(bool continues, IReadOnlyCollection<int> visible) =>
+        new(this, continues, definition.AddedTokens.Where(token => visible.Contains(token.Id)).ToDictionary(token => token.Id, token => Encoding.UTF8.GetBytes(token.Content)));
 
     /// <summary>The bytes of a token within a text; none if it is special. A model may have more rows than its tokenizer tokens: such an id has none either.</summary>
     internal ReadOnlySpan<byte> TokenBytes(int id)

@@ -10,6 +10,7 @@ namespace QuantBuild;
 public sealed class TokenDecoder
 {
     private readonly TextTokenizer tokenizer;
+    private readonly Dictionary<int, byte[]> visible;
     private readonly Decoder decoder = Encoding.UTF8.GetDecoder();
 
     // How many characters may still go from the beginning, and those held back because they may be at the end.
@@ -17,9 +18,9 @@ public sealed class TokenDecoder
     private string held = "";
     private bool first;
 
-    internal TokenDecoder(TextTokenizer tokenizer, bool continues)
+    internal TokenDecoder(TextTokenizer tokenizer, bool continues, Dictionary<int, byte[]> visible)
     {
-        this.tokenizer = tokenizer;
+        (this.tokenizer, this.visible) = (tokenizer, visible);
         first = !continues;
         strippedAtStart = continues ? 0 : tokenizer.StrippedEnds?.Start ?? 0;
     }
@@ -28,7 +29,8 @@ public sealed class TokenDecoder
     public string Append(int id)
     {
         ReadOnlySpan<byte> bytes = tokenizer.TokenBytes(id, first);
-        if (!tokenizer.IsText(id)) return "";
+        if (visible.TryGetValue(id, out byte[]? mark)) bytes = mark;
+        else if (!tokenizer.IsText(id)) return "";
         first = false;
         return Strip(Decode(bytes, flush: false));
     }

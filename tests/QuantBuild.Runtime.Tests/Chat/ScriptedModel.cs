@@ -14,7 +14,7 @@ internal static class ScriptedModel
 
     /// <param name="folder">Where the artifact is written.</param>
     /// <param name="scripts">By cue: the pieces of the answer.</param>
-    /// <param name="specialTokens">Special tokens that the tokenizer has besides. The last one ends an answer, if there is one.</param>
+    /// <param name="specialTokens">Special tokens that the tokenizer has besides, and pieces may be. The last one ends an answer, if there is one.</param>
     public static LanguageModel Load(TemporaryFolder folder, Dictionary<string, string[]> scripts, params string[] specialTokens)
     {
         JsonNode tokenizer = JsonNode.Parse(Sample.TokenizerJson)!;
@@ -29,13 +29,14 @@ internal static class ScriptedModel
         }
 
         int end = 4094;
-        foreach (string token in specialTokens) end = Add(token, special: true);
+        Dictionary<string, int> special = [];
+        foreach (string token in specialTokens) end = special[token] = Add(token, special: true);
 
         // A token is one direction of the hidden state, and the row of the token after it is the same.
         List<(int Token, int Next)> steps = [];
         foreach ((string cue, string[] pieces) in scripts)
         {
-            int[] tokens = [Add(cue, special: false), .. pieces.Select(piece => Add(piece, special: false)), end];
+            int[] tokens = [Add(cue, special: false), .. pieces.Select(piece => special.TryGetValue(piece, out int id) ? id : Add(piece, special: false)), end];
             steps.AddRange(tokens.Zip(tokens.Skip(1)));
         }
 

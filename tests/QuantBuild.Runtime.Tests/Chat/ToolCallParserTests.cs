@@ -49,19 +49,19 @@ public class ToolCallParserTests
     [Fact]
     public void Text_is_passed_on_at_once_and_a_call_when_it_is_complete()
     {
-        ToolCallParser parser = new(Syntax);
+        ToolCallParser parser = new(Syntax, []);
         Assert.Equal("Let me", Assert.IsType<TextContent>(Assert.Single(parser.Append("Let me "))).Text);
         Assert.Equal(" look.", Assert.IsType<TextContent>(Assert.Single(parser.Append("look. <tool_"))).Text);
         Assert.Empty(parser.Append("""call>{"name":"a","arguments":{"b":"""));
-        Assert.Empty(parser.Append("2}}</tool_cal"));
-        Assert.Equal("a", Assert.IsType<FunctionCallContent>(Assert.Single(parser.Append("l>"))).Name);
+        Assert.Equal("a", Assert.IsType<FunctionCallContent>(Assert.Single(parser.Append("2}}</tool_cal"))).Name);
+        Assert.Empty(parser.Append("l>"));
         Assert.Empty(parser.Finish());
     }
 
     [Fact]
     public void Each_call_has_an_id_of_its_own()
     {
-        ToolCallParser parser = new(Syntax);
+        ToolCallParser parser = new(Syntax, []);
         string[] ids = [.. parser.Append("""<tool_call>{"name":"a"}</tool_call><tool_call>{"name":"a"}</tool_call>""").Cast<FunctionCallContent>().Select(call => call.CallId)];
         Assert.Equal(2, ids.Distinct().Count());
         Assert.All(ids, Assert.NotEmpty);
@@ -70,10 +70,25 @@ public class ToolCallParserTests
     [Fact]
     public void Arguments_that_are_no_object_are_an_error_of_the_call()
     {
-        ToolCallParser parser = new(Syntax);
+        ToolCallParser parser = new(Syntax, []);
         FunctionCallContent call = Assert.IsType<FunctionCallContent>(Assert.Single(parser.Append("""<tool_call>{"name":"a","arguments":[1]}</tool_call>""")));
         Assert.Null(call.Arguments);
         Assert.Contains("[1]", Assert.IsType<JsonException>(call.Exception).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_mark_that_is_cut_after_a_call_is_no_text() => Assert.Equal(["a {}"], Read(["""<tool_call>{"name":"a"}</tool""", "_c"]));
+
+    [Fact]
+    public void Half_of_a_surrogate_pair_is_no_name_of_a_tool() => Assert.Equal([@"<tool_call>{""name"":""\ud800""}</tool_call>"], Read([@"<tool_call>{""name"":""\ud800""}</tool_call>"]));
+
+    [Fact]
+    public void Of_one_call_alone_what_follows_is_left_out()
+    {
+        ToolCallParser parser = new(Syntax, [], isSingle: true);
+        Assert.Equal("a", Assert.IsType<FunctionCallContent>(Assert.Single(parser.Append("""<tool_call>[{"name":"a"},{"name":"b"}]</tool_call>c"""))).Name);
+        Assert.Empty(parser.Append("d"));
+        Assert.Empty(parser.Finish());
     }
 
     [Fact]
@@ -85,7 +100,7 @@ public class ToolCallParserTests
 
     private static List<string> Read(IEnumerable<string> pieces, bool inCall = false)
     {
-        ToolCallParser parser = new(Syntax, inCall);
+        ToolCallParser parser = new(Syntax, [], inCall ? "" : null);
         List<string> read = [];
         bool lastIsText = false;
         foreach (AIContent content in pieces.SelectMany(parser.Append).ToList().Concat(parser.Finish()))

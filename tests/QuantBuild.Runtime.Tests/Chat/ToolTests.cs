@@ -139,6 +139,72 @@ public sealed class ToolTests : IDisposable
     }
 
     [Fact]
+    public async Task Marks_of_a_call_that_are_special_tokens_are_found_and_no_text()
+    {
+        using LanguageModel model = ScriptedModel.Load(
+            folder, new() { ["FIRST"] = ["I look.", "[TOOL_CALLS]", "weather", "[ARGS]", """{"city":""", "\"Oslo\"}"] }, "[TOOL_CALLS]", "[ARGS]", "<|end|>");
+        CueFormat format = new() { Syntax = new("[TOOL_CALLS]", "") { AfterName = "[ARGS]" } };
+        ChatResponse response = await model.AsChatClient(format).GetResponseAsync("?", new() { Tools = [weather] });
+        Assert.Equal("I look.", response.Text);
+        FunctionCallContent call = Assert.Single(response.Messages.Single().Contents.OfType<FunctionCallContent>());
+        Assert.Equal(("weather", "Oslo"), (call.Name, call.Arguments!["city"]!.ToString()));
+        // Without tools nothing looks for them, and special tokens are no text.
+        Assert.Equal("I look.weather{\"city\":\"Oslo\"}", (await model.AsChatClient(format).GetResponseAsync("?")).Text);
+    }
+
+    [Theory]
+    [InlineData("list")]
+    [InlineData("bare")]
+    [InlineData("named")]
+    public async Task A_tool_that_is_required_is_called_in_the_syntax_of_the_model(string form)
+    {
+        string config = TestArtifact.Config(context: 4096);
+        using LanguageModel model = LanguageModel.Load(TestArtifact.Write(folder.File("random"), config, TestArtifact.RandomWeights(config, 1)));
+        ToolCallSyntax syntax = form switch
+        {
+            "list" => new("[TOOL_CALLS]", "") { IsList = true, NameMember = "tool_name", ArgumentsMember = "parameters" },
+            "bare" => new("", "") { ArgumentsMember = "parameters" },
+            _ => new("<call>", "</call>") { AfterName = "[ARGS]" },
+        };
+        IChatClient client = model.AsChatClient(new CueFormat { Syntax = syntax });
+        AIFunction plant = AIFunctionFactory.Create((string city, long days, Tree? tree = null) => $"{city} {days} {tree}", "plant");
+        AIFunction clock = AIFunctionFactory.Create(() => "12:00", "clock");
+        HashSet<string> called = [];
+        for (int seed = 0; seed < 8; seed++)
+        {
+            ChatOptions options = new() { Tools = [clock, plant], MaxOutputTokens = 300, Temperature = 1, Seed = seed, ToolMode = ChatToolMode.RequireAny };
+            ChatResponse response = await client.GetResponseAsync("Hello", options);
+            FunctionCallContent call = Assert.IsType<FunctionCallContent>(Assert.Single(response.Messages.Single().Contents));
+            called.Add(call.Name);
+            if (call.Name == "plant") Assert.StartsWith($"{call.Arguments!["city"]} ", (await plant.InvokeAsync(new AIFunctionArguments(call.Arguments)))!.ToString(), StringComparison.Ordinal);
+            else Assert.Empty(call.Arguments!);
+        }
+
+        Assert.Equal(["clock", "plant"], called.Order());
+    }
+
+    [Fact]
+    public async Task A_required_call_whose_arguments_are_no_JSON_is_begun_with_the_name_and_ends_with_its_mark()
+    {
+        using LanguageModel model = ScriptedModel.Load(folder, new() { ["<call>weather>"] = ["<city>", "Os", "lo</city>", "</call>", "more"] });
+        CueFormat format = new() { Syntax = new("<call>", "</call>") { AfterName = ">", Arguments = new("<", ">", "</city>") } };
+        ChatResponse response = await model.AsChatClient(format).GetResponseAsync("?", new() { Tools = [weather], ToolMode = ChatToolMode.RequireAny });
+        FunctionCallContent call = Assert.IsType<FunctionCallContent>(Assert.Single(response.Messages.Single().Contents));
+        Assert.Equal(("weather", "Oslo"), (call.Name, call.Arguments!["city"]));
+    }
+
+    [Fact]
+    public async Task With_a_format_for_the_answer_JSON_without_a_mark_is_a_call_if_it_names_a_tool()
+    {
+        CueFormat format = new() { Syntax = new("", "") };
+        ChatOptions options = new() { Tools = [weather], MaxOutputTokens = 60, ResponseFormat = ChatResponseFormat.ForJsonSchema<Tree>() };
+        using LanguageModel calls = ScriptedModel.Load(folder, new() { ["FIRST"] = ["{\"na", "me\":", " \"weather\"", "}"] });
+        Assert.IsType<FunctionCallContent>(Assert.Single((await calls.AsChatClient(format).GetResponseAsync("?", options)).Messages.Single().Contents));
+        using LanguageModel answers = ScriptedModel.Load(folder, new() { ["FIRST"] = ["{\"Value\":", " 1}"] });
+        Assert.NotNull(JsonDocument.Parse((await answers.AsChatClient(format).GetResponseAsync("?", options)).Text));
+    }
+
+    [Fact]
     public async Task A_special_token_ends_a_turn_of_ChatML()
     {
         // generation_config.json does not say that it ends a text, as with many a base model.
@@ -160,9 +226,11 @@ public sealed class ToolTests : IDisposable
 
         public string Last { get; private set; } = "";
 
-        public override IReadOnlyList<string> StopStrings => transcript.StopStrings;
+        public override IReadOnlyList<string> StopStrings => [.. transcript.StopStrings, "<|end|>"];
 
-        public override ToolCallSyntax? ToolCalls => transcript.ToolCalls;
+        public ToolCallSyntax? Syntax { get; init; }
+
+        public override ToolCallSyntax? ToolCalls => Syntax ?? transcript.ToolCalls;
 
         public override string Render(IReadOnlyList<ChatMessage> messages, IReadOnlyList<AIFunctionDeclaration> tools, bool addGenerationPrompt) =>
             Last = transcript.Render(messages, tools, addGenerationPrompt) + (messages.Any(message => message.Role == ChatRole.Tool) ? "THEN" : "FIRST");

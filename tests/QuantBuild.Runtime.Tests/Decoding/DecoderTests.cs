@@ -58,7 +58,7 @@ public sealed class DecoderTests : IDisposable
         using Decoder decoder = new(artifact.Config, new DecoderWeights(artifact), pages, new Workers(2), floatActivations: false);
         int[] tokens = [.. TextTokenizer.Load(Sample.TokenizerJson, "t").Encode(Sample.EvaluationText[..4000]).Take(300)];
         int vocabulary = artifact.Config.VocabularySize;
-        float[] full = Logits(decoder, pages, tokens, Decoder.LargestBatch);
+        float[] full = Logits(decoder, pages, tokens, decoder.LargestBatch);
 
         // Pieces of several sizes, so that batches and single tokens both meet a cache that is not empty, and pages that are half full.
         using KvCache cache = new(pages);

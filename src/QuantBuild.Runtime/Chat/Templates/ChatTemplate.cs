@@ -46,17 +46,23 @@ public abstract partial class ChatTemplate
         return Render(values, clock);
     }
 
-    internal string Render(Dictionary<string, TemplateValue> variables, TimeProvider? clock = null)
+    /// <summary>Writes a conversation, and adds the names of the variables that the template asked for.</summary>
+    internal string Render(Dictionary<string, TemplateValue> variables, TimeProvider? clock = null, HashSet<string>? asked = null)
     {
         foreach ((string name, TemplateValue token) in specialTokens) variables.TryAdd(name, token);
         StringBuilder output = new();
+        TemplateVariables given = new(variables, clock ?? TimeProvider.System);
         try
         {
-            Write(new TemplateVariables(variables, clock ?? TimeProvider.System), output);
+            Write(given, output);
         }
         catch (InsufficientExecutionStackException)
         {
             throw TemplateError.Of("it calls itself without end");
+        }
+        finally
+        {
+            asked?.UnionWith(given.Asked);
         }
 
         return output.ToString();

@@ -1,0 +1,271 @@
+using System.Numerics;
+using QuantBuild.Cuda.Driver;
+using QuantBuild.Decoding;
+using QuantBuild.Kernels;
+
+namespace QuantBuild.Cuda.Decoding;
+
+/// <summary>
+/// The forward pass of a decoder's first layers on a GPU, and of its last norm and head where all layers are there. It computes what <see cref="Decoder"/> does, activations rounded alike: sums of
+/// integers are equal, and sums of floats differ by their order.
+/// </summary>
+internal sealed unsafe class CudaLayers : IDeviceLayers
+{
+    private const int Threads = 256;
+
+    // Steps of so many tokens are captured once, and repeated.
+    private const int MostCapturedTokens = 8;
+
+    private readonly CudaDevice device;
+    private readonly KernelLibrary kernels;
+    private readonly DecoderConfig config;
+    private readonly KvPrecision precision;
+    private readonly DeviceWeights weights;
+    private readonly DeviceActivations activations;
+    private readonly StepInput step;
+    private readonly DeviceAttention attention;
+    private readonly DeviceLayer[] layers;
+    private readonly NormParameters finalNorm;
+    private readonly DeviceLinears? head;
+    private readonly Dictionary<(int Tokens, int Parts), IntPtr> graphs = [];
+    private int tokens;
+    private bool disposed;
+
+    /// <param name="device">The GPU; disposed with this.</param>
+    /// <param name="artifact">The model.</param>
+    /// <param name="options">How it is loaded.</param>
+    /// <param name="plan">How many layers, and for how many tokens at a time.</param>
+    /// <exception cref="QuantBuildException">QB1071: they do not fit. QB1072: the GPU failed.</exception>
+    public CudaLayers(CudaDevice device, Artifact artifact, LoadOptions options, PlacementPlan plan)
+    {
+        (this.device, config, precision, Count, HasHead, LargestBatch) = (device, artifact.Config, options.KvCache, plan.Layers, plan.HasHead, plan.Tokens);
+        kernels = new KernelLibrary(device);
+        // Layouts of pages are those of the processor.
+        using KvPages pages = new(config, precision);
+        Memory = new DeviceMemory(device, pages.LayerBytes * Count);
+        weights = new DeviceWeights(artifact, device, kernels, options.FloatActivations);
+        DecoderWeights source = new(artifact);
+        activations = new DeviceActivations(device, config, plan, artifact.Manifest.Layers.Values.Any(format => format is Int8RowOutlierFormat { OutlierThreshold: > 0 }), weights.Orders, kernels);
+        step = new StepInput(device, config, LargestBatch);
+        attention = new DeviceAttention(kernels, config, pages, activations, step);
+        layers = [.. Enumerable.Range(0, Count).Select(layer => new DeviceLayer(config, layer, source.Layers[layer], weights, activations))];
+        if (HasHead)
+        {
+            finalNorm = weights.Norm(source.FinalNorm);
+            head = weights.Linears((config.Head, source.Head, activations.Logits, config.VocabularySize, null));
+        }
+
+        weights.Finish();
+    }
+
+    public int Count { get; }
+
+    public bool HasHead { get; }
+
+    public int LargestBatch { get; }
+
+    public IPageMemory Memory { get; }
+
+    /// <summary>Steps that were repeated rather than queued kernel by kernel.</summary>
+    public long Repeated { get; private set; }
+
+    public void Forward(IReadOnlyList<BatchRow> rows, Activations hidden, (RotaryEmbedding Most, RotaryEmbedding? Local) turns, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        device.Use();
+        tokens = rows.Count;
+        int longest = step.Upload(rows, hidden, activations.Hidden, turns);
+        int parts = attention.PartsFor(tokens, longest);
+        if (tokens <= MostCapturedTokens && config.Experts == 0 && device.HasGraphs) Repeat(parts);
+        else Queue(parts);
+        if (HasHead) return;
+        device.CopyFrom(hidden.Row(0), activations.Hidden, (long)tokens * config.HiddenSize * sizeof(float));
+        device.Synchronize();
+        // On the device a row has no padding.
+        if (hidden.Stride == config.HiddenSize) return;
+        for (int t = tokens - 1; t > 0; t--)
+        {
+            new ReadOnlySpan<float>(hidden.Row(0) + ((long)t * config.HiddenSize), config.HiddenSize).CopyTo(hidden.Span(t));
+        }
+    }
+
+    public void Give(IReadOnlyList<BatchPart> parts)
+    {
+        device.Use();
+        int vocabulary = config.VocabularySize, width = config.HiddenSize;
+        List<(int Row, Memory<float> Target)> wanted = [];
+        int first = 0;
+        foreach (BatchPart part in parts)
+        {
+            int end = first + part.Tokens.Length, count = part.Logits.Length / vocabulary;
+            for (int i = 0; i < count; i++) wanted.Add((end - count + i, part.Logits.Slice(i * vocabulary, vocabulary)));
+            first = end;
+        }
+
+        for (int done = 0; done < wanted.Count; done += DeviceActivations.LogitRows)
+        {
+            int count = Math.Min(DeviceActivations.LogitRows, wanted.Count - done);
+            Gather(activations.Normed, step.UploadWanted(wanted.Skip(done).Take(count).Select(item => item.Row)), count, activations.Block);
+            head!.Multiply(activations.Block, count, activations.Input, isRounded: false);
+            Cap((long)count * vocabulary);
+            device.CopyFrom(step.Logits(vocabulary), activations.Logits, (long)count * vocabulary * sizeof(float));
+            device.Synchronize();
+            for (int i = 0; i < count; i++) new ReadOnlySpan<float>(step.Logits(vocabulary) + ((long)i * vocabulary), vocabulary).CopyTo(wanted[done + i].Target.Span);
+        }
+
+        first = 0;
+        foreach (BatchPart part in parts)
+        {
+            if (!part.Hidden.IsEmpty)
+            {
+                using System.Buffers.MemoryHandle target = part.Hidden.Pin();
+                device.CopyFrom(target.Pointer, activations.Normed + (nint)((long)first * width * sizeof(float)), (long)part.Hidden.Length * sizeof(float));
+                device.Synchronize();
+            }
+
+            first += part.Tokens.Length;
+        }
+
+        // Nothing is wanted in the middle of a prompt; its errors, if any, should come here and not with the next one.
+        if (wanted.Count == 0) device.Synchronize();
+    }
+
+    public void Dispose()
+    {
+        if (disposed) return;
+        disposed = true;
+        // Gives back all memory at once, that of pages included.
+        device.Dispose();
+    }
+
+    private void Repeat(int parts)
+    {
+        if (!graphs.TryGetValue((tokens, parts), out IntPtr graph))
+        {
+            // Kernels are loaded when they are first needed, which is nothing that can be captured.
+            Queue(parts);
+            graphs[(tokens, parts)] = device.Capture(() => Queue(parts));
+            return;
+        }
+
+        device.Repeat(graph);
+        Repeated++;
+    }
+
+    private void Queue(int parts)
+    {
+        foreach (DeviceLayer layer in layers) Attention(layer, parts);
+        Settle(HasHead ? finalNorm : default, activations.Normed, null);
+    }
+
+    private void Attention(DeviceLayer layer, int parts)
+    {
+        bool isRounded = Settle(layer.AttentionNorm, activations.Normed, layer.Projections);
+        IntPtr normed = layer.AttentionNorm.Weight == 0 ? activations.Hidden : activations.Normed;
+        layer.Projections.Multiply(normed, tokens, activations.Input, isRounded);
+        IntPtr input = normed;
+        if (config.ParallelResidual && !config.SharedNorm)
+        {
+            Norm(layer.MlpNorm, activations.Parallel);
+            input = activations.Parallel;
+        }
+
+        attention.Remember(layer.Number, tokens, layer.QueryNorm, layer.KeyNorm);
+        attention.Attend(layer.Number, tokens, parts);
+        layer.Output.Multiply(activations.Attended, tokens, activations.Input, isRounded: false);
+        if (!layer.AddsAttention) pending = (activations.Block, layer.AttentionPostNorm);
+        isRounded = false;
+        if (!config.ParallelResidual)
+        {
+            isRounded = Settle(layer.MlpNorm, activations.Normed, layer.Router ?? layer.GateUp[0]);
+            input = layer.MlpNorm.Weight == 0 ? activations.Hidden : activations.Normed;
+        }
+
+        if (layer.Router is null)
+        {
+            Mlp(layer, 0, input, tokens, isRounded);
+            if (!layer.AddsMlp) pending = (activations.Block, layer.MlpPostNorm);
+        }
+        else
+        {
+            Experts(layer, input, isRounded);
+            pending = (activations.Mixed, layer.MlpPostNorm);
+        }
+    }
+
+    // What was not added to the residual stream yet, and the norm that it goes through first.
+    private (IntPtr Added, NormParameters Post) pending;
+
+    /// <summary>Adds what is pending to the residual stream, and norms that.</summary>
+    /// <returns>Whether it was rounded for the next linears.</returns>
+    private bool Settle(NormParameters norm, IntPtr target, DeviceLinears? next)
+    {
+        (IntPtr added, NormParameters post) = pending;
+        pending = default;
+        bool rounds = next is { FirstIsFloat: false };
+        if (!rounds && added == 0 && norm.Weight == 0) return false;
+        IntPtr hidden = activations.Hidden;
+        float scale = (float)config.ResidualScale;
+        int width = config.HiddenSize;
+        RoundedParameters rounded = rounds ? activations.Input.Target(width, next!.FirstForm) : default;
+        void** parameters = stackalloc void*[] { &hidden, &added, &post, &scale, &norm, &target, &width, &rounded };
+        kernels.Launch("decoder", "norm_round", (tokens, 1, 1), Threads, parameters);
+        return rounds;
+    }
+
+    private void Norm(NormParameters norm, IntPtr target) => Settle(norm, target, null);
+
+    private void Mlp(DeviceLayer layer, int expert, IntPtr input, int count, bool isRounded)
+    {
+        layer.GateUp[expert].Multiply(input, count, activations.Input, isRounded);
+        IntPtr gate = activations.Gate, up = config.GatedMlp ? activations.Up : 0;
+        int kind = (int)config.Activation, width = config.IntermediateSize;
+        DeviceLinears down = layer.Down[expert];
+        RoundedParameters rounded = down.FirstIsFloat ? default : activations.Input.Target(width, down.FirstForm);
+        void** parameters = stackalloc void*[] { &gate, &up, &kind, &width, &rounded };
+        kernels.Launch("decoder", "gate_round", (count, 1, 1), Threads, parameters);
+        down.Multiply(gate, count, activations.Input, isRounded: !down.FirstIsFloat);
+    }
+
+    /// <summary>The experts that the router chooses for each token, one after the other, each with all of its tokens: which those are, the processor finds out.</summary>
+    private void Experts(DeviceLayer layer, IntPtr input, bool isRounded)
+    {
+        layer.Router!.Multiply(input, tokens, activations.Input, isRounded);
+        float* scores = step.Scores;
+        device.CopyFrom(scores, activations.Scores, (long)tokens * config.Experts * sizeof(float));
+        device.Clear(activations.Mixed, (long)tokens * config.HiddenSize * sizeof(float));
+        device.Synchronize();
+        for (int t = 0; t < tokens; t++) Decoder.Choose(config, new Span<float>(scores + (t * config.Experts), config.Experts));
+        for (int expert = 0; expert < config.Experts; expert++)
+        {
+            (int count, IntPtr places, IntPtr shares) = step.UploadExpert(scores, expert, config.Experts, tokens);
+            if (count == 0) continue;
+            Gather(input, places, count, activations.ExpertInput);
+            Mlp(layer, expert, activations.ExpertInput, count, isRounded: false);
+            Scatter(activations.Block, places, shares, count, activations.Mixed);
+        }
+    }
+
+    private void Gather(IntPtr x, IntPtr rows, int count, IntPtr y)
+    {
+        int width = config.HiddenSize;
+        void** parameters = stackalloc void*[] { &x, &rows, &y, &width };
+        kernels.Launch("decoder", "gather", (count, 1, 1), Threads, parameters);
+    }
+
+    private void Scatter(IntPtr x, IntPtr rows, IntPtr shares, int count, IntPtr y)
+    {
+        int width = config.HiddenSize;
+        void** parameters = stackalloc void*[] { &x, &rows, &shares, &y, &width };
+        kernels.Launch("decoder", "scatter", (count, 1, 1), Threads, parameters);
+    }
+
+    private void Cap(long count)
+    {
+        IntPtr logits = activations.Logits;
+        float scale = (float)config.LogitScale, cap = (float)(config.LogitCap ?? 0);
+        if (scale == 1 && cap == 0) return;
+        void** parameters = stackalloc void*[] { &logits, &scale, &cap, &count };
+        kernels.Launch("decoder", "cap", ((int)Math.Min(1024, (count + Threads - 1) / Threads), 1, 1), Threads, parameters);
+    }
+}

@@ -1,0 +1,103 @@
+using System.Numerics;
+using QuantBuild.Cuda.Driver;
+using QuantBuild.Decoding;
+
+namespace QuantBuild.Cuda.Decoding;
+
+/// <summary>Attention on a device, over the pages that <see cref="KvPages"/> lays out.</summary>
+internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfig config, KvPages pages, DeviceActivations activations, StepInput step)
+{
+    /// <summary>The widest head that the kernels take.</summary>
+    public const int WidestHead = 256;
+
+    private const int RememberThreads = 256;
+    private const int AttendThreads = 128;
+    private const int QueriesTogether = 4;
+
+    // A text is divided between blocks until there are about so many, but no part is shorter than some pages.
+    private const int Blocks = 512;
+    private const int MostParts = 32;
+    private const int PartPages = 8;
+
+    // Tokens of a pass whose texts are divided: with more there are enough blocks anyway.
+    private const int DividedTokens = 16;
+
+    /// <summary>Bytes for the results of parts of texts.</summary>
+    public static long PartialBytes(DecoderConfig config) => (long)DividedTokens * MostParts * config.Heads * (config.HeadDim + 2) * sizeof(float);
+
+    /// <summary>Into how many parts texts are divided: a power of two, so that few different steps have to be captured.</summary>
+    /// <param name="tokens">Tokens of the pass.</param>
+    /// <param name="longest">Tokens of the longest text.</param>
+    public int PartsFor(int tokens, int longest)
+    {
+        if (tokens > DividedTokens) return 1;
+        int count = (longest + KvPages.Tokens - 1) / KvPages.Tokens, wanted = Math.Min(count / PartPages, Blocks / (tokens * config.KvHeads));
+        return Math.Min(MostParts, (int)BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, wanted)));
+    }
+
+    /// <summary>Queues: norms queries and keys, turns them, and puts keys and values into their pages.</summary>
+    public void Remember(int layer, int tokens, NormParameters queryNorm, NormParameters keyNorm)
+    {
+        bool rotary = config.IsRotary(layer), local = config.IsLocal(layer);
+        HeadsParameters heads = new()
+        {
+            Queries = activations.Queries,
+            Keys = activations.Keys,
+            Values = activations.Values,
+            QueryNorm = queryNorm.Weight,
+            KeyNorm = keyNorm.Weight,
+            Cosines = rotary ? step.Cosines(local) : 0,
+            Sines = rotary ? step.Sines(local) : 0,
+            Rows = step.Rows,
+            Pages = step.Pages,
+            LayerOffset = layer * pages.LayerBytes,
+            BlockBytes = pages.BlockBytes,
+            Epsilon = (float)config.NormEpsilon,
+            Heads = config.Heads,
+            KvHeads = config.KvHeads,
+            HeadDim = config.HeadDim,
+            Half = config.TurnedDimensions / 2,
+            Interleaved = config.RopeInterleaved ? 1 : 0,
+            WholeNorm = config.QueryKeyNorm == QueryKeyNorm.Width ? 1 : 0,
+            Bytes = pages.Precision == KvPrecision.Int8 ? 1 : 0,
+        };
+        void** parameters = stackalloc void*[] { &heads };
+        kernels.Launch("decoder", "remember", (tokens, 1, 1), RememberThreads, parameters);
+    }
+
+    /// <summary>Queues attention.</summary>
+    public void Attend(int layer, int tokens, int parts)
+    {
+        AttentionParameters attention = new()
+        {
+            Queries = activations.Queries,
+            Results = activations.Attended,
+            Partial = activations.Partial,
+            Rows = step.Rows,
+            Pages = step.Pages,
+            LayerOffset = layer * pages.LayerBytes,
+            BlockBytes = pages.BlockBytes,
+            Scale = config.ScoreScale,
+            Cap = (float)(config.ScoreCap ?? 0),
+            Heads = config.Heads,
+            KvHeads = config.KvHeads,
+            HeadDim = config.HeadDim,
+            Window = config.WindowOf(layer) ?? int.MaxValue,
+            Bytes = pages.Precision == KvPrecision.Int8 ? 1 : 0,
+        };
+        int group = config.Heads / config.KvHeads, groups = (group + QueriesTogether - 1) / QueriesTogether;
+        void** parameters = stackalloc void*[] { &attention, &parts };
+        kernels.Launch("attention", Name, (config.KvHeads * groups, tokens, parts), AttendThreads, parameters);
+        if (parts > 1) kernels.Launch("attention", "join_parts", ((config.Heads + (AttendThreads / 32) - 1) / (AttendThreads / 32), tokens, 1), AttendThreads, parameters);
+    }
+
+    private string Name => (pages.Precision, config.HeadDim) switch
+    {
+        (KvPrecision.Int8, <= 64) => "attend_s8_64",
+        (KvPrecision.Int8, <= 128) => "attend_s8_128",
+        (KvPrecision.Int8, _) => "attend_s8_256",
+        (_, <= 64) => "attend_f16_64",
+        (_, <= 128) => "attend_f16_128",
+        _ => "attend_f16_256",
+    };
+}

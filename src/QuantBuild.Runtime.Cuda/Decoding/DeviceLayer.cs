@@ -1,0 +1,79 @@
+using System.Globalization;
+using QuantBuild.Decoding;
+using QuantBuild.Kernels;
+
+namespace QuantBuild.Cuda.Decoding;
+
+/// <summary>The weights of a layer on a device, with where each product goes.</summary>
+internal sealed class DeviceLayer
+{
+    public DeviceLayer(DecoderConfig config, int number, LayerWeights source, DeviceWeights weights, DeviceActivations activations)
+    {
+        Number = number;
+        Dictionary<string, LinearShape> shapes = config.Linears(number).ToDictionary(linear => linear.Name, StringComparer.Ordinal);
+        string prefix = DecoderConfig.LayerPrefix(number);
+        AttentionNorm = weights.Norm(source.AttentionNorm);
+        QueryNorm = weights.Norm(source.QueryNorm);
+        KeyNorm = weights.Norm(source.KeyNorm);
+        AttentionPostNorm = weights.Norm(source.AttentionPostNorm);
+        MlpNorm = weights.Norm(source.MlpNorm);
+        MlpPostNorm = weights.Norm(source.MlpPostNorm);
+        int queries = config.Heads * config.HeadDim, keys = config.KvHeads * config.HeadDim, hidden = config.HiddenSize, width = config.IntermediateSize;
+        (LinearShape?, WeightMatrix, IntPtr, int, float?) Of(string name, WeightMatrix weight, IntPtr y, int yStride) => (shapes[prefix + name], weight, y, yStride, null);
+        // Nothing comes between such a product and the residual stream: it is added at once.
+        (LinearShape?, WeightMatrix, IntPtr, int, float?) Added(string name, WeightMatrix weight) => (shapes[prefix + name], weight, activations.Hidden, hidden, (float)config.ResidualScale);
+        AddsAttention = source.AttentionPostNorm is null;
+        AddsMlp = source.MlpPostNorm is null;
+        Projections = weights.Linears(
+            Of("self_attn.q_proj", source.Query, activations.Queries, queries),
+            Of("self_attn.k_proj", source.Key, activations.Keys, keys),
+            Of("self_attn.v_proj", source.Value, activations.Values, keys));
+        Output = weights.Linears(AddsAttention ? Added("self_attn.o_proj", source.Output) : Of("self_attn.o_proj", source.Output, activations.Block, hidden));
+        if (source.Router is { } router) Router = weights.Linears((null, router, activations.Scores, config.Experts, null));
+        List<DeviceLinears> gateUp = [], down = [];
+        for (int expert = 0; expert < source.Mlps.Length; expert++)
+        {
+            MlpWeights mlp = source.Mlps[expert];
+            string name = source.Router is null ? "mlp." : string.Create(CultureInfo.InvariantCulture, $"mlp.experts.{expert}.");
+            gateUp.Add(mlp.Gate is { } gate
+                ? weights.Linears(Of(name + "gate_proj", gate, activations.Gate, width), Of(name + "up_proj", mlp.Up, activations.Up, width))
+                : weights.Linears(Of(name + "up_proj", mlp.Up, activations.Gate, width)));
+            down.Add(weights.Linears(AddsMlp && source.Router is null ? Added(name + "down_proj", mlp.Down) : Of(name + "down_proj", mlp.Down, activations.Block, hidden)));
+        }
+
+        (GateUp, Down) = (gateUp, down);
+    }
+
+    public int Number { get; }
+
+    public NormParameters AttentionNorm { get; }
+
+    public NormParameters QueryNorm { get; }
+
+    public NormParameters KeyNorm { get; }
+
+    public NormParameters AttentionPostNorm { get; }
+
+    public NormParameters MlpNorm { get; }
+
+    public NormParameters MlpPostNorm { get; }
+
+    /// <summary>q, k and v.</summary>
+    public DeviceLinears Projections { get; }
+
+    public DeviceLinears Output { get; }
+
+    /// <summary>Gives each expert's score.</summary>
+    public DeviceLinears? Router { get; }
+
+    /// <summary>gate and up, or up, of the MLP, or of each expert.</summary>
+    public IReadOnlyList<DeviceLinears> GateUp { get; }
+
+    public IReadOnlyList<DeviceLinears> Down { get; }
+
+    /// <summary>Whether the product of attention's output is added to the residual stream as it is.</summary>
+    public bool AddsAttention { get; }
+
+    /// <summary>Whether that of the MLP is.</summary>
+    public bool AddsMlp { get; }
+}

@@ -1,0 +1,206 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+using QuantBuild.Cuda.Driver;
+using QuantBuild.Decoding;
+using QuantBuild.Kernels;
+
+namespace QuantBuild.Cuda.Decoding;
+
+/// <summary>
+/// Weights of a decoder's first layers in the memory of a device, byte by byte as the artifact has them: its tiles are what the kernels read, a word of a vector being four inputs of a row, so that
+/// nothing is repacked.
+/// </summary>
+internal sealed unsafe class DeviceWeights : IDisposable
+{
+    private readonly Artifact artifact;
+    private readonly KernelLibrary kernels;
+    private readonly bool floatActivations;
+    private readonly DeviceArena arena;
+    private readonly Uploader uploader;
+    private readonly Dictionary<IntPtr, IntPtr> orders = [];
+    private readonly IntPtr dynamicMap;
+
+    public DeviceWeights(Artifact artifact, CudaDevice device, KernelLibrary kernels, bool floatActivations)
+    {
+        (this.artifact, this.kernels, this.floatActivations) = (artifact, kernels, floatActivations);
+        arena = new DeviceArena(device);
+        uploader = new Uploader(device);
+        if (artifact.Manifest.Layers.Values.Any(format => format is Codebook4Format)) dynamicMap = Upload(Codebook4.DynamicMap);
+    }
+
+    /// <summary>For each order of columns in the artifact's memory, its copy on the device.</summary>
+    public IReadOnlyDictionary<IntPtr, IntPtr> Orders => orders;
+
+    /// <summary>Bytes of the device that a layer's weights take.</summary>
+    public static long BytesOf(Artifact artifact, int layer)
+    {
+        string prefix = DecoderConfig.LayerPrefix(layer);
+        return artifact.File.Tensors.Values.Where(tensor => tensor.Name.StartsWith(prefix, StringComparison.Ordinal)).Sum(tensor => DeviceArena.Rounded(tensor.ByteLength));
+    }
+
+    /// <summary>Bytes of the device that the last norm and the head take.</summary>
+    public static long BytesOfHead(Artifact artifact)
+    {
+        string head = artifact.Config.Head.Name;
+        return artifact.File.Tensors.Values.Where(tensor => tensor.Name.StartsWith(head + ".", StringComparison.Ordinal)).Sum(tensor => DeviceArena.Rounded(tensor.ByteLength))
+            + DeviceArena.Rounded(artifact.Config.HiddenSize * 2L * sizeof(float));
+    }
+
+    /// <summary>Waits until all weights are there.</summary>
+    public void Finish() => uploader.Dispose();
+
+    /// <summary>Uploads a norm; nothing where there is none.</summary>
+    public NormParameters Norm(NormVectors? norm) => norm is null ? default : new NormParameters
+    {
+        Weight = Upload<float>(norm.Weight),
+        Bias = norm.Bias is { } bias ? Upload<float>(bias) : 0,
+        Epsilon = (float)artifact.Config.NormEpsilon,
+        Kind = (int)artifact.Config.Norm,
+    };
+
+    /// <summary>Uploads linears that read one input.</summary>
+    /// <param name="linears">Each with its weight as the processor would read it, and where its products go: added to what is there, times the scale, or in its place.</param>
+    public DeviceLinears Linears(params ReadOnlySpan<(LinearShape? Shape, WeightMatrix Weight, IntPtr Y, int YStride, float? AddScale)> linears)
+    {
+        List<LinearGroup> groups = [];
+        List<LinearParameters> together = [];
+        LinearGroup? last = null;
+        void Close()
+        {
+            if (last is null) return;
+            groups.Add(last with { Linears = Upload<LinearParameters>(CollectionsMarshal.AsSpan(together)), Count = together.Count });
+            together.Clear();
+            last = null;
+        }
+
+        foreach ((LinearShape? shape, WeightMatrix weight, IntPtr y, int yStride, float? addScale) in linears)
+        {
+            LayerFormat? format = shape is null ? null : artifact.Manifest.Layers.GetValueOrDefault(shape.Name);
+            if (format is null)
+            {
+                Close();
+                groups.Add(Float(weight, y, yStride, addScale));
+                continue;
+            }
+
+            // Of LLM.int8() what is not rounded are outliers: rounded or not, its input is in bytes and numbers.
+            InputForm form = floatActivations && weight.Form.Outliers == 0 ? weight.FloatForm : weight.Form;
+            if (form.Order != 0 && !orders.ContainsKey(form.Order)) orders[form.Order] = Upload((void*)form.Order, weight.Inputs * (long)sizeof(int));
+            LinearGroup next = new() { Format = Name(format), Form = form, Inputs = weight.Inputs };
+            if (last is not null && (last.Format != next.Format || last.Form != next.Form)) Close();
+            LinearParameters linear = Parameters(shape!, format) with
+            {
+                Bias = weight.Bias is { } bias ? Upload<float>(bias) : 0,
+                Y = y,
+                YStride = yStride,
+                Adds = addScale is null ? 0 : 1,
+                Scale = addScale ?? 1,
+            };
+            together.Add(linear);
+            last = (last ?? next) with
+            {
+                Tiles = (last?.Tiles ?? 0) + PackedTiles.Count(weight.Outputs),
+                MatrixBlocks = (last?.MatrixBlocks ?? 0) + DeviceLinears.MatrixBlocksOf(weight.Outputs),
+            };
+        }
+
+        Close();
+        return new DeviceLinears(kernels, groups);
+    }
+
+    public void Dispose()
+    {
+        uploader.Dispose();
+        arena.Dispose();
+    }
+
+    private static string Name(LayerFormat format) => format switch
+    {
+        IntAffineFormat affine => affine.Bits switch { 2 => "int2", 3 => "int3", 4 => "int4", _ => "int8" },
+        Codebook4Format => "codebook4",
+        _ => "int8row",
+    };
+
+    private LinearGroup Float(WeightMatrix weight, IntPtr y, int yStride, float? addScale)
+    {
+        (string name, int size, IntPtr memory) = weight switch
+        {
+            FloatMatrix<F32Element> matrix => ("f32", 4, matrix.Weight),
+            FloatMatrix<F16Element> matrix => ("f16", 2, matrix.Weight),
+            FloatMatrix<BF16Element> matrix => ("bf16", 2, matrix.Weight),
+            _ => throw new ArgumentException($"{weight.GetType()} is no matrix of numbers.", nameof(weight)),
+        };
+        return new LinearGroup
+        {
+            Format = name,
+            Form = default,
+            Inputs = weight.Inputs,
+            Float = new FloatLinearParameters
+            {
+                Weight = Upload((void*)memory, (long)weight.Outputs * weight.Inputs * size),
+                Bias = weight.Bias is { } bias ? Upload<float>(bias) : 0,
+                Y = y,
+                Scale = addScale ?? 1,
+                Outputs = weight.Outputs,
+                Inputs = weight.Inputs,
+                XStride = weight.Inputs,
+                YStride = yStride,
+                Adds = addScale is null ? 0 : 1,
+            },
+        };
+    }
+
+    private LinearParameters Parameters(LinearShape shape, LayerFormat format)
+    {
+        LinearParameters linear = new()
+        {
+            Weight = Tensor(shape.Name + IntAffine.WeightSuffix),
+            Outputs = shape.Outputs,
+            Inputs = shape.Inputs,
+            Chunks = PackedTiles.PaddedInputs(shape.Inputs) / PackedTiles.ChunkInputs,
+        };
+        switch (format)
+        {
+            case IntAffineFormat affine:
+                linear.Scales = Tensor(shape.Name + IntAffine.ScalesSuffix);
+                linear.Zeros = affine.Symmetric ? 0 : Tensor(shape.Name + IntAffine.ZerosSuffix);
+                linear.Zero = 1 << (affine.Bits - 1);
+                linear.Groups = shape.Inputs / affine.GroupSize;
+                linear.PerGroup = RoundedInput.Reciprocal(Math.Max(1, affine.GroupSize / 16));
+                break;
+            case Codebook4Format codebook:
+                linear.Scales = Tensor(shape.Name + Codebook4.AbsmaxSuffix);
+                linear.Nested = codebook.DoubleQuantized ? Tensor(shape.Name + Codebook4.NestedAbsmaxSuffix) : 0;
+                linear.Offset = codebook.DoubleQuantized ? *(float*)artifact.File.Pointer(artifact.File.Tensors[shape.Name + Codebook4.OffsetSuffix]) : 0;
+                linear.Map = dynamicMap;
+                linear.Table = Upload(Codebook4.Values(codebook.Codebook));
+                linear.Shift = BitOperations.Log2((uint)codebook.BlockSize);
+                for (int i = 0; i < 16; i++) linear.TableBytes[i] = (sbyte)MathF.Round(Codebook4.Values(codebook.Codebook)[i] * TableEntries.Largest);
+                break;
+            default:
+                linear.Scales = Tensor(shape.Name + Int8RowOutlier.AbsmaxSuffix);
+                break;
+        }
+
+        return linear;
+    }
+
+    private IntPtr Tensor(string name)
+    {
+        TensorEntry entry = artifact.File.Tensors[name];
+        return Upload(artifact.File.Pointer(entry), entry.ByteLength);
+    }
+
+    private IntPtr Upload<T>(ReadOnlySpan<T> values)
+        where T : unmanaged
+    {
+        fixed (T* source = values) return Upload(source, (long)values.Length * sizeof(T));
+    }
+
+    private IntPtr Upload(void* source, long bytes)
+    {
+        IntPtr memory = arena.Take(bytes);
+        uploader.Copy(memory, source, bytes);
+        return memory;
+    }
+}

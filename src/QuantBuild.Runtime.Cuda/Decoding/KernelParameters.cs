@@ -1,0 +1,148 @@
+using System.Runtime.InteropServices;
+
+namespace QuantBuild.Cuda.Decoding;
+
+// The parameters of the kernels, member by member as Kernels/*.cu and *.h have them, where each is explained. Pointers are addresses of the device.
+
+/// <summary>A linear with quantized weights (linear.h).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct LinearParameters
+{
+    public IntPtr Weight;
+    public IntPtr Scales;
+    public IntPtr Zeros;
+    public IntPtr Nested;
+    public IntPtr Map;
+    public IntPtr Table;
+    public IntPtr Bias;
+    public IntPtr Y;
+    public float Offset;
+    public float Scale;
+    public int Outputs;
+    public int Inputs;
+    public int Chunks;
+    public int Groups;
+    public uint PerGroup;
+    public int Zero;
+    public int Shift;
+    public int YStride;
+    public int Adds;
+    public fixed sbyte TableBytes[16];
+}
+
+/// <summary>The input of a linear with quantized weights (linear.h).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct InputParameters
+{
+    public IntPtr Bytes;
+    public IntPtr Scales;
+    public IntPtr Sums;
+    public IntPtr Floats;
+    public IntPtr Outliers;
+    public IntPtr Places;
+    public IntPtr Values;
+    public int Tokens;
+    public int Stride;
+    public int Segments;
+    public int SegmentHalves;
+    public uint PerSegment;
+}
+
+/// <summary>A linear whose weights are numbers (floats.cu).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct FloatLinearParameters
+{
+    public IntPtr Weight;
+    public IntPtr Bias;
+    public IntPtr X;
+    public IntPtr Y;
+    public float Scale;
+    public int Outputs;
+    public int Inputs;
+    public int Tokens;
+    public int XStride;
+    public int YStride;
+    public int Adds;
+}
+
+/// <summary>Where the input of a linear goes (decoder.cu).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct RoundedParameters
+{
+    public IntPtr Bytes;
+    public IntPtr Scales;
+    public IntPtr Sums;
+    public IntPtr Floats;
+    public IntPtr Outliers;
+    public IntPtr Places;
+    public IntPtr Values;
+    public IntPtr Order;
+    public float Threshold;
+    public int Inputs;
+    public int Stride;
+    public int Segments;
+    public int SegmentInputs;
+}
+
+/// <summary>A norm (decoder.cu).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct NormParameters
+{
+    public IntPtr Weight;
+    public IntPtr Bias;
+    public float Epsilon;
+    public int Kind;
+}
+
+/// <summary>A token of a pass (decoder.cu, attention.cu).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct RowParameters
+{
+    public int Position;
+    public int Pages;
+}
+
+/// <summary>Queries, keys and values on their way to the pages (decoder.cu).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct HeadsParameters
+{
+    public IntPtr Queries;
+    public IntPtr Keys;
+    public IntPtr Values;
+    public IntPtr QueryNorm;
+    public IntPtr KeyNorm;
+    public IntPtr Cosines;
+    public IntPtr Sines;
+    public IntPtr Rows;
+    public IntPtr Pages;
+    public long LayerOffset;
+    public int BlockBytes;
+    public float Epsilon;
+    public int Heads;
+    public int KvHeads;
+    public int HeadDim;
+    public int Half;
+    public int Interleaved;
+    public int WholeNorm;
+    public int Bytes;
+}
+
+/// <summary>Attention over pages (attention.cu).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct AttentionParameters
+{
+    public IntPtr Queries;
+    public IntPtr Results;
+    public IntPtr Partial;
+    public IntPtr Rows;
+    public IntPtr Pages;
+    public long LayerOffset;
+    public int BlockBytes;
+    public float Scale;
+    public float Cap;
+    public int Heads;
+    public int KvHeads;
+    public int HeadDim;
+    public int Window;
+    public int Bytes;
+}

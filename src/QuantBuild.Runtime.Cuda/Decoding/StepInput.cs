@@ -1,0 +1,148 @@
+using System.Runtime.InteropServices;
+using QuantBuild.Cuda.Driver;
+using QuantBuild.Decoding;
+using QuantBuild.Kernels;
+
+namespace QuantBuild.Cuda.Decoding;
+
+/// <summary>What is different from pass to pass: embeddings, positions, tables of pages. It is put together in locked memory, and copied to fixed places of the device, so that a captured step finds it.</summary>
+internal sealed unsafe class StepInput
+{
+    private readonly CudaDevice device;
+    private readonly DecoderConfig config;
+    private readonly int pairs;
+    private readonly byte* staged;
+    private readonly float* hiddenStaged;
+    private readonly IntPtr fixedPart;
+    private readonly long turnsOffset;
+    private readonly long localOffset;
+    private readonly long fixedBytes;
+    private readonly long tablePages;
+    private readonly int* wantedStaged;
+    private readonly IntPtr wanted;
+    private readonly int* expertStaged;
+    private readonly IntPtr expert;
+    private readonly int largestBatch;
+    private float* logits;
+
+    public StepInput(CudaDevice device, DecoderConfig config, int largestBatch)
+    {
+        (this.device, this.config, this.largestBatch) = (device, config, largestBatch);
+        pairs = config.TurnedDimensions / 2;
+        long turnBytes = DeviceArena.Rounded((long)largestBatch * pairs * sizeof(float));
+        turnsOffset = DeviceArena.Rounded((long)largestBatch * sizeof(RowParameters));
+        localOffset = turnsOffset + (2 * turnBytes);
+        fixedBytes = localOffset + (config.LocalRopeTheta is null ? 0 : 2 * turnBytes);
+        // Each text of a pass has at least one token in it.
+        tablePages = (config.ContextLength + KvPages.Tokens - 1) / KvPages.Tokens * (long)largestBatch;
+        tablePages = Math.Min(tablePages, MostTablePages);
+        fixedPart = device.Allocate(fixedBytes);
+        Pages = device.Allocate(tablePages * sizeof(ulong));
+        staged = (byte*)device.AllocateHost(fixedBytes + (tablePages * sizeof(ulong)));
+        hiddenStaged = (float*)device.AllocateHost((long)largestBatch * config.HiddenSize * sizeof(float));
+        wanted = device.Allocate(DeviceActivations.LogitRows * sizeof(int));
+        wantedStaged = (int*)device.AllocateHost(DeviceActivations.LogitRows * sizeof(int));
+        if (config.Experts == 0) return;
+        expert = device.Allocate(2L * largestBatch * config.Experts * sizeof(int));
+        expertStaged = (int*)device.AllocateHost(2L * largestBatch * config.Experts * sizeof(int));
+        Scores = (float*)device.AllocateHost((long)largestBatch * config.Experts * sizeof(float));
+    }
+
+    // 512 texts of 64k tokens: 8 MB.
+    private const long MostTablePages = 1 << 20;
+
+    /// <summary>A <see cref="RowParameters"/> for each token.</summary>
+    public IntPtr Rows => fixedPart;
+
+    /// <summary>The pages of all texts, one text after the other.</summary>
+    public IntPtr Pages { get; }
+
+    /// <summary>The router's scores in the machine's memory, [tokens, experts].</summary>
+    public float* Scores { get; }
+
+    public IntPtr Cosines(bool local) => fixedPart + (nint)(local ? localOffset : turnsOffset);
+
+    public IntPtr Sines(bool local) => Cosines(local) + (nint)DeviceArena.Rounded((long)largestBatch * pairs * sizeof(float));
+
+    /// <summary>Queues the copies for a pass.</summary>
+    /// <returns>Tokens of the longest text.</returns>
+    public int Upload(IReadOnlyList<BatchRow> rows, Activations hidden, IntPtr hiddenTarget, (RotaryEmbedding Most, RotaryEmbedding? Local) turns)
+    {
+        RowParameters* parameters = (RowParameters*)staged;
+        ulong* table = (ulong*)(staged + fixedBytes);
+        long pages = 0;
+        int longest = 0;
+        KvCache? last = null;
+        for (int t = 0; t < rows.Count; t++)
+        {
+            (KvCache cache, int position) = rows[t];
+            if (cache != last)
+            {
+                last = cache;
+                if (pages + cache.Pages.Count > tablePages)
+                {
+                    throw new QuantBuildException(
+                        DiagnosticIds.GpuMemoryFull,
+                        $"The texts of one step have more than {tablePages * KvPages.Tokens} tokens together, as many as are computed on a GPU at a time. Compute fewer texts at a time (LoadOptions.MaxConcurrentTexts).");
+                }
+
+                foreach (KvPage page in cache.Pages) table[pages++] = (ulong)page.DeviceMemory;
+            }
+
+            parameters[t] = new RowParameters { Position = position, Pages = (int)(pages - cache.Pages.Count) };
+            longest = Math.Max(longest, position + 1);
+            hidden.Span(t).CopyTo(new Span<float>(hiddenStaged + ((long)t * config.HiddenSize), config.HiddenSize));
+            if (config.LearnedPositions) continue;
+            Turn(turns.Most, position, t, turnsOffset);
+            if (turns.Local is { } local) Turn(local, position, t, localOffset);
+        }
+
+        device.CopyTo(hiddenTarget, hiddenStaged, (long)rows.Count * config.HiddenSize * sizeof(float));
+        device.CopyTo(fixedPart, staged, fixedBytes);
+        device.CopyTo(Pages, table, pages * sizeof(ulong));
+        return longest;
+    }
+
+    /// <summary>Queues the copy of which rows are wanted.</summary>
+    public IntPtr UploadWanted(IEnumerable<int> rows)
+    {
+        int count = 0;
+        foreach (int row in rows) wantedStaged[count++] = row;
+        device.CopyTo(wanted, wantedStaged, count * sizeof(int));
+        return wanted;
+    }
+
+    /// <summary>Queues the copy of an expert's tokens, and of its shares of them.</summary>
+    public (int Count, IntPtr Places, IntPtr Shares) UploadExpert(float* shares, int number, int experts, int tokens)
+    {
+        // Each expert has its own part: the copy of the one before may not be done.
+        long part = 2L * number * largestBatch;
+        int* places = expertStaged + part;
+        float* of = (float*)(places + largestBatch);
+        int count = 0;
+        for (int t = 0; t < tokens; t++)
+        {
+            if (shares[(t * experts) + number] == 0) continue;
+            of[count] = shares[(t * experts) + number];
+            places[count++] = t;
+        }
+
+        IntPtr target = expert + (nint)(part * sizeof(int));
+        if (count > 0) device.CopyTo(target, places, 2L * largestBatch * sizeof(int));
+        return (count, target, target + (nint)(largestBatch * sizeof(int)));
+    }
+
+    /// <summary>Locked memory that logits are copied to.</summary>
+    public float* Logits(int vocabulary)
+    {
+        if (logits is null) logits = (float*)device.AllocateHost((long)DeviceActivations.LogitRows * vocabulary * sizeof(float));
+        return logits;
+    }
+
+    private void Turn(RotaryEmbedding by, int position, int token, long offset)
+    {
+        float* cosines = (float*)(staged + offset), sines = cosines + (DeviceArena.Rounded((long)largestBatch * pairs * sizeof(float)) / sizeof(float));
+        by.Cosines(position).CopyTo(new Span<float>(cosines + ((long)token * pairs), pairs));
+        by.Sines(position).CopyTo(new Span<float>(sines + ((long)token * pairs), pairs));
+    }
+}

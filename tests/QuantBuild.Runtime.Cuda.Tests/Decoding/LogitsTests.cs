@@ -1,0 +1,97 @@
+using QuantBuild.Quantization.Tests.Families;
+using QuantBuild.Runtime.Tests;
+
+namespace QuantBuild.Cuda.Tests.Decoding;
+
+/// <summary>Logits of the emulated GPU beside those of the processor, which have references of their own.</summary>
+public sealed class LogitsTests : IDisposable
+{
+    // Both round alike; but a number that lies between two steps of a byte, or of a half in a page, may be rounded up by one and down by the other, whose sums have another order. In models
+    // as small as these one such number moves a logit by some thousandths of the largest.
+    private const double Floats = 1e-3, Bytes = 5e-3, BytesInPages = 1e-2;
+
+    private readonly TemporaryFolder folder = new();
+
+    public void Dispose() => folder.Dispose();
+
+    /// <summary>Formats, with a model whose widths are odd for them.</summary>
+    public static TheoryData<string, int, int> Formats { get; } = new()
+    {
+        { "int2 g16", 48, 80 },
+        { "int2 g32 zeros", 64, 96 },
+        { "int3 g48 zeros ordered", 48, 96 },
+        { "int3 g128", 128, 256 },
+        { "int4 g96", 96, 192 },
+        { "int4 g128 zeros ordered", 128, 256 },
+        { "int4 row", 50, 70 },
+        { "int4 row zeros", 160, 288 },
+        { "int8 g64 zeros", 64, 128 },
+        { "int8 row", 72, 100 },
+        { "nf4 64", 64, 128 },
+        { "nf4 64 nested", 96, 160 },
+        { "fp4 32", 50, 70 },
+        { "nf4 4096 nested", 160, 96 },
+        { "int8row 0", 72, 100 },
+        { "int8row 1.5", 160, 96 },
+        { "f32", 50, 70 },
+        { "f16", 72, 100 },
+        { "bf16", 64, 96 },
+    };
+
+    [Theory]
+    [MemberData(nameof(Formats))]
+    public void Every_format_gives_the_logits_of_the_processor(string format, int hidden, int intermediate)
+    {
+        string config = TestArtifact.Config(hidden: hidden, intermediate: intermediate, headDim: 12, vocabulary: 4096);
+        string path = TestModel.Write(folder.File("m"), config, linear => Parse(format, linear), floats: format switch { "f16" => ElementType.F16, "bf16" => ElementType.BF16, _ => ElementType.F32 });
+        // More tokens at once than a vector kernel takes, and a page and a bit; then some.
+        Compare(path, new LoadOptions(), [37, 1, 2, 3, 8], Bytes);
+        Compare(path, new LoadOptions { FloatActivations = true }, [11, 1, 5], Floats);
+    }
+
+    public static TheoryData<string> Families { get; } = [.. FamilyReference.All.Select(family => family.Name)];
+
+    [Theory]
+    [MemberData(nameof(Families))]
+    public void Every_family_gives_the_logits_of_the_processor(string name)
+    {
+        string config = FamilyReference.All.Single(family => family.Name == name).Config;
+        string path = TestModel.Write(folder.File("m"), config, linear => linear.Name.Contains("layers") ? Parse(linear.Inputs % 32 == 0 ? "int4 g32 zeros" : "int4 row zeros", linear) : null);
+        Compare(path, new LoadOptions(), [20, 1, 16, 1, 7], Bytes);
+        Compare(path, new LoadOptions { KvCache = KvPrecision.Int8 }, [33, 2, 10], BytesInPages);
+    }
+
+    /// <summary>Feeds a text in pieces of some sizes, to both, and compares the logits of every token.</summary>
+    private static void Compare(string path, LoadOptions options, int[] pieces, double tolerance)
+    {
+        using TestGpu gpu = new();
+        using LanguageModel expected = LanguageModel.Load(path, options with { Device = "cpu" });
+        using LanguageModel actual = LanguageModel.Load(path, options with { Device = "cuda", Backend = gpu.Backend });
+        Assert.Equal(expected.Config.Layers, actual.Placement.DeviceLayers);
+        Random random = new(5);
+        int[] tokens = [.. Enumerable.Range(0, pieces.Sum()).Select(_ => random.Next(expected.Config.VocabularySize))];
+        float[] right = Sequence.Logits(expected, tokens, pieces), found = Sequence.Logits(actual, tokens, pieces);
+        Assert.Empty(gpu.Violations);
+        float largest = right.Max(Math.Abs);
+        Assert.InRange(largest, 0.1f, 1e4f);
+        int worst = Enumerable.Range(0, right.Length).MaxBy(i => Math.Abs(right[i] - found[i]));
+        Assert.True(Math.Abs(right[worst] - found[worst]) <= tolerance * largest, $"logit {worst} is {found[worst]}, expected {right[worst]}; the largest is {largest}");
+    }
+
+    private static LayerFormat? Parse(string text, LinearShape linear)
+    {
+        string[] words = text.Split(' ');
+        bool Has(string word) => words.Contains(word);
+        // Rows of the embedding are looked up in the order of the model.
+        bool ordered = Has("ordered") && linear.Name != DecoderConfig.EmbeddingLinearName;
+        int Group() => words[1] == "row" || linear.Inputs % int.Parse(words[1][1..]) != 0 ? linear.Inputs : int.Parse(words[1][1..]);
+        return words[0] switch
+        {
+            "int2" or "int3" or "int4" or "int8" => new IntAffineFormat(words[0][3] - '0', Group(), !Has("zeros"), ordered),
+            "nf4" => new Codebook4Format(Codebook.Nf4, int.Parse(words[1]), Has("nested")),
+            "fp4" => new Codebook4Format(Codebook.Fp4, int.Parse(words[1]), Has("nested")),
+            "int8row" => new Int8RowOutlierFormat(double.Parse(words[1], System.Globalization.CultureInfo.InvariantCulture)),
+            _ => null,
+        };
+    }
+}
