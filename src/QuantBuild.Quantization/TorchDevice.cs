@@ -15,7 +15,7 @@ public sealed record TorchDevice(torch.Device Device, string Description, Gpu? G
     /// <exception cref="QuantBuildException">QB1001 CUDA is asked for and not there, QB1002 torch does not load, QB1006 spelling.</exception>
     public static TorchDevice Choose(string text)
     {
-        if (!DeviceName.TryRead(text, out string name, out int index)) throw DeviceChoice.Invalid(text);
+        if (!DeviceName.TryRead(text, out string name, out int index)) throw BuildDevice.Invalid(text);
         NativeLibraries.Load();
         if (name == "cpu") return Cpu("cpu");
         int count = CudaDevices(out string lookedFor);

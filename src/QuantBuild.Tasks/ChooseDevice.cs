@@ -33,7 +33,7 @@ public sealed class ChooseDevice : MSBuildTask
     {
         try
         {
-            DeviceChoice choice = DeviceChoice.Of(Device, NvidiaDriver.Ask, Platform);
+            BuildDevice choice = BuildDevice.Of(Device, NvidiaDriver.Ask, Platform);
             (Chosen, Libraries) = (choice.Device, choice.IsCuda ? "cuda" : "cpu");
             if (choice.Device != Device)
             {

@@ -71,7 +71,7 @@ internal sealed class DoctorRun(string device, bool restores, IReport report, Ca
     {
         DriverReport driver = NvidiaDriver.Ask();
         yield return Driver(driver);
-        (DeviceChoice? choice, Check? impossible) = Choose(driver);
+        (BuildDevice? choice, Check? impossible) = Choose(driver);
         if (choice is null)
         {
             yield return impossible!;
@@ -98,7 +98,7 @@ internal sealed class DoctorRun(string device, bool restores, IReport report, Ca
             chosen.Name,
             CheckStatus.Warning,
             $"{chosen.Found}; and torch does not use it",
-            $"Models are quantized on the CPU. Set {NativeLibraries.FolderVariable} to the folder of a libtorch with CUDA {DeviceChoice.CudaVersion} that fits the driver.");
+            $"Models are quantized on the CPU. Set {NativeLibraries.FolderVariable} to the folder of a libtorch with CUDA {BuildDevice.CudaVersion} that fits the driver.");
         yield return problem ?? new Check("torch", CheckStatus.Ok, found!);
     }
 
@@ -112,17 +112,17 @@ internal sealed class DoctorRun(string device, bool restores, IReport report, Ca
             { State: DriverState.Missing } => new Check(name, CheckStatus.Ok, driver.Found),
             { State: DriverState.Broken } => new Check(name, CheckStatus.Warning, driver.Found, "Look at nvidia-smi, and install the driver again. After an update of the driver the machine has to be started anew."),
             { Count: 0 } => new Check(name, CheckStatus.Ok, driver.Found),
-            _ when driver.Cuda < DeviceChoice.CudaVersion => new Check(
-                name, CheckStatus.Warning, $"{driver.Found}{gpus}", $"Install a driver that supports CUDA {DeviceChoice.CudaVersion} (570 or later): till then models are quantized on the CPU."),
+            _ when driver.Cuda < BuildDevice.CudaVersion => new Check(
+                name, CheckStatus.Warning, $"{driver.Found}{gpus}", $"Install a driver that supports CUDA {BuildDevice.CudaVersion} (570 or later): till then models are quantized on the CPU."),
             _ => new Check(name, CheckStatus.Ok, driver.Found + gpus),
         };
     }
 
-    private (DeviceChoice? Choice, Check? Problem) Choose(DriverReport driver)
+    private (BuildDevice? Choice, Check? Problem) Choose(DriverReport driver)
     {
         try
         {
-            return (DeviceChoice.Of(device, () => driver, DeviceChoice.Platform), null);
+            return (BuildDevice.Of(device, () => driver, BuildDevice.Platform), null);
         }
         catch (QuantBuildException e)
         {

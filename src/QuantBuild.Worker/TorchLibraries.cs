@@ -45,14 +45,14 @@ internal sealed class TorchLibraries
     }
 
     /// <summary>Whether those for a device can be used without a restore.</summary>
-    /// <param name="device">As <see cref="DeviceChoice.Of"/> takes it.</param>
+    /// <param name="device">As <see cref="BuildDevice.Of"/> takes it.</param>
     public static bool AreThere(string device) => ProjectFolder is not { } project || new TorchLibraries(project, Choose(device).IsCuda).Found() is not null;
 
     /// <summary>Makes them loadable; call before a method runs that names anything of torch. Restores them the first time.</summary>
-    /// <param name="device">Where to quantize: as <see cref="DeviceChoice.Of"/> takes it. A GPU needs others than the CPU.</param>
+    /// <param name="device">Where to quantize: as <see cref="BuildDevice.Of"/> takes it. A GPU needs others than the CPU.</param>
     /// <param name="report">Hears of the restore.</param>
     /// <param name="cancellationToken">Ends the restore.</param>
-    /// <exception cref="QuantBuildException">QB1007 or, with CUDA, QB1054: the restore failed. QB1003 or QB1004: the cache cannot be written. The errors of <see cref="DeviceChoice.Of"/>.</exception>
+    /// <exception cref="QuantBuildException">QB1007 or, with CUDA, QB1054: the restore failed. QB1003 or QB1004: the cache cannot be written. The errors of <see cref="BuildDevice.Of"/>.</exception>
     public static void Use(string device, IReport report, CancellationToken cancellationToken)
     {
         if (used || ProjectFolder is not { } project) return;
@@ -67,7 +67,7 @@ internal sealed class TorchLibraries
         AppContext.SetData(NativeLibraries.FolderProperty, string.Join(Path.PathSeparator, libraries.Where(library => library.Kind == LibraryKind.LibTorch).Select(library => library.FullPath)));
     }
 
-    private static DeviceChoice Choose(string device) => DeviceChoice.Of(device, NvidiaDriver.Ask, DeviceChoice.Platform);
+    private static BuildDevice Choose(string device) => BuildDevice.Of(device, NvidiaDriver.Ask, BuildDevice.Platform);
 
     /// <summary>Those of an earlier restore; <see langword="null"/> where there was none, or a file of it is gone.</summary>
     private Library[]? Found()

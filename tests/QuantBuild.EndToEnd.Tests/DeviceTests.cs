@@ -139,6 +139,6 @@ internal sealed class FactWhereADriverCanBeCompiledAttribute : FactAttribute
     public FactWhereADriverCanBeCompiledAttribute()
     {
         string[] folders = Environment.GetEnvironmentVariable("PATH")?.Split(Path.PathSeparator) ?? [];
-        if (!OperatingSystem.IsLinux() || !folders.Any(folder => File.Exists(Path.Combine(folder, "cc"))) || DeviceChoice.Platform != "linux-x64") Skip = "no C compiler (cc), or another system than Linux on x64";
+        if (!OperatingSystem.IsLinux() || !folders.Any(folder => File.Exists(Path.Combine(folder, "cc"))) || BuildDevice.Platform != "linux-x64") Skip = "no C compiler (cc), or another system than Linux on x64";
     }
 }

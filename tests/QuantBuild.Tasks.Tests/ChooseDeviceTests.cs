@@ -26,7 +26,7 @@ public sealed class ChooseDeviceTests
     {
         // Where there is a driver there is nothing to see.
         if (NvidiaDriver.Find() is not null) return;
-        Choose("cuda:0", DeviceChoice.Platform);
+        Choose("cuda:0", BuildDevice.Platform);
         Assert.Equal(["QB1001"], engine.ErrorCodes);
         Assert.Contains(OperatingSystem.IsWindows() ? "nvcuda.dll" : "/proc/driver/nvidia", Assert.Single(engine.Errors).Message, StringComparison.Ordinal);
     }

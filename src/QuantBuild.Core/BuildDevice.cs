@@ -6,7 +6,7 @@ namespace QuantBuild;
 /// <summary>Where a machine quantizes, and why there. Decided by the driver alone, before any library of torch is restored: which of them are needed depends on it.</summary>
 /// <param name="Device"><c>cpu</c>, or <c>cuda:N</c>.</param>
 /// <param name="Reason">Why, as a part of a sentence.</param>
-public sealed record DeviceChoice(string Device, string Reason)
+public sealed record BuildDevice(string Device, string Reason)
 {
     /// <summary>The version of CUDA that the libraries of torch are built with.</summary>
     public static readonly Version CudaVersion = new(12, 8);
@@ -35,18 +35,18 @@ public sealed record DeviceChoice(string Device, string Reason)
     /// QB1006: the spelling. Where a GPU is asked for: QB1001 there is no driver, or it does not start; QB1050 it is too old; QB1051 it has no GPU; QB1052 no GPU of that number;
     /// QB1053 libtorch is not made with CUDA for this platform.
     /// </exception>
-    public static DeviceChoice Of(string device, Func<DriverReport> driver, string platform)
+    public static BuildDevice Of(string device, Func<DriverReport> driver, string platform)
     {
         if (!DeviceName.TryRead(device, out string name, out int index)) throw Invalid(device);
-        if (name == "cpu") return new DeviceChoice("cpu", "it is asked for");
+        if (name == "cpu") return new BuildDevice("cpu", "it is asked for");
         bool isAuto = name == "auto";
         DriverReport? report = Platforms.Contains(platform) ? driver() : null;
         if (Hindrance(device, report, index, platform) is { } hindrance)
         {
-            return isAuto ? new DeviceChoice("cpu", hindrance.Found) : throw new QuantBuildException(hindrance.Id, $"The device is to be {name}, and {hindrance.Found}. {hindrance.Advice}, or set the device to auto or cpu.");
+            return isAuto ? new BuildDevice("cpu", hindrance.Found) : throw new QuantBuildException(hindrance.Id, $"The device is to be {name}, and {hindrance.Found}. {hindrance.Advice}, or set the device to auto or cpu.");
         }
 
-        return new DeviceChoice(string.Format(CultureInfo.InvariantCulture, "cuda:{0}", index), isAuto ? Described(report!, index) : "it is asked for");
+        return new BuildDevice(string.Format(CultureInfo.InvariantCulture, "cuda:{0}", index), isAuto ? Described(report!, index) : "it is asked for");
     }
 
     /// <summary>The error of a device that is none.</summary>
