@@ -170,14 +170,20 @@ public sealed record CheckpointQuantization
         };
     }
 
-    /// <summary>The linears whose names hold one of some texts, as overrides.</summary>
+    /// <summary>The linears whose names in the checkpoint hold one of some texts, as overrides, which name them as they are named here.</summary>
     private static string KeptFloat(IEnumerable<string> parts, DecoderConfig config)
     {
         string[] names = [.. config.QuantizableLinears().Select(linear => linear.Name).Where(name => !DecoderConfig.IsHeadOrEmbedding(name))];
+        string Stored(string name)
+        {
+            string weight = config.Names.Of(name + ".weight").Name;
+            return weight.Substring(0, weight.Length - ".weight".Length);
+        }
+
         List<string> overrides = [];
         foreach (string part in parts)
         {
-            string[] kept = [.. names.Where(name => name.Contains(part))];
+            string[] kept = [.. names.Where(name => Stored(name).Contains(part))];
             if (kept.Length == 0) continue;
             // A module's own name is a pattern; a piece of one is what it is found in.
             string pattern = $"{part.Trim('.')}: Float";

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace QuantBuild;
 
@@ -14,6 +15,9 @@ public sealed class GgufFile
     private const int MostItems = 1 << 24;
     private const int MostDimensions = 4;
     private const int LargestAlignment = 1 << 20;
+    private const int MostParts = 1000;
+
+    private static readonly Regex PartName = new(@"^(?<name>.*)-(?<part>[0-9]{5})-of-(?<parts>[0-9]{5})\.gguf\z", RegexOptions.CultureInvariant | RegexOptions.IgnoreCase | RegexOptions.Singleline);
 
     // Bytes of a number of each type of metadata; 8 is a text, 9 a list.
     private static readonly int[] SizeOfType = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8];
@@ -24,8 +28,11 @@ public sealed class GgufFile
 
     private GgufFile(string path) => Path = path;
 
-    /// <summary>The file's path, as it was opened.</summary>
+    /// <summary>The file's path, as it was opened: of one in several parts, that of the first.</summary>
     public string Path { get; }
+
+    /// <summary>The paths of all of its parts.</summary>
+    public IReadOnlyList<string> Paths => PartsOf(Path);
 
     /// <summary>
     /// What the file says of the model: numbers as <see cref="long"/> or <see cref="double"/>, truth values as <see cref="bool"/>, texts as <see cref="string"/>, and lists of them as
@@ -39,9 +46,51 @@ public sealed class GgufFile
     /// <summary>Whether a path is that of a GGUF file by its name.</summary>
     public static bool IsGguf(string path) => path.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>Reads the header of a file.</summary>
-    /// <exception cref="QuantBuildException">QB2005: it is malformed or cannot be read. QB2042: it is of another version or byte order.</exception>
+    /// <summary>The files of a model by the name of its first: <c>x-00001-of-00003.gguf</c> is the first of three; any other name is that of a whole.</summary>
+    public static IReadOnlyList<string> PartsOf(string path)
+    {
+        Match match = PartName.Match(path);
+        int parts = match.Success ? int.Parse(match.Groups["parts"].Value, CultureInfo.InvariantCulture) : 1;
+        if (parts is < 2 or > MostParts || int.Parse(match.Groups["part"].Value, CultureInfo.InvariantCulture) != 1) return [path];
+        string name = match.Groups["name"].Value, suffix = path.Substring(path.Length - "-of-00000.gguf".Length);
+        return [path, .. Enumerable.Range(2, parts - 1).Select(part => FormattableString.Invariant($"{name}-{part:D5}{suffix}"))];
+    }
+
+    /// <summary>Reads the header of a file, and of its other parts where it is the first of several.</summary>
+    /// <exception cref="QuantBuildException">QB2005: it is malformed or cannot be read, or a part is missing. QB2042: it is of another version or byte order, or not the first part.</exception>
     public static GgufFile Open(string path)
+    {
+        GgufFile file = OpenPart(path);
+        if (file.Split("no") is > 0 and var number) throw file.Unsupported($"is part {number + 1} of a file that was split; Include names the first, …-00001-of-0000N.gguf", "Name that.");
+        IReadOnlyList<string> paths = file.Paths;
+        if (file.Split("count") is > 1 and var count && count != paths.Count)
+        {
+            throw file.Unsupported($"is one of {count} parts, and its name does not end with -00001-of-{count:D5}.gguf", "Give all parts the names that llama.cpp gave them.");
+        }
+
+        foreach (string other in paths.Skip(1))
+        {
+            GgufFile part = OpenPart(other);
+            if (part.Split("no") != paths.TakeWhile(name => name != other).Count() || part.Split("count") != paths.Count)
+            {
+                throw new QuantBuildException(DiagnosticIds.WeightsMalformed, $"{other} is not the part of {path} that its name says. Copy or download all parts again.");
+            }
+
+            foreach (GgufTensor tensor in part.tensors.Values)
+            {
+                if (file.tensors.ContainsKey(tensor.Name)) throw new QuantBuildException(DiagnosticIds.WeightsMalformed, $"The tensor {tensor.Name} of {path} is in two of its parts. Copy or download all parts again.");
+                file.tensors.Add(tensor.Name, tensor);
+            }
+        }
+
+        return file;
+    }
+
+    private long? Split(string key) => metadata.TryGetValue("split." + key, out object? value) && value is long number ? number : null;
+
+    private QuantBuildException Unsupported(string what, string advice) => new(DiagnosticIds.GgufUnsupported, $"{Path} {what}. {advice}");
+
+    private static GgufFile OpenPart(string path)
     {
         try
         {
@@ -107,7 +156,7 @@ public sealed class GgufFile
         ulong offset = reader.ReadUInt64();
         if (offset > (ulong)stream.Length) throw new InvalidDataException($"the tensor {name} begins at {offset}, behind the end of the file");
         if (tensors.ContainsKey(name)) throw new InvalidDataException($"the tensor {name} is there twice");
-        tensors.Add(name, new GgufTensor(name, type, shape, (long)offset, 0));
+        tensors.Add(name, new GgufTensor(name, type, shape, (long)offset, 0, Path));
     }
 
     private static GgufTensor Placed(GgufTensor tensor, long start, long alignment, long fileLength)
@@ -204,7 +253,8 @@ public sealed class GgufFile
 /// <param name="Shape">Its sizes, the slowest first.</param>
 /// <param name="Offset">Where its bytes begin, from the start of the file.</param>
 /// <param name="ByteLength">How many bytes it has; 0 where the type is not read.</param>
-public sealed record GgufTensor(string Name, GgufType Type, IReadOnlyList<long> Shape, long Offset, long ByteLength)
+/// <param name="Path">The file that it is in.</param>
+public sealed record GgufTensor(string Name, GgufType Type, IReadOnlyList<long> Shape, long Offset, long ByteLength, string Path)
 {
     // By number; what is missing was taken back.
     private static readonly string[] Names =

@@ -3,7 +3,7 @@ using System.Globalization;
 namespace QuantBuild;
 
 /// <summary>What the header of a GGUF file says of a model, as the <c>config.json</c> and <c>tokenizer_config.json</c> that a Hugging Face folder would have.</summary>
-internal static class GgufModel
+public static class GgufModel
 {
     // GGUF's families whose tensors are those of a Hugging Face checkpoint but for their names.
     private static readonly Dictionary<string, string> Architectures = new(StringComparer.Ordinal)
@@ -11,7 +11,16 @@ internal static class GgufModel
         ["llama"] = "LlamaForCausalLM",
         ["qwen2"] = "Qwen2ForCausalLM",
         ["qwen3"] = "Qwen3ForCausalLM",
+        ["gemma"] = "GemmaForCausalLM",
+        ["gemma2"] = "Gemma2ForCausalLM",
+        ["gemma3"] = "Gemma3ForCausalLM",
     };
+
+    /// <summary>Whether a file is of a family whose norms are stored with the one added that a checkpoint's are offsets from.</summary>
+    public static bool AddsOneToNorms(GgufFile file) => file.Metadata.TryGetValue("general.architecture", out object? family) && family is "gemma" or "gemma2" or "gemma3";
+
+    /// <summary>Whether a file is of a family with norms before and behind attention and MLP.</summary>
+    public static bool HasFourNorms(GgufFile file) => file.Metadata.TryGetValue("general.architecture", out object? family) && family is "gemma2" or "gemma3";
 
     /// <summary>The file's <c>config.json</c>.</summary>
     /// <exception cref="QuantBuildException">QB2003 the file lacks a value; QB2042 it holds something that is not read.</exception>
@@ -44,6 +53,16 @@ internal static class GgufModel
         // As it is written in a float32, not as that float32 in decimals.
         Add("rms_norm_eps", Number("attention.layer_norm_rms_epsilon") is { } epsilon ? Written(epsilon) : null);
         Add("rope_theta", Number("rope.freq_base") is { } theta ? Written(theta) : null);
+        if (AddsOneToNorms(file))
+        {
+            Add("hidden_activation", "gelu_pytorch_tanh");
+            Add("attn_logit_softcapping", Number("attn_logit_softcapping") is { } scores ? Written(scores) : null);
+            Add("final_logit_softcapping", Number("final_logit_softcapping") is { } logits ? Written(logits) : null);
+            // The file does not keep what scores are divided by the root of: the width of a head, but for the largest model of each generation.
+            if (HasFourNorms(file)) Add("query_pre_attn_scalar", (family, Whole("block_count")) is ("gemma2", 46) or ("gemma3", 62) && heads > 0 ? width / heads : Whole("attention.key_length"));
+            if (WholeOrNone("attention.sliding_window") is { } window) Add("sliding_window", window);
+        }
+
         foreach (string token in new[] { "bos", "eos" })
         {
             if (file.Metadata.TryGetValue($"tokenizer.ggml.{token}_token_id", out object? id) && id is long number) Add(token + "_token_id", number);
@@ -102,7 +121,7 @@ internal static class GgufModel
             file, "scales its rotary frequencies one by one (rope_freqs.weight) in another way than Llama 3.1 does, which is not read from GGUF. Take the model in its Hugging Face form");
         if (tensor.Type != GgufType.F32 || tensor.Shape.Count != 1 || tensor.Shape[0] is < 1 or > most) throw Other();
         float[] factors = new float[tensor.Shape[0]];
-        using (BinaryReader reader = new(new FileStream(file.Path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete)))
+        using (BinaryReader reader = new(new FileStream(tensor.Path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete)))
         {
             reader.BaseStream.Position = tensor.Offset;
             for (int i = 0; i < factors.Length; i++) factors[i] = reader.ReadSingle();

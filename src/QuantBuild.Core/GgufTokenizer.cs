@@ -3,7 +3,9 @@ using System.Text;
 
 namespace QuantBuild;
 
-/// <summary>The tokenizer in the header of a GGUF file, as the <c>tokenizer.json</c> that a Hugging Face folder would have: byte-level BPE.</summary>
+/// <summary>
+/// The tokenizer in the header of a GGUF file, as the file that a Hugging Face folder would have: byte-level BPE as <c>tokenizer.json</c>, SentencePiece as <c>tokenizer.model</c>.
+/// </summary>
 internal static class GgufTokenizer
 {
     // Kinds of tokens. A control token is not written out; a user's own is. Both are matched in the text itself.
@@ -19,9 +21,9 @@ internal static class GgufTokenizer
         ["gpt-2"] = new(""),
     };
 
-    /// <summary>The text of <c>tokenizer.json</c>.</summary>
+    /// <summary>The tokenizer's file.</summary>
     /// <exception cref="QuantBuildException">QB2008 the file has no tokenizer; QB2009 it is of a kind that cannot be converted.</exception>
-    public static string ToJson(GgufFile file)
+    public static byte[] ToFile(GgufFile file)
     {
         if (!file.Metadata.TryGetValue("tokenizer.ggml.model", out object? kind))
         {
@@ -29,7 +31,17 @@ internal static class GgufTokenizer
                 DiagnosticIds.TokenizerMissing, $"{file.Path} holds no tokenizer, and no tokenizer.json is beside it. Copy it there from where the model came from: without it text cannot become tokens.");
         }
 
-        if (kind is not "gpt2") throw Unsupported(file, $"its tokenizer is of the kind \"{kind}\"");
+        if (file.Metadata.TryGetValue("tokenizer.ggml.add_eos_token", out object? ends) && ends is true) throw Unsupported(file, "its tokenizer ends each text with a token (add_eos_token)");
+        return kind switch
+        {
+            "llama" => GgufSentencePiece.ToModel(file) ?? throw Unsupported(file, "its tokenizer lacks tokens, scores or their kinds"),
+            "gpt2" => Encoding.UTF8.GetBytes(ToJson(file)),
+            _ => throw Unsupported(file, $"its tokenizer is of the kind \"{kind}\""),
+        };
+    }
+
+    private static string ToJson(GgufFile file)
+    {
         string words = file.Metadata.TryGetValue("tokenizer.ggml.pre", out object? pre) && pre is string named ? named : "default";
         if (!KnownWords.TryGetValue(words, out Words? cut)) throw Unsupported(file, $"its tokenizer cuts words as \"{words}\" does");
         if (!file.Metadata.TryGetValue("tokenizer.ggml.tokens", out object? list) || list is not string[] tokens
@@ -79,7 +91,7 @@ internal static class GgufTokenizer
 
     private static QuantBuildException Unsupported(GgufFile file, string what) => new(
         DiagnosticIds.TokenizerUnsupported,
-        $"{file.Path}: {what}; read from GGUF are byte-level BPE tokenizers that cut words as {string.Join(", ", KnownWords.Keys)} do. " +
+        $"{file.Path}: {what}; read from GGUF are those of SentencePiece (\"llama\"), and byte-level BPE (\"gpt2\") that cuts words as {string.Join(", ", KnownWords.Keys)} do. " +
         "Copy the model's tokenizer.json into the folder of the file: it is then used in its place.");
 
     /// <summary>How a text is cut into words.</summary>

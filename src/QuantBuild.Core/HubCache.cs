@@ -49,6 +49,9 @@ public sealed class HubCache(string root)
         return value == "~" || value.StartsWith("~/", StringComparison.Ordinal) ? Path.Combine(UserFolder, value.Substring(1).TrimStart('/')) : value;
     }
 
+    /// <summary>The model at a commit, once it is there: the folder with its files, or its GGUF file in that.</summary>
+    public string PathOf(HubModel model, string commit) => model.File is { } file ? Path.Combine(Snapshot(model, commit), file) : Snapshot(model, commit);
+
     /// <summary>The files of a commit, once they are there.</summary>
     public string Snapshot(HubModel model, string commit) => Path.Combine(Folder(model), "snapshots", commit);
 
@@ -94,13 +97,15 @@ public sealed class HubCache(string root)
         string snapshot = Snapshot(model, commit);
         bool IsThere(string name) => BytesOf(Path.Combine(snapshot, name)) >= 0;
         bool IsWhole(HubFile file) => BytesOf(Path.Combine(snapshot, file.Name)) == file.Bytes;
-        if (!IsThere("config.json")) return false;
+        if (!IsThere(model.File ?? "config.json")) return false;
         try
         {
             if (HubListing.Recall(own, model, commit) is not { } listing)
             {
-                string index = Path.Combine(snapshot, HubListing.SafetensorsIndex);
-                return IsThere("tokenizer.json") && (File.Exists(index) ? HubListing.ListedIn(index).All(IsThere) : Directory.EnumerateFiles(snapshot, "*.safetensors").Any());
+                if (model.File is { } gguf) return GgufFile.PartsOf(gguf).All(IsThere);
+                string? index = new[] { HubListing.SafetensorsIndex, HubListing.PickleIndex }.FirstOrDefault(IsThere);
+                return ModelFolder.FindTokenizer(snapshot) is not null
+                    && (index is not null ? HubListing.ListedIn(Path.Combine(snapshot, index)).All(IsThere) : ModelFolder.FindWeights(snapshot).Length > 0);
             }
 
             return listing.Description.All(IsWhole) && (!withWeights || listing.Weights(snapshot).All(IsWhole));

@@ -14,26 +14,36 @@ public sealed record HubListing(string Commit, IReadOnlyList<HubFile> Files)
 {
     /// <summary>The file that lists the weight files of a model that has several.</summary>
     internal const string SafetensorsIndex = "model.safetensors.index.json";
-    private const string PickleIndex = "pytorch_model.bin.index.json";
+    internal const string PickleIndex = "pytorch_model.bin.index.json";
 
     private static readonly string[] Described =
     [
         "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
     ];
 
+    // What stands in for a part of a GGUF file where it lies beside it.
+    private static readonly string[] BesideGguf = ["generation_config.json", "tokenizer.json", "tokenizer_config.json"];
+
     // What other tokenizers are made of, where there is no tokenizer.json.
     private static readonly string[] OtherTokenizers = ["tokenizer.model", "spiece.model", "tekken.json", "vocab.json", "merges.txt"];
 
-    /// <summary>What describes the model: the configuration, the tokenizer, and the list of its weight files; never code.</summary>
-    public IReadOnlyList<HubFile> Description =>
+    /// <summary>The GGUF file that is meant, where the model is one.</summary>
+    public string? Gguf { get; init; }
+
+    /// <summary>
+    /// What describes the model: the configuration, the tokenizer, and the list of its weight files; never code. A GGUF file is description and weights in one.
+    /// </summary>
+    public IReadOnlyList<HubFile> Description => Gguf is not null ? [.. Files.Where(file => BesideGguf.Contains(file.Name)), .. GgufParts] :
     [
         .. Files.Where(file => Described.Contains(file.Name) || file.Name == IndexName
             || (Find("tokenizer.json") is null && (OtherTokenizers.Contains(file.Name) || file.Name.EndsWith(".tiktoken", StringComparison.Ordinal)))),
     ];
 
-    private bool HasSafetensors => Files.Any(file => file.Name.EndsWith(".safetensors", StringComparison.Ordinal));
+    private bool HasSafetensors => Files.Any(file => IsSafetensors(file.Name));
 
     private string? IndexName => Find(HasSafetensors ? SafetensorsIndex : PickleIndex)?.Name;
+
+    private IEnumerable<HubFile> GgufParts => GgufFile.PartsOf(Gguf!).Select(Find).OfType<HubFile>();
 
     /// <summary>Where the listing of a commit is kept.</summary>
     public static string PathOf(ModelCache cache, HubModel model, string commit) => Path.Combine(cache.Root, "hub", "models--" + model.Id.Replace("/", "--"), commit + ".json");
@@ -44,7 +54,7 @@ public sealed record HubListing(string Commit, IReadOnlyList<HubFile> Files)
         try
         {
             string path = PathOf(cache, model, commit);
-            return File.Exists(path) && Parse(File.ReadAllText(path)) is var listing && listing.Commit == commit ? listing : null;
+            return File.Exists(path) && Parse(File.ReadAllText(path)) is var listing && listing.Commit == commit ? listing with { Gguf = model.File } : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or FormatException)
         {
@@ -92,12 +102,13 @@ public sealed record HubListing(string Commit, IReadOnlyList<HubFile> Files)
     public HubFile? Find(string name) => Files.FirstOrDefault(file => file.Name == name);
 
     /// <summary>
-    /// The weights, in the form that is read best: safetensors, else PyTorch's own. Of a repository that has them in several ways, those that its index lists.
+    /// The weights, in the form that is read best: safetensors, else PyTorch's own. Of a repository that has them in several ways, those that its index lists. Where a GGUF file is meant, its parts.
     /// </summary>
     /// <param name="snapshot">The folder with what describes the model: the index is read there.</param>
     /// <exception cref="FormatException">The index cannot be read, or lists a file that is not there.</exception>
     public IReadOnlyList<HubFile> Weights(string snapshot)
     {
+        if (Gguf is not null) return [.. GgufParts];
         if (IndexName is { } index)
         {
             return
@@ -106,9 +117,13 @@ public sealed record HubListing(string Commit, IReadOnlyList<HubFile> Files)
             ];
         }
 
-        if ((Find("model.safetensors") ?? (HasSafetensors ? null : Find("pytorch_model.bin"))) is { } whole) return [whole];
-        return HasSafetensors ? [.. Files.Where(file => file.Name.EndsWith(".safetensors", StringComparison.Ordinal))] : [];
+        if (Find(HasSafetensors ? "model.safetensors" : "pytorch_model.bin") is { } whole) return [whole];
+        return [.. Files.Where(file => HasSafetensors ? IsSafetensors(file.Name) : IsPickle(file.Name))];
     }
+
+    private static bool IsSafetensors(string name) => name.EndsWith(".safetensors", StringComparison.Ordinal);
+
+    private static bool IsPickle(string name) => name.StartsWith("pytorch_model", StringComparison.Ordinal) && name.EndsWith(".bin", StringComparison.Ordinal);
 }
 
 /// <summary>A file on the hub.</summary>

@@ -36,7 +36,7 @@ public sealed class ModelFolder
     /// <summary>The text of <c>config.json</c>; what a GGUF file says in its place.</summary>
     public string ConfigJson { get; }
 
-    /// <summary>Full paths of the weight files, ordered by name: <c>*.safetensors</c>; where there are none, <c>pytorch_model*.bin</c>; or the GGUF file.</summary>
+    /// <summary>Full paths of the weight files, ordered by name: <c>*.safetensors</c>; where there are none, <c>pytorch_model*.bin</c>; or the GGUF file, all parts of it.</summary>
     public IReadOnlyList<string> WeightFiles { get; }
 
     /// <summary>
@@ -61,10 +61,10 @@ public sealed class ModelFolder
     /// <summary>How many bytes <see cref="ReadTokenizer"/> gives.</summary>
     public long TokenizerBytes => TokenizerFile == Path ? ReadTokenizer().Length : BytesOf(TokenizerFile);
 
-    /// <summary>Reads <c>tokenizer.json</c>, or makes it of what the GGUF file says.</summary>
+    /// <summary>Reads the tokenizer's file, or makes it of what the GGUF file says.</summary>
     /// <exception cref="QuantBuildException">QB2008, QB2009: the GGUF file has no tokenizer, or one that cannot be converted.</exception>
     public byte[] ReadTokenizer() =>
-        gguf is not null && TokenizerFile == Path ? System.Text.Encoding.UTF8.GetBytes(GgufTokenizer.ToJson(gguf)) : File.ReadAllBytes(TokenizerFile);
+        gguf is not null && TokenizerFile == Path ? GgufTokenizer.ToFile(gguf) : File.ReadAllBytes(TokenizerFile);
 
     /// <summary>
     /// The commit of the model's repository that the files are of, where the folder tells: one of huggingface_hub's cache has it in its name, and one that it downloaded to in a file.
@@ -73,8 +73,8 @@ public sealed class ModelFolder
     {
         get
         {
-            string? parent = System.IO.Path.GetFileName(System.IO.Path.GetDirectoryName(Path));
-            if (parent == "snapshots" && HubModel.IsCommit(System.IO.Path.GetFileName(Path))) return System.IO.Path.GetFileName(Path);
+            string folder = gguf is null ? Path : System.IO.Path.GetDirectoryName(Path)!, name = System.IO.Path.GetFileName(folder);
+            if (System.IO.Path.GetFileName(System.IO.Path.GetDirectoryName(folder)) == "snapshots" && HubModel.IsCommit(name)) return name;
             string metadata = System.IO.Path.Combine(InFolder(".cache"), "huggingface", "download", "config.json.metadata");
             return File.Exists(metadata) && File.ReadLines(metadata).FirstOrDefault()?.Trim() is { } line && HubModel.IsCommit(line) ? line : null;
         }
@@ -94,7 +94,7 @@ public sealed class ModelFolder
     public static ModelFolder Open(string path, HubListing? listing = null)
     {
         string folder = System.IO.Path.GetFullPath(path);
-        if (GgufFile.IsGguf(folder) && File.Exists(folder)) return OpenGguf(folder);
+        if (GgufFile.IsGguf(folder) && File.Exists(folder)) return OpenGguf(folder, listing);
         if (!Directory.Exists(folder))
         {
             throw new QuantBuildException(
@@ -118,7 +118,7 @@ public sealed class ModelFolder
             $"The model folder {folder} has no tokenizer.json, nor tokenizer.model or *.tiktoken; it has {Listing(folder)}. Copy it from where the model came from: " +
             "without it text cannot become tokens.");
         string[] weights = listing is null
-            ? WeightPatterns.Select(pattern => Directory.GetFiles(folder, pattern)).FirstOrDefault(files => files.Length > 0) ?? []
+            ? FindWeights(folder)
             : [.. Listed(listing, folder).Select(file => System.IO.Path.Combine(folder, file.Name))];
         if (weights.Length == 0)
         {
@@ -131,8 +131,11 @@ public sealed class ModelFolder
         return new ModelFolder(folder, config, configJson, tokenizer, [.. weights.OrderBy(System.IO.Path.GetFileName, StringComparer.Ordinal)], listing: listing);
     }
 
+    /// <summary>The weight files in a folder, of the first kind that is there.</summary>
+    internal static string[] FindWeights(string folder) => WeightPatterns.Select(pattern => Directory.GetFiles(folder, pattern)).FirstOrDefault(files => files.Length > 0) ?? [];
+
     /// <summary>The tokenizer's file: of several forms of one tokenizer, the newest.</summary>
-    private static string? FindTokenizer(string folder)
+    internal static string? FindTokenizer(string folder)
     {
         string newest = System.IO.Path.Combine(folder, "tokenizer.json");
         if (File.Exists(newest)) return newest;
@@ -170,14 +173,14 @@ public sealed class ModelFolder
         }
     }
 
-    private static ModelFolder OpenGguf(string path)
+    private static ModelFolder OpenGguf(string path, HubListing? listing)
     {
         GgufFile file = GgufFile.Open(path);
         string configJson = GgufModel.ConfigJson(file);
         string beside = System.IO.Path.Combine(System.IO.Path.GetDirectoryName(path)!, "tokenizer.json");
-        ModelFolder model = new(path, DecoderConfig.Parse(configJson, path), configJson, File.Exists(beside) ? beside : path, [path], file);
+        ModelFolder model = new(path, DecoderConfig.Parse(configJson, path), configJson, File.Exists(beside) ? beside : path, file.Paths, file, listing);
         // What is wrong with the tokenizer is found here, where a folder's missing one is.
-        if (model.TokenizerFile == path) GgufTokenizer.ToJson(file);
+        if (model.TokenizerFile == path) GgufTokenizer.ToFile(file);
         return model;
     }
 

@@ -36,7 +36,14 @@ public sealed class TokenizerConfig
     {
         long length = new FileInfo(path).Length;
         if (length > LargestFile) throw new FormatException($"it has {length} bytes, and at most {LargestFile} are read.");
-        XElement config = Json.Parse(File.ReadAllText(path, Encoding.UTF8));
+        return Parse(File.ReadAllText(path, Encoding.UTF8));
+    }
+
+    /// <summary>Reads what a file has.</summary>
+    /// <exception cref="FormatException">It is not a JSON object; the message says why.</exception>
+    public static TokenizerConfig Parse(string json)
+    {
+        XElement config = Json.Parse(json);
         return config.Kind() == "object" ? new TokenizerConfig(config) : throw new FormatException("it is not a JSON object.");
     }
 

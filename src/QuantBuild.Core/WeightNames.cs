@@ -74,6 +74,18 @@ public sealed record RowBlocks(int First, int Count, int Stride, int Blocks, int
     /// <summary>One run of rows.</summary>
     public static RowBlocks Run(int first, int count, int total) => new(first, count, count, 1, total);
 
+    /// <summary>How many rows these are.</summary>
+    public long Rows => (long)Count * Blocks;
+
     /// <summary>The row of the fused tensor that is a row of this one.</summary>
     public long this[long row] => First + (row / Count * Stride) + (row % Count);
+
+    /// <summary>Takes these rows out of something that has the same number of values for each row of the fused tensor.</summary>
+    /// <param name="source">What all rows have.</param>
+    /// <param name="target">Receives what these have.</param>
+    public void Take<T>(T[] source, T[] target)
+    {
+        long width = source.LongLength / Total;
+        for (long block = 0; block < Blocks; block++) Array.Copy(source, (First + (block * Stride)) * width, target, block * Count * width, Count * width);
+    }
 }

@@ -23,6 +23,9 @@ public static class WordTokens
         $@"{Before}{Upper}*{Lower}+{Contraction}?|{Before}{Upper}+{Lower}*{Contraction}?|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{Tail}",
     };
 
+    // What comes before a vocabulary is some kilobytes. What is longer is another kind of file, and may be gigabytes.
+    private const int LongestHead = 1 << 22;
+
     /// <summary>Whether each word is a token at least; <see langword="false"/> also where the file does not say so in the way that is known here.</summary>
     /// <param name="tokenizerFile">Path of <c>tokenizer.json</c>. What comes before its vocabulary is read, some kilobytes.</param>
     public static bool AreSeparate(string tokenizerFile)
@@ -60,7 +63,7 @@ public static class WordTokens
         StringBuilder head = new();
         int depth = 0, nameStart = -1;
         bool isEscaped = false;
-        for (int next = reader.Read(); next >= 0; next = reader.Read())
+        for (int next = reader.Read(); next >= 0 && head.Length < LongestHead; next = reader.Read())
         {
             char c = (char)next;
             head.Append(c);

@@ -10,7 +10,7 @@ public sealed class Hub(HubCache cache, ModelCache own, Action<WorkerMessage> re
     /// <param name="model">The model. A branch is the commit that it is now.</param>
     /// <param name="withWeights">Whether the weights are wanted too.</param>
     /// <param name="cancellationToken">Ends it; what has arrived is kept.</param>
-    /// <returns>Full path of the folder with the files.</returns>
+    /// <returns>Full path of the folder with the files, or of the GGUF file in it.</returns>
     /// <exception cref="QuantBuildException">
     /// QB1003, QB1004: the cache cannot be written. QB1040 to QB1043: the hub cannot be asked. QB2030 to QB2033: it does not have the model, or not in a form that is of use.
     /// </exception>
@@ -33,22 +33,36 @@ public sealed class Hub(HubCache cache, ModelCache own, Action<WorkerMessage> re
             catch (HubTransferException e) when (!insists)
             {
                 report(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = $"the hub could not be asked ({e.Message}); {model.Id} at {known} is taken, which the cache has" });
-                return cache.Snapshot(model, known!);
+                return cache.PathOf(model, known!);
             }
 
             Keep(model, listing, download);
         }
 
         string snapshot = cache.Snapshot(model, listing.Commit);
-        if (listing.Find("config.json") is null)
-        {
-            throw Unusable(model, listing, "no config.json", "Choose a repository in the form of the transformers library.");
-        }
+        CheckForm(model, listing);
 
         await download.RunAsync(model, listing.Commit, listing.Description, cancellationToken).ConfigureAwait(false);
         IReadOnlyList<HubFile> weights = Weights(model, listing, snapshot);
         if (withWeights) await download.RunAsync(model, listing.Commit, weights, cancellationToken).ConfigureAwait(false);
-        return snapshot;
+        return cache.PathOf(model, listing.Commit);
+    }
+
+    private static void CheckForm(HubModel model, HubListing listing)
+    {
+        string[] ggufs = [.. listing.Files.Select(file => file.Name).Where(GgufFile.IsGguf)];
+        if (model.File is { } wanted)
+        {
+            if (GgufFile.PartsOf(wanted).FirstOrDefault(part => listing.Find(part) is null) is not { } missing) return;
+            throw Unusable(model, listing, $"no {missing}", ggufs.Length > 0 ? $"Its GGUF files are {string.Join(", ", ggufs)}: name one of them." : "Take the repository as a whole, without the name of a file.");
+        }
+
+        if (listing.Find("config.json") is not null) return;
+        throw Unusable(
+            model,
+            listing,
+            "no config.json",
+            ggufs.Length > 0 ? $"Name the GGUF file that is to be read, such as {model.Id}/{ggufs[0]}, or choose the repository that it was made from." : "Choose a repository in the form of the transformers library.");
     }
 
     private void Keep(HubModel model, HubListing listing, HubDownload download)
@@ -77,7 +91,7 @@ public sealed class Hub(HubCache cache, ModelCache own, Action<WorkerMessage> re
 
     private string Offline(HubModel model, string? known, bool withWeights)
     {
-        if (known is not null && cache.Has(own, model, known, withWeights)) return cache.Snapshot(model, known);
+        if (known is not null && cache.Has(own, model, known, withWeights)) return cache.PathOf(model, known);
         string what = known is null ? $"nobody has asked yet which commit {model.Revision} is" : $"not all files of {known} are there";
         throw new QuantBuildException(
             DiagnosticIds.HubOffline,
@@ -90,7 +104,7 @@ public sealed class Hub(HubCache cache, ModelCache own, Action<WorkerMessage> re
         try
         {
             IReadOnlyList<HubFile> weights = listing.Weights(snapshot);
-            return weights.Count > 0 ? weights : throw Unusable(model, listing, "no weights in the form of safetensors", "Choose a repository that has them.");
+            return weights.Count > 0 ? weights : throw Unusable(model, listing, "no weights in the form of safetensors or PyTorch's own (pytorch_model*.bin)", "Choose a repository that has them.");
         }
         catch (FormatException e)
         {

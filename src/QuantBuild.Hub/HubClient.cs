@@ -44,7 +44,7 @@ internal sealed class HubClient(HubEndpoint endpoint) : IDisposable
 
         try
         {
-            return HubListing.Parse(Encoding.UTF8.GetString(text.GetBuffer(), 0, (int)text.Length));
+            return HubListing.Parse(Encoding.UTF8.GetString(text.GetBuffer(), 0, (int)text.Length)) with { Gguf = model.File };
         }
         catch (FormatException e)
         {

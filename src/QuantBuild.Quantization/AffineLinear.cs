@@ -72,6 +72,17 @@ public sealed class AffineLinear : QuantizedLinear
         if (Order is not null) yield return new(IntAffine.OrderSuffix, ElementType.I32, [Inputs], MemoryMarshal.AsBytes<int>(Order).ToArray());
     }
 
+    /// <inheritdoc/>
+    internal override AffineLinear Take(RowBlocks rows)
+    {
+        // A row has scales and zero points of its own, and all have one order of inputs.
+        AffineLinear part = new((int)rows.Rows, Inputs, Bits, GroupSize, Symmetric) { Order = Order };
+        rows.Take(Values, part.Values);
+        rows.Take(Scales, part.Scales);
+        rows.Take(Zeros, part.Zeros);
+        return part;
+    }
+
     /// <summary>Stores what a tile found for a group.</summary>
     internal void SetGroup(int firstRow, int group, ReadOnlySpan<float> scales, ReadOnlySpan<float> zeros)
     {

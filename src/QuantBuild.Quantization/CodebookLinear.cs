@@ -55,6 +55,31 @@ public sealed class CodebookLinear(int outputs, int inputs, Codebook4Format form
     }
 
     /// <inheritdoc/>
+    internal override CodebookLinear? Take(RowBlocks rows)
+    {
+        // Blocks go on over the ends of rows, and quantized maxima in blocks of theirs: only whole ones can be moved.
+        long whole = Format.BlockSize * (Absmax.Codes is null ? 1L : Codebook4.NestedBlockSize), width = (long)rows.Count * Inputs;
+        bool isWhole = Enumerable.Range(0, rows.Blocks).All(block => (rows.First + ((long)block * rows.Stride)) * Inputs % whole == 0 && (width % whole == 0 || block == rows.Blocks - 1));
+        if (!isWhole) return null;
+        T[] Of<T>(T[] all, long elements)
+        {
+            T[] taken = new T[((rows.Rows * Inputs) + elements - 1) / elements];
+            for (long block = 0; block < rows.Blocks; block++)
+            {
+                Array.Copy(all, (rows.First + (block * rows.Stride)) * Inputs / elements, taken, block * width / elements, (width + elements - 1) / elements);
+            }
+
+            return taken;
+        }
+
+        CodebookLinear part = new((int)rows.Rows, Inputs, Format, Absmax.Codes is null
+            ? new BlockAbsmax(Of(Absmax.Values, Format.BlockSize))
+            : new BlockAbsmax(Of(Absmax.Codes, Format.BlockSize), Of(Absmax.Nested!, whole), Absmax.Offset));
+        rows.Take(Values, part.Values);
+        return part;
+    }
+
+    /// <inheritdoc/>
     protected override void DequantizeRow(int row, Span<float> target)
     {
         ReadOnlySpan<float> table = Codebook4.Values(Format.Codebook);

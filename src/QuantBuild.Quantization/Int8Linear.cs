@@ -42,6 +42,15 @@ public sealed class Int8Linear(int outputs, int inputs, Int8RowOutlierFormat for
     }
 
     /// <inheritdoc/>
+    internal override Int8Linear Take(RowBlocks rows)
+    {
+        Int8Linear part = new((int)rows.Rows, Inputs, Format);
+        rows.Take(Values, part.Values);
+        rows.Take(Absmax, part.Absmax);
+        return part;
+    }
+
+    /// <inheritdoc/>
     internal override IEnumerable<LinearPart> Parts()
     {
         int tiles = PackedTiles.Count(Outputs);

@@ -42,11 +42,12 @@ public sealed class ModelWeights : IDisposable
         {
             if (weights.quantized is { } quantized)
             {
+                quantized.Check();
                 QuantizationPlan plan = new(model.Config, model.Config.Quantization!.Spec!);
                 foreach (LinearShape linear in plan.Quantized)
                 {
                     QuantizationSpec spec = plan[linear]!;
-                    weights.linears.Add(linear.WeightName, (linear, spec, quantized.Tensors(linear, spec).Sum(tensor => tensor.StoredBytes)));
+                    weights.linears.Add(linear.WeightName, (linear, spec, quantized.Bytes(linear, spec)));
                 }
             }
 

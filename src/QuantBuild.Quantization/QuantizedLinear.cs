@@ -37,6 +37,11 @@ public abstract class QuantizedLinear
     /// <summary>The tensors of the linear as an artifact holds them.</summary>
     internal abstract IEnumerable<LinearPart> Parts();
 
+    /// <summary>Some of its outputs as a linear of their own, every value as it is.</summary>
+    /// <param name="rows">Which rows; this linear has as many as they are of.</param>
+    /// <returns>The linear; <see langword="null"/> where values of other rows share a scale with these, so that they cannot be taken apart.</returns>
+    internal abstract QuantizedLinear? Take(RowBlocks rows);
+
     /// <summary>Writes the weights that a row's values stand for.</summary>
     protected abstract void DequantizeRow(int row, Span<float> target);
 }

@@ -45,7 +45,7 @@ internal sealed record ChatTemplateFiles
     {
         // An IDE asks for a model of the hub before anything of it was downloaded.
         if (model.Folder is null) return new ChatTemplateFiles();
-        (TokenizerConfig config, string? warning) = ReadConfig(model.Folder.TokenizerConfigFile);
+        (TokenizerConfig config, string? warning) = ReadConfig(model.Folder);
         // A GGUF file has no templates beside it that are its own.
         Dictionary<string, string> files = Directory.Exists(model.Folder.Path) ? FilesIn(model.Folder.Path) : new(StringComparer.Ordinal);
         IReadOnlyDictionary<string, string> texts = (files.ContainsKey(TokenizerConfig.DefaultTemplate) ? TokenizerConfig.None : config).ChatTemplates;
@@ -102,16 +102,17 @@ internal sealed record ChatTemplateFiles
         return files;
     }
 
-    private static (TokenizerConfig Config, string? Warning) ReadConfig(string? path)
+    private static (TokenizerConfig Config, string? Warning) ReadConfig(ModelFolder folder)
     {
-        if (path is null) return (TokenizerConfig.None, null);
         try
         {
-            return (TokenizerConfig.Read(path), null);
+            if (folder.TokenizerConfigFile is { } path) return (TokenizerConfig.Read(path), null);
+            // What the header of a GGUF file says.
+            return (folder.TokenizerConfigJson is { } json ? TokenizerConfig.Parse(json) : TokenizerConfig.None, null);
         }
         catch (Exception e) when (e is FormatException || BuildLog.IsFileError(e))
         {
-            return (TokenizerConfig.None, Unreadable(path, e.Message));
+            return (TokenizerConfig.None, Unreadable(folder.TokenizerConfigFile ?? folder.Path, e.Message));
         }
     }
 

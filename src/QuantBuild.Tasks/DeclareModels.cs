@@ -112,7 +112,7 @@ public sealed class DeclareModels : MSBuildTask
                 {
                     ClassName = model.ClassName,
                     ModelPath = model.Folder?.Path ?? "",
-                    HubId = model.Source?.Id,
+                    HubName = model.Source?.FullName,
                     Spec = model.Spec,
                     Gates = model.Gates,
                     MaxMemory = model.MaxMemory,

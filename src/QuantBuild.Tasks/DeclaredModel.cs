@@ -10,11 +10,11 @@ internal sealed record DeclaredModel
     /// <summary>Name of the generated class, and of the files.</summary>
     public required string ClassName { get; init; }
 
-    /// <summary>Full path of the model's folder.</summary>
+    /// <summary>Full path of the model's folder or GGUF file.</summary>
     public required string ModelPath { get; init; }
 
-    /// <summary>Its id on the hub, where it comes from there: then the folder is named by its commit, and the weights may not be in it yet.</summary>
-    public string? HubId { get; init; }
+    /// <summary>Its name on the hub, where it comes from there: then the folder is named by its commit, and the weights may not be in it yet.</summary>
+    public string? HubName { get; init; }
 
     /// <summary>How to quantize it.</summary>
     public required QuantizationSpec Spec { get; init; }
@@ -42,6 +42,9 @@ internal sealed record DeclaredModel
 
     /// <summary>Where the item stands.</summary>
     public required ItemPosition Position { get; init; }
+
+    /// <summary>The commit of a model of the hub.</summary>
+    public string Commit => Path.GetFileName(GgufFile.IsGguf(ModelPath) ? Path.GetDirectoryName(ModelPath) : ModelPath);
 
     /// <summary>The record of how the artifact was made, under <c>obj</c>.</summary>
     public string BuildRecordPath => Path.ChangeExtension(ArtifactPath, ".build.json");
@@ -74,7 +77,7 @@ internal sealed record DeclaredModel
 
         Set(nameof(ClassName), ClassName);
         Set(nameof(ModelPath), ModelPath);
-        Set(nameof(HubId), HubId);
+        Set(nameof(HubName), HubName);
         foreach (KeyValuePair<string, string> entry in Spec.ToMetadata()) Set(entry.Key, entry.Value);
         foreach (KeyValuePair<string, string> entry in Gates.ToMetadata()) Set(entry.Key, entry.Value);
         Set(nameof(MaxMemory), MaxMemory?.ToString(CultureInfo.InvariantCulture));
@@ -100,7 +103,7 @@ internal sealed record DeclaredModel
         {
             ClassName = item.GetMetadata(nameof(ClassName)),
             ModelPath = item.GetMetadata(nameof(ModelPath)),
-            HubId = Optional(nameof(HubId)),
+            HubName = Optional(nameof(HubName)),
             Spec = QuantizationSpec.FromMetadata(item.GetMetadata),
             Gates = QualityGates.FromMetadata(item.GetMetadata),
             MaxMemory = MemoryLimit.Read(item.GetMetadata(nameof(MaxMemory))),

@@ -52,12 +52,12 @@ public sealed class DownloadModels : WorkerTask
     private void Download(HubModel model, ITaskItem item, HubCommits commits, bool isNew)
     {
         // The name of its class may depend on what is downloaded here.
-        string name = ClassNames.ModelName(model.Id);
+        string name = ClassNames.ModelName(model.FullName);
         string? commit = isNew ? null : commits.Find(model);
         if (commit is null || !commits.IsReady(model, commit))
         {
             // The worker said why not.
-            if (!RunVerb(name, ItemPosition.Of(item, ProjectFile), ["download", model.Id, "--revision", commit ?? model.Revision], () => true)) return;
+            if (!RunVerb(name, ItemPosition.Of(item, ProjectFile), ["download", model.FullName, "--revision", commit ?? model.Revision], () => true)) return;
             commit ??= commits.Cache.Resolve(model);
             if (commit is null) return;
             if (!model.IsPinned) Log.LogMessage(MessageImportance.High, $"{model.Id}: {model.Revision} is {commit}");

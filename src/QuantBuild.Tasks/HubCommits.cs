@@ -35,14 +35,10 @@ internal sealed class HubCommits(string projectFolder, string recordPath, string
     public bool IsReady(HubModel model, string commit) =>
         Cache.Has(own, model, commit, withWeights: false) && (HubCache.IsOffline || HubListing.Recall(own, model, commit) is not null);
 
-    /// <summary>The folder of a model with what describes it; <see langword="null"/> where it was not downloaded.</summary>
+    /// <summary>The folder of a model with what describes it, or its GGUF file; <see langword="null"/> where it was not downloaded.</summary>
     /// <param name="model">The model.</param>
     /// <param name="designTime">Whether an IDE asks, which takes what there is.</param>
-    public string? Snapshot(HubModel model, bool designTime)
-    {
-        string? commit = designTime ? FindIfReadable(model) ?? Cache.Resolve(model) : Find(model);
-        return commit is not null && Cache.Has(own, model, commit, withWeights: false) ? Cache.Snapshot(model, commit) : null;
-    }
+    public string? PathOf(HubModel model, bool designTime) => Downloaded(model, designTime) is { } commit ? Cache.PathOf(model, commit) : null;
 
     /// <summary>Opens a model.</summary>
     /// <param name="model">The model.</param>
@@ -51,11 +47,11 @@ internal sealed class HubCommits(string projectFolder, string recordPath, string
     /// <exception cref="QuantBuildException">QB2001: it was not downloaded. QB2002 and what follows: it is not one that can be quantized.</exception>
     public ModelFolder? Open(HubModel model, bool designTime)
     {
-        if (Snapshot(model, designTime) is { } snapshot) return ModelFolder.Open(snapshot, HubListing.Recall(own, model, Path.GetFileName(snapshot)));
+        if (Downloaded(model, designTime) is { } commit) return ModelFolder.Open(Cache.PathOf(model, commit), HubListing.Recall(own, model, commit));
         if (designTime) return null;
         throw new QuantBuildException(
             DiagnosticIds.ModelMissing,
-            $"The model {model.Source} of the hub was not downloaded to {Cache.Root}. The target QuantBuildDownloadModels does that before this one: build the project as a whole.");
+            $"The model {model.FullName}@{model.Revision} of the hub was not downloaded to {Cache.Root}. The target QuantBuildDownloadModels does that before this one: build the project as a whole.");
     }
 
     /// <summary>Keeps what a branch was.</summary>
@@ -83,6 +79,13 @@ internal sealed class HubCommits(string projectFolder, string recordPath, string
                 TemporaryFile.Delete(temporary);
             }
         }
+    }
+
+    /// <summary>The commit whose description is here; <see langword="null"/> where none is.</summary>
+    private string? Downloaded(HubModel model, bool designTime)
+    {
+        string? commit = designTime ? FindIfReadable(model) ?? Cache.Resolve(model) : Find(model);
+        return commit is not null && Cache.Has(own, model, commit, withWeights: false) ? commit : null;
     }
 
     // A lock file in the middle of a merge is for a build to complain of.

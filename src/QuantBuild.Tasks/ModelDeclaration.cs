@@ -70,7 +70,7 @@ internal sealed record ModelDeclaration
         HubModel? source = commits.ModelOf(item);
         string path = FullPath(item.ItemSpec);
         // Of weights that are quantized already, the checkpoint says how, and what the item says is only held against that.
-        CheckpointQuantization? quantized = ModelFolder.QuantizationOf(source is null ? path : commits.Snapshot(source, designTime) ?? path) is { Spec: not null } found ? found : null;
+        CheckpointQuantization? quantized = ModelFolder.QuantizationOf(source is null ? path : commits.PathOf(source, designTime) ?? path) is { Spec: not null } found ? found : null;
         AutoMethod? auto = quantized is null ? AutoMethod.Choose(Metadata, isCalibrated: Metadata(MetadataNames.CalibrationData) is not null) : null;
         QuantizationSpec spec = quantized?.Adopt(Metadata, item.ItemSpec) ?? QuantizationSpec.FromMetadata(auto is null ? Metadata : auto.Metadata);
         QualityGates gates = QualityGates.FromMetadata(Metadata);

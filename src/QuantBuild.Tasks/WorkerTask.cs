@@ -76,7 +76,7 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
     /// <summary>Brings the weights of a model of the hub here: only a run that reads them needs them.</summary>
     /// <returns>Whether they are here; if not, the worker said why.</returns>
     private protected bool DownloadWeights(DeclaredModel model) =>
-        model.HubId is null || RunVerb(model, ["download", model.HubId, "--revision", Path.GetFileName(model.ModelPath), "--weights"], () => true);
+        model.HubName is null || RunVerb(model, ["download", model.HubName, "--revision", model.Commit, "--weights"], () => true);
 
     /// <summary>Writes a request file, runs the worker on it, and deletes the file.</summary>
     /// <param name="model">What it is about.</param>

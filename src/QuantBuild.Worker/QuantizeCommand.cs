@@ -44,7 +44,7 @@ internal static class QuantizeCommand
     {
         Argument<string?> model = new("model")
         {
-            Description = "The model's folder in the Hugging Face layout, or its id on the hub, such as org/name.",
+            Description = "The model's folder in the Hugging Face layout, a GGUF file, or a name on the hub: org/name, or org/name/file.gguf.",
             Arity = ArgumentArity.ZeroOrOne,
         };
         Option<string?> request = new("--request") { Description = "A build's request file; messages go to standard output, and the end of standard input cancels.", Hidden = true };
@@ -78,9 +78,11 @@ internal static class QuantizeCommand
             return QuantizeRun.Execute(
                 token =>
                 {
-                    string folder = DownloadCommand.FolderOf(result.GetValue(model)!, result.GetValue(revision), report, token);
-                    QuantizationSpec spec = Spec(folder, Metadata, result.GetValue(calibration) is not null, report);
-                    return Request(folder, spec, result.GetValue(calibration), result.GetValue(evaluation), result.GetValue(output)!) with
+                    string name = result.GetValue(model)!;
+                    string Folder(bool withWeights) => DownloadCommand.FolderOf(name, result.GetValue(revision), report, token, withWeights);
+                    // A wrong option, or one that weights which are quantized already contradict, is found before the weights are downloaded.
+                    QuantizationSpec spec = Spec(Folder(withWeights: false), name, Metadata, result.GetValue(calibration) is not null, report);
+                    return Request(Folder(withWeights: true), spec, result.GetValue(calibration), result.GetValue(evaluation), result.GetValue(output)!) with
                     {
                         Gates = QualityGates.FromMetadata(Metadata),
                         MaxMemory = MemoryLimit.Read(Metadata(MemoryLimit.Name)),
@@ -94,9 +96,9 @@ internal static class QuantizeCommand
         return command;
     }
 
-    private static QuantizationSpec Spec(string model, Func<string, string?> metadata, bool isCalibrated, IReport report)
+    private static QuantizationSpec Spec(string folder, string model, Func<string, string?> metadata, bool isCalibrated, IReport report)
     {
-        if (ModelFolder.QuantizationOf(model) is { Spec: not null } quantized) return quantized.Adopt(metadata, model);
+        if (ModelFolder.QuantizationOf(folder) is { Spec: not null } quantized) return quantized.Adopt(metadata, model);
         AutoMethod? auto = AutoMethod.Choose(metadata, isCalibrated);
         QuantizationSpec spec = QuantizationSpec.FromMetadata(auto is null ? metadata : auto.Metadata);
         if (auto is not null) report.Send(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = auto.Reason(spec) });

@@ -56,6 +56,23 @@ public sealed class CheckpointQuantizationTests
         new QuantizationPlan(Config(json), Of(json).Spec!).Check();
     }
 
+    // The names are those of the checkpoint: Mixtral's gate is its router, and not the first of an expert's linears.
+    [Theory]
+    [InlineData("MixtralForCausalLM", "gate", "")]
+    [InlineData("MixtralForCausalLM", "experts.1.w1", "model.layers.0.mlp.experts.1.gate_proj: Float")]
+    [InlineData("Phi3ForCausalLM", "self_attn.qkv_proj", "model.layers.0.self_attn.q_proj: Float; model.layers.0.self_attn.k_proj: Float; model.layers.0.self_attn.v_proj: Float")]
+    [InlineData("FalconForCausalLM", "self_attention.dense", "model.layers.0.self_attn.o_proj: Float")]
+    public void Linears_that_are_named_otherwise_in_the_checkpoint_are_found_by_that_name(string architecture, string kept, string expected)
+    {
+        DecoderConfig config = DecoderConfig.Parse(
+            $$"""
+            {"architectures": ["{{architecture}}"], "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 64, "num_local_experts": 2,
+             "quantization_config": {"quant_method":"awq","bits":4,"group_size":32,"modules_to_not_convert":["{{kept}}"]} }
+            """,
+            "config.json");
+        Assert.Equal(expected, config.Quantization!.Spec!.Override);
+    }
+
     [Theory]
     [InlineData("""{"quant_method":"bitsandbytes","load_in_4bit":true,"bnb_4bit_quant_type":"nf4","bnb_4bit_use_double_quant":true}""", QuantizationMethod.Nf4)]
     [InlineData("""{"load_in_4bit":true}""", QuantizationMethod.Fp4)]

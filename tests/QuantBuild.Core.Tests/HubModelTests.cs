@@ -25,6 +25,13 @@ public sealed class HubModelTests : IDisposable
     [InlineData("org/a\n", false)]
     [InlineData("C:/models", false)]
     [InlineData("org\\name", false)]
+    [InlineData("org/name/x.Q8_0.gguf", true)]
+    [InlineData("org/name/x-00001-of-00002.gguf", true)]
+    [InlineData("org/name/x.safetensors", false)]
+    [InlineData("org/name/folder/x.gguf", false)]
+    [InlineData("org/name/.gguf", false)]
+    [InlineData("org/name/..gguf", false)]
+    [InlineData("org/x.gguf/../y.gguf", false)]
     public void An_id_has_two_names_that_the_hub_allows(string include, bool isModel) => Assert.Equal(isModel, HubModel.Of(include, null, folder) is not null);
 
     [Fact]
@@ -36,6 +43,20 @@ public sealed class HubModelTests : IDisposable
         Assert.Equal(new HubModel("models/llama", "v1"), HubModel.Of("models/llama", "v1", folder));
         Directory.CreateDirectory(Path.Combine(folder, "models", "llama"));
         Assert.Null(HubModel.Of("models/llama", "v1", folder));
+    }
+
+    [Fact]
+    public void A_GGUF_file_of_a_repository_is_named_behind_its_id_and_a_file_of_this_machine_comes_first()
+    {
+        HubModel model = HubModel.Of("org/name/x.Q8_0.gguf", "v1", folder)!;
+        Assert.Equal(new HubModel("org/name", "v1", "x.Q8_0.gguf"), model);
+        Assert.Equal(("org/name/x.Q8_0.gguf", "org/name@v1"), (model.FullName, model.Source));
+        Assert.Equal("x.Q8_0", ClassNames.ModelName(model.FullName));
+        Directory.CreateDirectory(Path.Combine(folder, "org", "name"));
+        Assert.Null(HubModel.Of("org/name/x.Q8_0.gguf", null, folder));
+        Assert.NotNull(HubModel.Of("org/name/x.Q8_0.gguf", "v1", folder));
+        File.WriteAllText(Path.Combine(folder, "org", "name", "x.Q8_0.gguf"), "");
+        Assert.Null(HubModel.Of("org/name/x.Q8_0.gguf", "v1", folder));
     }
 
     [Theory]

@@ -31,6 +31,15 @@ public sealed class WordTokensTests : IDisposable
     public void Another_is_judged_by_what_cuts_its_words(string preTokenizer, bool separate) =>
         Assert.Equal(separate, Judge($$$"""{"version": "1.0", "added_tokens": [{"id": 1, "content": "<|end_of_text|>"}], "pre_tokenizer": {{{preTokenizer}}}, "model": {"vocab": {} } }"""));
 
+    // A GGUF file holds its tokenizer, and is gigabytes.
+    [Fact]
+    public void A_file_with_megabytes_before_a_vocabulary_is_not_read_to_the_end()
+    {
+        string Padded(int length) => $$$"""{"pre_tokenizer": {"type": "ByteLevel"}, "padding": "{{{new string(' ', length)}}}", "model": {} }""";
+        Assert.True(Judge(Padded(1_000_000)));
+        Assert.False(Judge(Padded(5_000_000)));
+    }
+
     [Theory]
     [InlineData("<|end of text|>", false)]
     [InlineData("    ", true)]

@@ -48,7 +48,7 @@ internal sealed class HubMachine : IDisposable
     public async Task<string> Download(string id, string revision = "main", bool withWeights = true, CancellationToken cancellationToken = default)
     {
         Cache = HubCache.Default();
-        return await new Hub(Cache, Own, Messages.Add).DownloadAsync(new HubModel(id, revision), withWeights, cancellationToken);
+        return await new Hub(Cache, Own, Messages.Add).DownloadAsync(HubModel.Named(id, revision)!, withWeights, cancellationToken);
     }
 
     public async Task<QuantBuildException> Fail(string id, string revision = "main") => await Assert.ThrowsAsync<QuantBuildException>(() => Download(id, revision));

@@ -96,6 +96,71 @@ public sealed class HubTests : IDisposable
         Assert.InRange(hub.MostAtOnce, 2, 8);
     }
 
+    [Theory]
+    [InlineData(false, "pytorch_model.bin")]
+    [InlineData(true, "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin")]
+    [InlineData(false, "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin")]
+    public async Task Without_safetensors_the_weights_of_PyTorch_come_and_are_whole_only_together(bool indexed, params string[] weights)
+    {
+        const string index = """{ "weight_map": { "a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00002-of-00002.bin" } }""";
+        string commit = repository.Push(
+            "main",
+            [
+                .. HubMachine.Model().Where(f => f.Name is not ("model.safetensors" or "pytorch_model.bin")),
+                ("training_args.bin", HubMachine.Random(10)),
+                .. indexed ? new[] { ("pytorch_model.bin.index.json", HubMachine.Text(index)) } : [],
+                .. weights.Select((name, i) => (name, HubMachine.Random(1000, i))),
+            ]);
+        string snapshot = await machine.Download("org/tiny", commit, withWeights: false);
+        Assert.Empty(Directory.GetFiles(snapshot, "*.bin"));
+        await machine.Download("org/tiny", commit);
+        Assert.Equal(weights, Directory.GetFiles(snapshot, "*.bin").Select(Path.GetFileName).Order(StringComparer.Ordinal));
+
+        // The same as huggingface_hub would have left it, without a listing.
+        Directory.Delete(machine.Own.Root, recursive: true);
+        HubModel model = new("org/tiny", commit);
+        Assert.True(machine.Cache.Has(machine.Own, model, commit, withWeights: true));
+        foreach (string name in indexed ? weights[1..] : weights) File.Delete(Path.Combine(snapshot, name));
+        Assert.False(machine.Cache.Has(machine.Own, model, commit, withWeights: true));
+    }
+
+    [Fact]
+    public async Task A_GGUF_file_of_a_repository_comes_alone_with_what_stands_in_for_a_part_of_it()
+    {
+        string commit = repository.Push(
+            "main",
+            [
+                ("README.md", HubMachine.Text("x")), ("tokenizer.json", HubMachine.Text("{ }")), ("tiny.Q8_0.gguf", HubMachine.Random(1000, 1)), ("tiny.Q4_K_M.gguf", HubMachine.Random(1000, 2)),
+                ("tiny.F16-00001-of-00002.gguf", HubMachine.Random(1000, 3)), ("tiny.F16-00002-of-00002.gguf", HubMachine.Random(1000, 4)),
+            ]);
+        // Its header describes the model: the weights come with the description.
+        string file = await machine.Download("org/tiny/tiny.Q8_0.gguf", commit, withWeights: false);
+        Assert.Equal(Path.Combine(machine.HubFolder, "models--org--tiny", "snapshots", commit, "tiny.Q8_0.gguf"), file);
+        Assert.Equal(["tiny.Q8_0.gguf", "tokenizer.json"], Directory.GetFiles(Path.GetDirectoryName(file)!).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        int asked = hub.Requests.Count;
+        await machine.Download("org/tiny/tiny.Q8_0.gguf", commit);
+        Assert.Equal(asked, hub.Requests.Count);
+
+        string first = await machine.Download("org/tiny/tiny.F16-00001-of-00002.gguf", commit);
+        Assert.True(File.Exists(first.Replace("-00001-", "-00002-", StringComparison.Ordinal)));
+        HubMachine.Set(HubCache.OfflineVariable, "1");
+        Directory.Delete(machine.Own.Root, recursive: true);
+        Assert.Equal(first, await machine.Download("org/tiny/tiny.F16-00001-of-00002.gguf", commit));
+        File.Delete(first.Replace("-00001-", "-00002-", StringComparison.Ordinal));
+        Assert.Equal(DiagnosticIds.HubOffline, (await machine.Fail("org/tiny/tiny.F16-00001-of-00002.gguf", commit)).Id);
+    }
+
+    [Fact]
+    public async Task A_GGUF_file_that_the_repository_lacks_is_named_with_those_that_it_has()
+    {
+        repository.Push("main", ("tiny.Q8_0.gguf", HubMachine.Random(10)), ("tiny.F16-00001-of-00002.gguf", HubMachine.Random(10)));
+        QuantBuildException error = await machine.Fail("org/tiny/tiny.F32.gguf");
+        Assert.Equal(DiagnosticIds.HubModelUnusable, error.Id);
+        Assert.Contains("has no tiny.F32.gguf; it has tiny.F16-00001-of-00002.gguf, tiny.Q8_0.gguf. Its GGUF files are", error.Message, StringComparison.Ordinal);
+        Assert.Contains("has no tiny.F16-00002-of-00002.gguf", (await machine.Fail("org/tiny/tiny.F16-00001-of-00002.gguf")).Message, StringComparison.Ordinal);
+        Assert.Contains("Name the GGUF file that is to be read, such as org/tiny/tiny.F16-00001-of-00002.gguf", (await machine.Fail("org/tiny")).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_transfer_that_was_cut_goes_on_where_it_was()
     {

@@ -48,7 +48,11 @@ public sealed class QuantizedSample : IDisposable
     }
 
     /// <summary>Logits [tokens, vocabulary] of the float model, or of the dequantized weights of an artifact, by torch.</summary>
-    internal static float[] TorchLogits(int[] tokens, Artifact? artifact, string? modelPath = null)
+    /// <param name="tokens">The text.</param>
+    /// <param name="artifact">What is quantized, if anything.</param>
+    /// <param name="modelPath">The model; the sample where it is left out.</param>
+    /// <param name="margins">Receives for each token by how much, in any layer, the router's least chosen score is above the highest that was not chosen.</param>
+    internal static float[] TorchLogits(int[] tokens, Artifact? artifact, string? modelPath = null, float[]? margins = null)
     {
         using DisposeScope scope = torch.NewDisposeScope();
         ModelFolder model = ModelFolder.Open(modelPath ?? SampleFiles.Model);
@@ -75,6 +79,7 @@ public sealed class QuantizedSample : IDisposable
                 if (layer.MlpNorm is not null && Norm(artifact.File, model.Config, DecoderConfig.MlpNormName(index)) is { } mlp) layer.MlpNorm = mlp;
             }
 
+            if (margins is not null) Narrow(margins, forward.MlpInput(forward.AfterAttention(hidden, layer), layer), layer.Router!, model.Config.ExpertsPerToken);
             hidden = forward.Layer(hidden, layer);
         }
 
@@ -84,6 +89,13 @@ public sealed class QuantizedSample : IDisposable
     }
 
     public void Dispose() => folder.Dispose();
+
+    private static void Narrow(float[] margins, torch.Tensor input, torch.Tensor router, int chosen)
+    {
+        torch.Tensor scores = torch.nn.functional.linear(input.reshape(margins.Length, -1), router).sort(-1, descending: true).Values;
+        float[] above = (scores.narrow(1, chosen - 1, 1) - scores.narrow(1, chosen, 1)).contiguous().data<float>().ToArray();
+        for (int t = 0; t < margins.Length; t++) margins[t] = Math.Min(margins[t], above[t]);
+    }
 
     /// <summary>A norm that may have been changed: then it is F32.</summary>
     private static NormWeights? Norm(SafetensorsFile file, DecoderConfig config, string name)

@@ -1,4 +1,5 @@
 using Microsoft.Build.Framework;
+using QuantBuild.Quantization.Tests;
 
 namespace QuantBuild.Tasks.Tests;
 
@@ -12,6 +13,7 @@ public sealed class DownloadModelsTests : IDisposable
 
     private readonly TestProject project = new();
     private readonly RecordingBuildEngine engine = new();
+    private DeclareModels? declared;
 
     private static ITaskItem Model => TestProject.Item("org/small", ("CalibrationData", "calibration.txt"), ("GroupSize", "16"));
 
@@ -78,6 +80,54 @@ public sealed class DownloadModelsTests : IDisposable
     }
 
     [Fact]
+    public void A_GGUF_file_of_the_hub_is_declared_with_the_chat_template_of_its_header_and_is_asked_for_by_its_name()
+    {
+        ITaskItem item = TestProject.Item("org/small/small.gguf", ("Method", "Rtn"), ("GroupSize", "16"));
+        Assert.False(Download(item));
+        Assert.Contains(engine.Messages, m => m.Message!.Contains("\"download\" \"org/small/small.gguf\" \"--revision\" \"main\"", StringComparison.Ordinal));
+
+        Directory.CreateDirectory(Snapshot(First));
+        string file = Path.Combine(Snapshot(First), "small.gguf");
+        WriteGguf(file);
+        List(First, new HubFile("small.gguf", new FileInfo(file).Length, WeightsHash, First));
+        Directory.CreateDirectory(Path.GetDirectoryName(Record)!);
+        File.WriteAllText(Record, $"org/small@main {First}\n");
+        Assert.True(Download(item));
+        Assert.True(Declare(item), string.Join("\n", engine.Errors.Select(e => e.Message)));
+        ModelDescriptor descriptor = project.Descriptor("SmallRtn4");
+        Assert.Equal(("small", "LlamaForCausalLM", "<s>"), (descriptor.ModelName, descriptor.Architecture, descriptor.BosToken));
+        Assert.Equal("{{ 'x' }}", File.ReadAllText(descriptor.ChatTemplateFile!));
+        LockedModel locked = LockFile.Read(LockPath).Models["SmallRtn4"];
+        Assert.Equal(("org/small@main", First), (locked.Source, locked.Commit));
+        Assert.Equal([("model/small.gguf", WeightsHash)], locked.Inputs.Where(input => input.Key.StartsWith("model/", StringComparison.Ordinal)).Select(input => (input.Key, input.Value)));
+        Assert.Equal([file], declared!.Inputs.Select(input => input.ItemSpec));
+        DeclaredModel model = DeclaredModel.FromItem(Assert.Single(declared.Declared));
+        Assert.Equal(("org/small/small.gguf", First, file), (model.HubName, model.Commit, model.ModelPath));
+    }
+
+    [Fact]
+    public void Weights_of_PyTorch_are_fingerprinted_without_being_there_and_a_template_of_the_hub_makes_a_build_due()
+    {
+        Put(First, listed: false);
+        File.WriteAllText(Path.Combine(Snapshot(First), "pytorch_model.bin.index.json"), """{ "weight_map": { "a": "pytorch_model-00001-of-00002.bin", "b": "pytorch_model-00002-of-00002.bin" } }""");
+        File.WriteAllText(Path.Combine(Snapshot(First), "chat_template.jinja"), "{{ 'x' }}");
+        string[] described = ["chat_template.jinja", "config.json", "pytorch_model.bin.index.json", "tokenizer.json"];
+        List(
+            First,
+            [
+                .. described.Select(name => new HubFile(name, new FileInfo(Path.Combine(Snapshot(First), name)).Length, null, First)),
+                new("pytorch_model-00001-of-00002.bin", 7, WeightsHash, First), new("pytorch_model-00002-of-00002.bin", 7, WeightsHash.Replace('3', '4'), First),
+            ]);
+        Assert.True(Download(WithRevision(First)));
+        Assert.True(Declare(WithRevision(First)), string.Join("\n", engine.Errors.Select(e => e.Message)));
+        Assert.Equal(
+            ["model/config.json", "model/pytorch_model-00001-of-00002.bin", "model/pytorch_model-00002-of-00002.bin", "model/pytorch_model.bin.index.json", "model/tokenizer.json"],
+            LockFile.Read(LockPath).Models["SmallGptq4"].Inputs.Select(input => input.Key).Where(key => key.StartsWith("model/", StringComparison.Ordinal)).Order(StringComparer.Ordinal));
+        // Weights that may never be downloaded would be missing forever.
+        Assert.Equal(described, declared!.Inputs.Select(input => Path.GetFileName(input.ItemSpec)).Where(name => name != "calibration.txt").Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public void Offline_a_snapshot_that_another_tool_left_is_enough()
     {
         Put(First, listed: false);
@@ -131,7 +181,19 @@ public sealed class DownloadModelsTests : IDisposable
         foreach (string name in new[] { "config.json", "tokenizer.json" }) File.Copy(Path.Combine(project.Folder, "tiny", name), Path.Combine(snapshot, name));
         if (!listed) return;
         HubFile Small(string name) => new(name, new FileInfo(Path.Combine(snapshot, name)).Length, null, First);
-        HubListing listing = new(commit, [Small("config.json"), new("model.safetensors", 7, WeightsHash, First), Small("tokenizer.json")]);
+        List(commit, Small("config.json"), new("model.safetensors", 7, WeightsHash, First), Small("tokenizer.json"));
+    }
+
+    private static void WriteGguf(string path) => new GgufWriter().Add("general.architecture", "llama").Add("llama.embedding_length", 32u).Add("llama.feed_forward_length", 64u)
+        .Add("llama.block_count", 1u).Add("llama.attention.head_count", 2u).Add("llama.context_length", 128u).Add("llama.attention.layer_norm_rms_epsilon", 1e-5f)
+        .Add("tokenizer.ggml.model", "gpt2").Add("tokenizer.ggml.pre", "gpt-2").Add("tokenizer.ggml.tokens", new[] { "a", "<s>" }).Add("tokenizer.ggml.merges", Array.Empty<string>())
+        .Add("tokenizer.ggml.bos_token_id", 1u).Add("tokenizer.chat_template", "{{ 'x' }}")
+        .Add("token_embd.weight", GgufType.F16, [2, 32], new byte[128]).Write(path);
+
+    /// <summary>What the hub said of a commit.</summary>
+    private void List(string commit, params HubFile[] files)
+    {
+        HubListing listing = new(commit, files);
         string path = HubListing.PathOf(project.Cache, new HubModel("org/small", commit), commit);
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
         File.WriteAllText(path, listing.ToJson());
@@ -158,7 +220,7 @@ public sealed class DownloadModelsTests : IDisposable
     private bool Declare(ITaskItem item, bool designTime = false)
     {
         engine.Errors.Clear();
-        return new DeclareModels
+        declared = new DeclareModels
         {
             BuildEngine = engine,
             Models = [item],
@@ -170,6 +232,7 @@ public sealed class DownloadModelsTests : IDisposable
             HubRecord = Record,
             LockFile = LockFile.DefaultName,
             DesignTime = designTime,
-        }.Execute();
+        };
+        return declared.Execute();
     }
 }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 using QuantBuild.Tests;
 
 namespace QuantBuild.Worker.Tests;
@@ -28,6 +29,38 @@ public sealed class HubTests : IDisposable
         using Artifact artifact = Artifact.Open(output);
         Assert.Equal(("gutenberg-7m", commit), (artifact.Manifest.ModelName, artifact.Manifest.ModelRevision));
         Assert.Contains("downloaded model.safetensors of org/gutenberg-7m", run.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_model_of_the_hub_that_is_quantized_already_is_taken_as_it_is_and_what_contradicts_it_is_found_before_its_weights_are_downloaded()
+    {
+        ModelFolder sample = ModelFolder.Open(SampleFiles.Model);
+        string weights = Path.Combine(folder, "int8.safetensors");
+        using (SafetensorsFile file = SafetensorsFile.Open(sample.WeightFiles[0], "QB2005"))
+        {
+            HashSet<string> linears = [.. Enumerable.Range(0, sample.Config.Layers).SelectMany(sample.Config.Linears).Select(linear => linear.WeightName)];
+            SafetensorsWriter.Write(weights, new Dictionary<string, string>(), [.. file.Tensors.Values.SelectMany<TensorEntry, TensorSource>(entry => linears.Contains(entry.Name)
+                ? [
+                    TensorSource.FromBytes(entry.Name, ElementType.I8, [.. entry.Shape], [.. Enumerable.Range(0, (int)(entry.Shape[0] * entry.Shape[1])).Select(i => (byte)(i % 100))]),
+                    TensorSource.FromBytes(entry.Name.Replace(".weight", ".SCB", StringComparison.Ordinal), ElementType.F32, [entry.Shape[0]], new byte[4 * entry.Shape[0]]),
+                ]
+                : [TensorSource.FromBytes(entry.Name, entry.Type, [.. entry.Shape], file.Bytes(entry).ToArray())])]);
+        }
+
+        string config = sample.ConfigJson.TrimEnd().TrimEnd('}') + """,  "quantization_config": {"quant_method":"bitsandbytes","load_in_8bit":true} }""";
+        hub.Add("org/int8").Push("main", ("config.json", Encoding.UTF8.GetBytes(config)), ("model.safetensors", File.ReadAllBytes(weights)), ("tokenizer.json", File.ReadAllBytes(sample.TokenizerFile)));
+        string output = Path.Combine(folder, "out.safetensors");
+        CommandLineRun wrong = CommandLineRun.Of(Environment, "", "quantize", "org/int8", "--method", "Gptq", "--device", "cpu", "-o", output);
+        Assert.NotEqual(0, wrong.ExitCode);
+        Assert.Contains("QB2043", wrong.Error, StringComparison.Ordinal);
+        Assert.Contains("The weights of org/int8 are quantized already", wrong.Error.ReplaceLineEndings(" "), StringComparison.Ordinal);
+        Assert.DoesNotContain(hub.Requests, r => r.Contains("/delivery/", StringComparison.Ordinal));
+
+        CommandLineRun run = CommandLineRun.Of(Environment, "", "quantize", "org/int8", "--device", "cpu", "-o", output);
+        Assert.True(run.ExitCode == 0, run.Error);
+        using Artifact artifact = Artifact.Open(output);
+        Assert.Equal(("true", "Int8"), (artifact.Manifest.Spec["FromCheckpoint"], artifact.Manifest.Spec["Method"]));
+        Assert.Equal(7 * sample.Config.Layers, artifact.Manifest.Layers.Count);
     }
 
     [Fact]

@@ -43,7 +43,8 @@ internal sealed class Checkpoint : IDisposable
 
     private void AddAll(ModelFolder model)
     {
-        foreach (string path in model.WeightFiles)
+        // A GGUF file opens its own parts.
+        foreach (string path in GgufFile.IsGguf(model.Path) ? [model.Path] : model.WeightFiles)
         {
             foreach (CheckpointTensor tensor in Open(path).Tensors)
             {

@@ -29,11 +29,29 @@ internal sealed partial class GgufCheckpoint : ICheckpointFile
         ["ffn_down"] = "mlp.down_proj",
     };
 
-    private readonly SafeFileHandle handle;
-
-    private GgufCheckpoint(GgufFile file, SafeFileHandle handle)
+    // Gemma 2 and 3.
+    private static readonly Dictionary<string, string> FourNorms = new(StringComparer.Ordinal)
     {
-        this.handle = handle;
+        ["post_attention_norm"] = "post_attention_layernorm",
+        ["ffn_norm"] = "pre_feedforward_layernorm",
+        ["post_ffw_norm"] = "post_feedforward_layernorm",
+    };
+
+    // One for each part of the file.
+    private readonly Dictionary<string, SafeFileHandle> handles = new(StringComparer.Ordinal);
+
+    private GgufCheckpoint(GgufFile file)
+    {
+        try
+        {
+            foreach (string path in file.Paths) handles.Add(path, File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete));
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+
         Tensors = [.. file.Tensors.Values.Where(tensor => GgufTensor.BlockOf(tensor.Type) is not null).Select(tensor => Create(file, tensor))];
     }
 
@@ -42,25 +60,39 @@ internal sealed partial class GgufCheckpoint : ICheckpointFile
 
     /// <summary>Opens a file.</summary>
     /// <exception cref="QuantBuildException">QB2005, QB2042.</exception>
-    public static GgufCheckpoint Open(string path) => new(GgufFile.Open(path), File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete));
+    public static GgufCheckpoint Open(string path) => new(GgufFile.Open(path));
 
     /// <inheritdoc/>
-    public void Dispose() => handle.Dispose();
+    public void Dispose()
+    {
+        foreach (SafeFileHandle handle in handles.Values) handle.Dispose();
+    }
 
     [GeneratedRegex(@"^(?:blk\.(?<layer>[0-9]{1,4})\.)?(?<module>[a-z_]+)\.(?<kind>weight|bias)$", RegexOptions.CultureInvariant)]
     private static partial Regex Name { get; }
 
     private CheckpointTensor Create(GgufFile file, GgufTensor tensor)
     {
+        SafeFileHandle handle = handles[tensor.Path];
         CheckpointTensor stored = tensor.Type == GgufType.Q8
-            ? new(tensor.Name, ElementType.F32, tensor.Shape, (offset, target) => ReadBlocks(tensor.Offset, offset, target), tensor.ByteLength)
+            ? new(tensor.Name, ElementType.F32, tensor.Shape, (offset, target) => ReadBlocks(handle, tensor.Offset, offset, target), tensor.ByteLength)
             : new(tensor.Name, Type(tensor.Type), tensor.Shape, (offset, target) => FileBytes.Fill(handle, tensor.Offset + offset, target));
         Match match = Name.Match(tensor.Name);
-        if (!match.Success || !Names.TryGetValue(match.Groups["module"].Value, out string? module)) return stored;
+        string own = match.Groups["module"].Value;
+        if (!match.Success || (!(GgufModel.HasFourNorms(file) && FourNorms.TryGetValue(own, out string? module)) && !Names.TryGetValue(own, out module))) return stored;
         string layer = match.Groups["layer"].Value, name = $"{(layer.Length > 0 ? DecoderConfig.LayerPrefix(int.Parse(layer, System.Globalization.CultureInfo.InvariantCulture)) : "")}{module}.{match.Groups["kind"].Value}";
-        return new CheckpointTensor(name, stored.Type, stored.Shape, HeadsOfPairs(file, match.Groups["module"].Value) is { } heads && tensor.Shape.Count > 0 && tensor.Shape[0] % (2 * heads) == 0
-            ? (offset, target) => ReadPaired(stored, heads, offset, target)
-            : stored.Read, stored.StoredBytes);
+        CheckpointTensor.Reader read = stored.Read;
+        if (HeadsOfPairs(file, own) is { } heads && tensor.Shape.Count > 0 && tensor.Shape[0] % (2 * heads) == 0) read = (offset, target) => ReadPaired(stored, heads, offset, target);
+        // llama.cpp's converter writes every norm as F32.
+        if (GgufModel.AddsOneToNorms(file) && own.EndsWith("norm", StringComparison.Ordinal) && stored.Type == ElementType.F32) read = (offset, target) => ReadOffsets(stored, offset, target);
+        return new CheckpointTensor(name, stored.Type, stored.Shape, read, stored.StoredBytes);
+    }
+
+    /// <summary>Reads a norm as its distance from one.</summary>
+    private static void ReadOffsets(CheckpointTensor stored, long offset, Span<byte> target)
+    {
+        stored.Read(offset, target);
+        foreach (ref float weight in MemoryMarshal.Cast<byte, float>(target)) weight -= 1;
     }
 
     private static ElementType Type(GgufType type) => type switch
@@ -95,7 +127,7 @@ internal sealed partial class GgufCheckpoint : ICheckpointFile
     }
 
     /// <summary>Reads Q8_0 as float32: each of 32 signed bytes times the float16 before them, which is exact.</summary>
-    private void ReadBlocks(long start, long offset, Span<byte> target)
+    private static void ReadBlocks(SafeFileHandle handle, long start, long offset, Span<byte> target)
     {
         const int piece = 512;
         Span<float> values = MemoryMarshal.Cast<byte, float>(target);

@@ -8,33 +8,46 @@ namespace QuantBuild.Quantization;
 /// <param name="tensors">The checkpoint's tensors.</param>
 internal sealed class QuantizedCheckpoint(CheckpointQuantization quantization, WeightNames names, IReadOnlyDictionary<string, CheckpointTensor> tensors)
 {
-    /// <summary>The tensors that a linear consists of, each found to have the type and shape that it should have.</summary>
+    /// <summary>Checks that nothing is to be computed beside what both forward passes compute.</summary>
+    /// <exception cref="QuantBuildException">QB2011: AWQ divides activations, where an MLP has no gate to divide.</exception>
+    public void Check()
+    {
+        if (tensors.Keys.FirstOrDefault(name => name.EndsWith(".act.scales", StringComparison.Ordinal)) is not { } scales) return;
+        throw new QuantBuildException(
+            DiagnosticIds.ConfigUnsupported, $"AWQ divides the activations of an MLP by {scales}, which is not computed here. Take the model as it was before it was quantized, or one that GPTQ has quantized.");
+    }
+
+    /// <summary>The bytes that a linear takes in its files: its share of a tensor that several are fused in. Every tensor is found to have the type and shape that it should have.</summary>
     /// <param name="shape">The linear.</param>
     /// <param name="spec">How it is quantized.</param>
-    /// <exception cref="QuantBuildException">QB2006 one is missing, QB2007 one has another type or shape.</exception>
-    public IReadOnlyList<CheckpointTensor> Tensors(LinearShape shape, QuantizationSpec spec)
+    /// <exception cref="QuantBuildException">QB2006 one is missing, QB2007 one has another type or shape, QB2011 they cannot be taken apart.</exception>
+    public long Bytes(LinearShape shape, QuantizationSpec spec)
     {
-        List<CheckpointTensor> found = [];
-        Linear(shape, spec, found.Add);
-        return found;
+        long bytes = 0;
+        Linear(shape, spec, tensor => bytes += tensor.StoredBytes);
+        return (long)((double)bytes / Whole(shape).Outputs * shape.Outputs);
     }
 
     /// <summary>Reads a linear.</summary>
-    /// <exception cref="QuantBuildException">QB2007: its values contradict <c>config.json</c>, or each other.</exception>
-    public QuantizedLinear Read(LinearShape shape, QuantizationSpec spec) => Linear(shape, spec, _ => { })();
-
-    private Func<QuantizedLinear> Linear(LinearShape shape, QuantizationSpec spec, Action<CheckpointTensor> found)
+    /// <exception cref="QuantBuildException">QB2007: its values contradict <c>config.json</c>, or each other. QB2011: it shares scales with others that it is fused with.</exception>
+    public QuantizedLinear Read(LinearShape shape, QuantizationSpec spec)
     {
-        TensorPlace place = names.Of(shape.WeightName);
-        if (place.Rows is not null || place.Transposed)
-        {
-            throw new QuantBuildException(
-                DiagnosticIds.ConfigUnsupported,
-                $"\"quantization_config\" in config.json says that {place.Name} is quantized already, and of models whose checkpoints hold several linears in one tensor, as {shape.Name} is there, only those in " +
-                "floating point are read. Take the model as it was before it was quantized.");
-        }
+        QuantizedLinear whole = Linear(shape, spec, _ => { })();
+        if (names.Of(shape.WeightName) is not { Rows: { } rows } place) return whole;
+        return whole.Take(rows) ?? throw new QuantBuildException(
+            DiagnosticIds.ConfigUnsupported,
+            $"The weight {place.Name} is quantized already, and holds several linears, of which {shape.Name} does not begin and end with a block that shares a scale: taking it apart would need rounding again. " +
+            "Take the model as it was before it was quantized.");
+    }
 
-        CheckpointLinear linear = new(place.Name.Substring(0, place.Name.Length - ".weight".Length), shape, tensors, found);
+    /// <summary>The linear that the checkpoint has: of several fused ones, all rows. The tools turn those that are stored as [inputs, outputs] before they quantize them.</summary>
+    private LinearShape Whole(LinearShape shape) => names.Of(shape.WeightName).Rows is { } rows ? shape with { Outputs = rows.Total } : shape;
+
+    private Func<QuantizedLinear> Linear(LinearShape part, QuantizationSpec spec, Action<CheckpointTensor> found)
+    {
+        string name = names.Of(part.WeightName).Name;
+        LinearShape shape = Whole(part);
+        CheckpointLinear linear = new(name.Substring(0, name.Length - ".weight".Length), shape, tensors, found);
         return (quantization.Format, LinearFormats.Of(spec, shape)) switch
         {
             (CheckpointFormat.Gptq, IntAffineFormat format) => GptqLinear.Find(linear, format, quantization.ZerosLessOne),

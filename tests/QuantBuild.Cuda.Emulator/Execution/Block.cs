@@ -22,10 +22,12 @@ internal sealed unsafe class Block : IDisposable
     private readonly int[] _arrivedWithoutWaiting = new int[Barriers];
     private readonly List<(int Slot, int Axis)> _blockIndices = [];
 
-    public Block(KernelProgram program, LaunchShape shape, byte* parameters, EmulatedDevice device)
+    private readonly List<(int Slot, int Axis)> _gridSizes = [];
+
+    /// <param name="shape">Blocks of one object may be of launches whose grids differ.</param>
+    public Block(KernelProgram program, LaunchShape shape, EmulatedDevice device)
     {
         (Program, Shape, Device) = (program, shape, device);
-        Parameters = parameters;
         SharedBytes = program.DynamicSharedStart + shape.DynamicShared;
         Shared = (byte*)NativeMemory.AlignedAlloc((nuint)SharedBytes + 64, 256);
         Warps = new Warp[(shape.Threads + Lanes.Count - 1) / Lanes.Count];
@@ -36,15 +38,18 @@ internal sealed unsafe class Block : IDisposable
 
     public KernelProgram Program { get; }
 
-    public LaunchShape Shape { get; }
+    public LaunchShape Shape { get; private set; }
 
-    public byte* Parameters { get; }
+    public byte* Parameters { get; private set; }
 
     public EmulatedDevice Device { get; }
 
     public byte* Shared { get; }
 
     public int SharedBytes { get; }
+
+    /// <summary>Bytes that the object holds, about.</summary>
+    public long Bytes => SharedBytes + ((long)Warps.Length * (Program.RegisterBytes + (Program.LocalBytes * Lanes.Count)));
 
     public Warp[] Warps { get; }
 
@@ -55,8 +60,19 @@ internal sealed unsafe class Block : IDisposable
 
     public (int X, int Y, int Z) Index { get; private set; }
 
-    /// <summary>Lane-instructions executed by all blocks so far.</summary>
-    public long LaneInstructions => Warps.Sum(w => w.LaneInstructions);
+    /// <summary>Lane-instructions executed since this was asked last.</summary>
+    public long TakeLaneInstructions() => Warps.Sum(w => w.TakeLaneInstructions());
+
+    /// <summary>Makes the object serve a launch.</summary>
+    public void Serve(LaunchShape shape, byte* parameters)
+    {
+        Shape = shape;
+        Parameters = parameters;
+        foreach (Warp warp in Warps)
+        {
+            foreach ((int slot, int axis) in _gridSizes) new Span<int>(warp.Registers + slot, Lanes.Count).Fill(axis switch { 0 => shape.GridX, 1 => shape.GridY, _ => shape.GridZ });
+        }
+    }
 
     public string ThreadName(int warp, int lane)
     {
@@ -81,6 +97,11 @@ internal sealed unsafe class Block : IDisposable
                 if (index == 0) _blockIndices.Add((slot, name[^1] - 'x'));
                 continue;
             }
+            if (name.StartsWith("%nctaid", StringComparison.Ordinal))
+            {
+                if (index == 0) _gridSizes.Add((slot, name[^1] - 'x'));
+                continue;
+            }
             for (int lane = 0; lane < Lanes.Count; lane++)
             {
                 int thread = (index * Lanes.Count) + lane;
@@ -92,9 +113,6 @@ internal sealed unsafe class Block : IDisposable
                     "%ntid.x" => Shape.BlockX,
                     "%ntid.y" => Shape.BlockY,
                     "%ntid.z" => Shape.BlockZ,
-                    "%nctaid.x" => Shape.GridX,
-                    "%nctaid.y" => Shape.GridY,
-                    "%nctaid.z" => Shape.GridZ,
                     "%laneid" => lane,
                     "%warpid" => index,
                     "%nwarpid" => Warps.Length,

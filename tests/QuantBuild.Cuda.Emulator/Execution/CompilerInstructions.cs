@@ -353,7 +353,7 @@ internal sealed unsafe partial class Compiler
         int result = widen ? Allocate(128) : destination.Slot;
         delegate*<Warp, Instruction, void> direct = saturate || flush || relu ? null
             : rounding is null ? OperationTable.Find($"cvt.{Plain(to)}.{Plain(from)}")
-            : rounding == "rn" ? OperationTable.Find($"cvt.rn.{to}.{from}")
+            : rounding is "rn" or "rni" or "rzi" ? OperationTable.Find($"cvt.{rounding}.{to}.{from}")
             : null;
         if (direct is not null)
         {

@@ -55,11 +55,8 @@ internal sealed record FamilyReference(string Name, string Config, Func<Checkpoi
              "embedding_multiplier": 3.0, "residual_multiplier": 0.22, "attention_multiplier": 0.125, "logits_scaling": 2.0}
             """,
             (w, tokens) => Scale(Llama(w, tokens, Frequencies(10000, HeadDim), tied: true, embedding: 3, residual: 0.22, scale: 0.125), 1 / 2.0)),
-        new("Mixtral", $$"""
-            {"architectures": ["MixtralForCausalLM"], {{Sizes}}, "rms_norm_eps": 1e-5, "rope_theta": 1000000.0, "sliding_window": null, "num_local_experts": 4, "num_experts_per_tok": 2}
-            """,
-            (w, tokens) => Llama(w, tokens, Frequencies(1000000, HeadDim), mlp: (x, p) => Experts(
-                x, w.Matrix(p + "block_sparse_moe.gate.weight", 4, Width), 2, true, (e, row) => Gated(w, row, p + $"block_sparse_moe.experts.{e}.", "w1", "w3", "w2", Mlp)))),
+        new("Mixtral", MixtralOf(each: 2), (w, tokens) => Mixtral(w, tokens, each: 2)),
+        new("Mixtral-every-expert", MixtralOf(each: 4), (w, tokens) => Mixtral(w, tokens, each: 4)),
         new("Qwen3Moe", $$"""
             {"architectures": ["Qwen3MoeForCausalLM"], {{Sizes}}, "head_dim": 16, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "num_experts": 8, "num_experts_per_tok": 3,
              "moe_intermediate_size": 32, "norm_topk_prob": false, "decoder_sparse_step": 1, "mlp_only_layers": []}
@@ -144,6 +141,14 @@ internal sealed record FamilyReference(string Name, string Config, Func<Checkpoi
     private static double[][] Gated(Checkpoint w, double[][] x, string prefix, string gate, string up, string down, int inner) => Linear(
         Times(Silu(Linear(x, w.Matrix(prefix + gate + ".weight", inner, Width))), Linear(x, w.Matrix(prefix + up + ".weight", inner, Width))),
         w.Matrix(prefix + down + ".weight", Width, inner));
+
+    private static string MixtralOf(int each) => $$"""
+        {"architectures": ["MixtralForCausalLM"], {{Sizes}}, "rms_norm_eps": 1e-5, "rope_theta": 1000000.0, "sliding_window": null, "num_local_experts": 4, "num_experts_per_tok": {{each}}}
+        """;
+
+    // Jiang et al., 2024.
+    private static double[][] Mixtral(Checkpoint w, int[] tokens, int each) => Llama(w, tokens, Frequencies(1000000, HeadDim), mlp: (x, p) => Experts(
+        x, w.Matrix(p + "block_sparse_moe.gate.weight", 4, Width), each, true, (e, row) => Gated(w, row, p + $"block_sparse_moe.experts.{e}.", "w1", "w3", "w2", Mlp)));
 
     // Touvron et al., 2023, and what is that but for a part.
     private static double[][] Llama(

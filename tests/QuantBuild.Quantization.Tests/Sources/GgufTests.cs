@@ -1,4 +1,5 @@
 using System.Text.Json;
+using QuantBuild.Quantization.Tests.Families;
 using TorchSharp;
 
 namespace QuantBuild.Quantization.Tests;
@@ -33,13 +34,7 @@ public sealed class GgufTests : IDisposable
     [Fact]
     public void Every_weight_is_that_of_the_checkpoint_rotary_pairs_and_all()
     {
-        using ModelWeights expected = ModelWeights.Open(ModelFolder.Open(SampleFiles.Model)), actual = ModelWeights.Open(Sample(GgufType.BF16));
-        Assert.Equal(expected.Bytes, actual.Bytes);
-        foreach (string name in Config.Tensors().Select(tensor => tensor.Key))
-        {
-            using torch.Tensor left = expected.Load(name, torch.CPU), right = actual.Load(name, torch.CPU);
-            Assert.True(left.eq(right).all().item<bool>(), name);
-        }
+        AssertSameWeights(ModelFolder.Open(SampleFiles.Model), Sample(GgufType.BF16));
     }
 
     [Fact]
@@ -94,11 +89,86 @@ public sealed class GgufTests : IDisposable
         Assert.Equal(texts[0], texts[1]);
     }
 
+    [Fact]
+    public void A_file_that_was_split_is_all_of_its_parts_and_is_named_by_the_first()
+    {
+        ModelFolder whole = Sample(GgufType.BF16);
+        ModelFolder model = Split(2);
+        Assert.Equal(["split-00001-of-00002.gguf", "split-00002-of-00002.gguf"], model.WeightFiles.Select(Path.GetFileName));
+        Assert.Equal(model.WeightFiles, model.Files);
+        Assert.False(model.Config.TieWordEmbeddings);
+        AssertSameWeights(whole, model);
+
+        string second = model.WeightFiles[1];
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => ModelFolder.Open(second));
+        Assert.Equal(DiagnosticIds.GgufUnsupported, error.Id);
+        Assert.Contains("is part 2 of a file that was split", error.Message, StringComparison.Ordinal);
+        File.Copy(model.Path, folder.File("renamed.gguf"));
+        Assert.Equal(DiagnosticIds.GgufUnsupported, Assert.Throws<QuantBuildException>(() => ModelFolder.Open(folder.File("renamed.gguf"))).Id);
+        File.Copy(model.Path, second, overwrite: true);
+        Assert.Contains("is not the part", Assert.Throws<QuantBuildException>(() => ModelFolder.Open(model.Path)).Message, StringComparison.Ordinal);
+        File.Delete(second);
+        Assert.Equal(DiagnosticIds.WeightsMalformed, Assert.Throws<QuantBuildException>(() => ModelFolder.Open(model.Path)).Id);
+    }
+
+    [Theory]
+    [InlineData("Gemma", "gemma")]
+    [InlineData("Gemma2", "gemma2")]
+    [InlineData("Gemma3", "gemma3")]
+    public void Gemma_is_what_its_checkpoint_is_although_its_norms_hold_the_one_that_is_added(string name, string family)
+    {
+        using FamilyModel model = FamilyModel.Of(name);
+        string configFile = Path.Combine(model.Folder.Path, "config.json");
+        // A file does not say these: they are those of the published models.
+        File.WriteAllText(configFile, File.ReadAllText(configFile).Replace("\"query_pre_attn_scalar\": 20", "\"query_pre_attn_scalar\": 24", StringComparison.Ordinal)
+            .Replace("\"sliding_window_pattern\": 3", "\"sliding_window_pattern\": 6", StringComparison.Ordinal));
+        ModelFolder expected = ModelFolder.Open(model.Folder.Path);
+        DecoderConfig config = expected.Config;
+        GgufWriter writer = new GgufWriter().Add("general.architecture", family);
+        GgufWriter Add(string key, object value) => writer.Add($"{family}.{key}", value);
+        Add("embedding_length", (uint)config.HiddenSize);
+        Add("feed_forward_length", (uint)config.IntermediateSize);
+        Add("block_count", (uint)config.Layers);
+        Add("attention.head_count", (uint)config.Heads);
+        Add("attention.head_count_kv", (uint)config.KvHeads);
+        Add("attention.key_length", (uint)config.HeadDim);
+        Add("context_length", (uint)config.ContextLength);
+        Add("attention.layer_norm_rms_epsilon", (float)config.NormEpsilon);
+        if (config.ScoreCap is { } scores) Add("attn_logit_softcapping", (float)scores);
+        if (config.LogitCap is { } logits) Add("final_logit_softcapping", (float)logits);
+        if (config.SlidingWindow is { } window) Add("attention.sliding_window", (uint)window);
+        if (family == "gemma3") Add("rope.freq_base", (float)config.RopeTheta).Add("gemma3.rope.scaling.type", "linear").Add("gemma3.rope.scaling.factor", 8f);
+        using SafetensorsFile weights = SafetensorsFile.Open(Path.Combine(expected.Path, "model.safetensors"), "QB2005");
+        foreach (TensorEntry entry in weights.Tensors.Values)
+        {
+            float[] values = System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(weights.Bytes(entry)).ToArray();
+            if (entry.Name.EndsWith("norm.weight", StringComparison.Ordinal)) values = [.. values.Select(value => value + 1)];
+            string stored = Renamed(entry.Name.Replace("post_feedforward_layernorm", "post_ffw_norm", StringComparison.Ordinal).Replace("pre_feedforward_layernorm", "ffn_norm", StringComparison.Ordinal)
+                .Replace("post_attention_layernorm", family == "gemma" ? "ffn_norm" : "post_attention_norm", StringComparison.Ordinal));
+            writer.Add(stored, GgufType.F32, [.. entry.Shape], QuantizedCheckpointTests.Bytes(values));
+        }
+
+        string path = folder.File(family + ".gguf");
+        writer.Write(path);
+        File.Copy(expected.TokenizerFile, folder.File("tokenizer.json"));
+        ModelFolder actual = ModelFolder.Open(path);
+        Assert.Equal(
+            config with { EosTokenIds = actual.Config.EosTokenIds, RotaryLayers = actual.Config.RotaryLayers, SlidingLayers = actual.Config.SlidingLayers, Names = actual.Config.Names }, actual.Config);
+        Assert.Equal(config.SlidingLayers, actual.Config.SlidingLayers);
+        using ModelWeights left = ModelWeights.Open(expected), right = ModelWeights.Open(actual);
+        foreach (string tensor in config.Tensors().Select(tensor => tensor.Key))
+        {
+            using torch.Tensor a = left.Load(tensor, torch.CPU), b = right.Load(tensor, torch.CPU);
+            Assert.True(tensor.EndsWith("norm.weight", StringComparison.Ordinal) ? a.allclose(b, 0, 2e-7) : a.eq(b).all().item<bool>(), tensor);
+        }
+    }
+
     [Theory]
     [InlineData("general.architecture", "mamba", "QB2042")]
     [InlineData("llama.expert_count", 8u, "QB2042")]
     [InlineData("llama.block_count", "six", "QB2003")]
     [InlineData("tokenizer.ggml.model", "llama", "QB2009")]
+    [InlineData("tokenizer.ggml.model", "t5", "QB2009")]
     [InlineData("tokenizer.ggml.pre", "unheard-of", "QB2009")]
     public void What_is_not_read_is_an_error(string key, object value, string id)
     {
@@ -152,6 +222,17 @@ public sealed class GgufTests : IDisposable
 
     public void Dispose() => folder.Dispose();
 
+    private static void AssertSameWeights(ModelFolder first, ModelFolder second)
+    {
+        using ModelWeights expected = ModelWeights.Open(first), actual = ModelWeights.Open(second);
+        Assert.Equal(expected.Bytes, actual.Bytes);
+        foreach (string name in first.Config.Tensors().Select(tensor => tensor.Key))
+        {
+            using torch.Tensor left = expected.Load(name, torch.CPU), right = actual.Load(name, torch.CPU);
+            Assert.True(left.eq(right).all().item<bool>(), name);
+        }
+    }
+
     private static GgufWriter Header(GgufWriter writer)
     {
         using JsonDocument tokenizer = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(SampleFiles.Model, "tokenizer.json")));
@@ -177,24 +258,45 @@ public sealed class GgufTests : IDisposable
 
     private ModelFolder Sample(GgufType type, string? key = null, object? value = null)
     {
+        string path = folder.File("gutenberg-7m.gguf");
         GgufWriter writer = Header(new GgufWriter(key, value));
+        foreach ((string name, long[] shape, byte[] bytes) in Tensors()) writer.Add(name, type, shape, bytes);
+        writer.Write(path);
+        return ModelFolder.Open(path);
+    }
+
+    /// <summary>The same in several files, as llama.cpp's gguf-split leaves it: the first has the metadata.</summary>
+    private ModelFolder Split(int parts)
+    {
+        string PathOf(int part) => folder.File($"split-{part + 1:D5}-of-{parts:D5}.gguf");
+        (string Name, long[] Shape, byte[] Bytes)[] tensors = [.. Tensors()];
+        for (int part = 0; part < parts; part++)
+        {
+            GgufWriter writer = new GgufWriter().Add("split.no", (ushort)part).Add("split.count", (ushort)parts);
+            if (part == 0) Header(writer);
+            foreach ((string name, long[] shape, byte[] bytes) in tensors.Where((_, i) => i * parts / tensors.Length == part)) writer.Add(name, GgufType.BF16, shape, bytes);
+            writer.Write(PathOf(part));
+        }
+
+        return ModelFolder.Open(PathOf(0));
+    }
+
+    private static IEnumerable<(string Name, long[] Shape, byte[] Bytes)> Tensors()
+    {
         using SafetensorsFile weights = SafetensorsFile.Open(Path.Combine(SampleFiles.Model, "model.safetensors"), "QB2005");
-        string Renamed(string name) => name
-            .Replace("model.embed_tokens", "token_embd", StringComparison.Ordinal).Replace("model.norm", "output_norm", StringComparison.Ordinal).Replace("lm_head", "output", StringComparison.Ordinal)
-            .Replace("model.layers.", "blk.", StringComparison.Ordinal).Replace("input_layernorm", "attn_norm", StringComparison.Ordinal).Replace("post_attention_layernorm", "ffn_norm", StringComparison.Ordinal)
-            .Replace("self_attn.o_proj", "attn_output", StringComparison.Ordinal).Replace("self_attn.", "attn_", StringComparison.Ordinal).Replace("mlp.", "ffn_", StringComparison.Ordinal)
-            .Replace("_proj", "", StringComparison.Ordinal);
         foreach (TensorEntry entry in weights.Tensors.Values)
         {
             int heads = entry.Name.Contains("q_proj", StringComparison.Ordinal) ? Config.Heads : entry.Name.Contains("k_proj", StringComparison.Ordinal) ? Config.KvHeads : 0;
             byte[] bytes = weights.Bytes(entry).ToArray();
-            writer.Add(Renamed(entry.Name), type, [.. entry.Shape], heads > 0 ? Paired(bytes, heads, (int)entry.Shape[0]) : bytes);
+            yield return (Renamed(entry.Name), [.. entry.Shape], heads > 0 ? Paired(bytes, heads, (int)entry.Shape[0]) : bytes);
         }
-
-        string path = folder.File("gutenberg-7m.gguf");
-        writer.Write(path);
-        return ModelFolder.Open(path);
     }
+
+    private static string Renamed(string name) => name
+        .Replace("model.embed_tokens", "token_embd", StringComparison.Ordinal).Replace("model.norm", "output_norm", StringComparison.Ordinal).Replace("lm_head", "output", StringComparison.Ordinal)
+        .Replace("model.layers.", "blk.", StringComparison.Ordinal).Replace("input_layernorm", "attn_norm", StringComparison.Ordinal).Replace("post_attention_layernorm", "ffn_norm", StringComparison.Ordinal)
+        .Replace("self_attn.o_proj", "attn_output", StringComparison.Ordinal).Replace("self_attn.", "attn_", StringComparison.Ordinal).Replace("mlp.", "ffn_", StringComparison.Ordinal)
+        .Replace("_proj", "", StringComparison.Ordinal);
 
     /// <summary>[heads, 2, d/2, K] as [heads, d/2, 2, K], which is how the converter stores queries and keys of Llama.</summary>
     private static byte[] Paired(byte[] weight, int heads, int rows)

@@ -72,6 +72,10 @@ internal sealed class GgufWriter(string? key = null, object? value = null)
                 writer.Write(8);
                 Text(writer, text);
                 break;
+            case ushort number:
+                writer.Write(2);
+                writer.Write(number);
+                break;
             case uint number:
                 writer.Write(4);
                 writer.Write(number);
@@ -89,6 +93,12 @@ internal sealed class GgufWriter(string? key = null, object? value = null)
                 writer.Write(8);
                 writer.Write((ulong)texts.Length);
                 foreach (string text in texts) Text(writer, text);
+                break;
+            case float[] numbers:
+                writer.Write(9);
+                writer.Write(6);
+                writer.Write((ulong)numbers.Length);
+                foreach (float number in numbers) writer.Write(number);
                 break;
             case int[] numbers:
                 writer.Write(9);

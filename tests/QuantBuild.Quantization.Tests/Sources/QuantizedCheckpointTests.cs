@@ -130,6 +130,67 @@ public sealed class QuantizedCheckpointTests
             Read(tensors, Of("""{"quant_method":"bitsandbytes","load_in_8bit":true}""")), (n, k) => q[(n * Shape.Inputs) + k] * absmax[n] * (1f / 127));
     }
 
+    // The parts of each of four heads one after the other, as in GPT-NeoX; all of a part together, as in Phi 3.
+    [Theory]
+    [InlineData("gptq", 16)]
+    [InlineData("awq", 16)]
+    [InlineData("nf4", 16)]
+    [InlineData("int8", 16)]
+    [InlineData("gptq", 64)]
+    [InlineData("nf4", 64)]
+    public void What_is_fused_is_taken_apart_to_the_bit(string format, int rowsOfBlock)
+    {
+        Random random = new(8);
+        const int parts = 3;
+        LinearShape fused = new("model.layers.0.mlp.fused", Shape.Inputs, parts * Shape.Outputs);
+        int elements = fused.Inputs * fused.Outputs;
+        byte[,] q = Integers(random, fused.Inputs, fused.Outputs, 16), z = Integers(random, 3, fused.Outputs, 16, least: 1);
+        Half[,] s = Scales(random, 3, fused.Outputs);
+        int[] groupOf = [.. Enumerable.Range(0, fused.Inputs).Select(k => k % 3)];
+        (CheckpointQuantization quantization, Dictionary<string, CheckpointTensor> tensors) = format switch
+        {
+            "gptq" => (Gptq(4, 32, false, true, true), GptqCheckpoint(fused.Name, q, z, s, groupOf, 4, true)),
+            "awq" => (Of("""{"quant_method":"awq","bits":4,"group_size":32}"""), AwqCheckpoint(fused.Name, q, z, s)),
+            "nf4" => (Of("""{"quant_method":"bitsandbytes","load_in_4bit":true,"bnb_4bit_quant_type":"nf4"}"""), BitsAndBytesCheckpoint(
+                fused.Name, fused, Codebook.Nf4, [.. Enumerable.Range(0, elements).Select(_ => (byte)random.Next(16))], [.. Enumerable.Range(0, elements / 64).Select(_ => random.NextSingle())], [], 0, 0)),
+            _ => (Of("""{"quant_method":"bitsandbytes","load_in_8bit":true}"""), Int8Checkpoint(
+                fused.Name, fused, [.. Enumerable.Range(0, elements).Select(_ => (sbyte)random.Next(-127, 128))], [.. Enumerable.Range(0, fused.Outputs).Select(_ => random.NextSingle() + 0.1f)])),
+        };
+        using torch.Tensor whole = new QuantizedCheckpoint(quantization, new WeightNames(), tensors).Read(fused, quantization.Spec!).Dequantize(torch.CPU);
+        float[] all = whole.data<float>().ToArray();
+        long bytes = 0;
+        for (int part = 0; part < parts; part++)
+        {
+            RowBlocks rows = new(part * rowsOfBlock, rowsOfBlock, parts * rowsOfBlock, Shape.Outputs / rowsOfBlock, fused.Outputs);
+            QuantizedCheckpoint checkpoint = new(quantization, new WeightNames().With("mlp.up_proj", "mlp.fused", rows), tensors);
+            AssertWeights(checkpoint.Read(Shape, quantization.Spec!), (n, k) => all[(rows[n] * fused.Inputs) + k]);
+            bytes += checkpoint.Bytes(Shape, quantization.Spec!);
+        }
+
+        Assert.InRange(tensors.Values.Where(tensor => !tensor.Name.Contains("format", StringComparison.Ordinal)).Sum(tensor => tensor.StoredBytes) - bytes, 0, parts);
+    }
+
+    // 256 blocks of 64 share a scale of their scales.
+    [Theory]
+    [InlineData(256, true)]
+    [InlineData(128, false)]
+    public void Doubly_quantized_parts_have_to_be_of_whole_blocks(int inputs, bool whole)
+    {
+        Random random = new(9);
+        LinearShape part = new(Name, inputs, 64), fused = new("model.layers.0.mlp.fused", inputs, 192);
+        int elements = fused.Inputs * fused.Outputs;
+        CheckpointQuantization quantization = Of("""{"quant_method":"bitsandbytes","load_in_4bit":true,"bnb_4bit_quant_type":"nf4","bnb_4bit_use_double_quant":true}""");
+        Dictionary<string, CheckpointTensor> tensors = BitsAndBytesCheckpoint(
+            fused.Name, fused, Codebook.Nf4, [.. Enumerable.Range(0, elements).Select(_ => (byte)random.Next(16))], null, [.. Enumerable.Range(0, elements / 64).Select(_ => (byte)random.Next(256))], 0.03f, 0.125f);
+        float[] nested = [.. Enumerable.Range(0, (elements + 16383) / 16384).Select(i => 0.01f * (i + 1))];
+        string name = fused.Name + ".weight.nested_absmax";
+        tensors[name] = Tensor(name, ElementType.F32, [nested.Length], Bytes(nested));
+        float[] all = [.. new QuantizedCheckpoint(quantization, new WeightNames(), tensors).Read(fused, quantization.Spec!).Dequantize(torch.CPU).data<float>()];
+        QuantizedCheckpoint checkpoint = new(quantization, new WeightNames().With("mlp.up_proj", "mlp.fused", RowBlocks.Run(64, 64, 192)), tensors);
+        if (whole) Assert.Equal(all[(64 * inputs)..(128 * inputs)], checkpoint.Read(part, quantization.Spec!).Dequantize(torch.CPU).data<float>().ToArray());
+        else Assert.Equal(DiagnosticIds.ConfigUnsupported, Assert.Throws<QuantBuildException>(() => checkpoint.Read(part, quantization.Spec!)).Id);
+    }
+
     [Theory]
     [InlineData(".qweight")]
     [InlineData(".scales")]
@@ -258,10 +319,12 @@ public sealed class QuantizedCheckpointTests
     internal static byte[] Bytes<T>(T[] values)
         where T : unmanaged => System.Runtime.InteropServices.MemoryMarshal.AsBytes(values.AsSpan()).ToArray();
 
-    private static Half[,] Scales(Random random, int groups)
+    private static Half[,] Scales(Random random, int groups) => Scales(random, groups, Shape.Outputs);
+
+    private static Half[,] Scales(Random random, int groups, int outputs)
     {
-        Half[,] scales = new Half[groups, Shape.Outputs];
-        for (int g = 0; g < groups; g++) for (int n = 0; n < Shape.Outputs; n++) scales[g, n] = (Half)(random.NextSingle() + 0.01f);
+        Half[,] scales = new Half[groups, outputs];
+        for (int g = 0; g < groups; g++) for (int n = 0; n < outputs; n++) scales[g, n] = (Half)(random.NextSingle() + 0.01f);
         return scales;
     }
 

@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
+using QuantBuild.Quantization.Tests;
+using QuantBuild.Text;
 
 namespace QuantBuild.Runtime.Tests.Text;
 
@@ -36,6 +38,59 @@ public class OtherTokenizerFileTests
         AssertError("QB2026", Encoding.ASCII.GetBytes(file.Replace("\n" + lines[99] + "\n", "\n" + lines[98] + "\n")), "line 100 ");
         AssertError("QB2026", Encoding.ASCII.GetBytes(file.Replace("\n" + lines[99] + "\n", "\n" + lines[99].Split(' ')[0] + " 99999999999\n")), "line 100 ");
         AssertError("QB2026", Encoding.ASCII.GetBytes(file.Replace("\n" + lines[99] + "\n", "\n" + Convert.ToBase64String(new byte[129]) + " 99\n")), "line 100 ");
+    }
+
+    [Fact]
+    public void A_SentencePiece_tokenizer_in_a_GGUF_header_gives_the_tokens_of_its_tokenizer_model()
+    {
+        (List<string> tokens, List<float> scores, List<int> types) = ([], [], []);
+        ProtobufReader model = new(Expectations.SentencePiece("BPE, byte fallback"));
+        while (model.Next())
+        {
+            if (model.Field != 1) continue;
+            types.Add(1);
+            scores.Add(0);
+            ProtobufReader piece = new(model.Bytes);
+            while (piece.Next())
+            {
+                if (piece.Field == 1) tokens.Add(Encoding.UTF8.GetString(piece.Bytes));
+                if (piece.Field == 2) scores[^1] = BitConverter.ToSingle(piece.Bytes);
+                if (piece.Field == 3) types[^1] = (int)piece.Number;
+            }
+        }
+
+        int pieces = tokens.Count;
+        // As llama.cpp's converter writes added tokens, and rows that belong to none.
+        tokens.AddRange(["two words", "[PAD0]"]);
+        scores.AddRange([-1000, -10000]);
+        types.AddRange([4, 5]);
+        TextTokenizer expected = TextTokenizer.Load(Expectations.SentencePiece("BPE, byte fallback"), "tokenizer.model");
+        TextTokenizer actual = Load(add: true);
+        Assert.Equal(pieces + 2, actual.VocabularySize);
+        foreach ((string text, _, string? decoded) in Expectations.OfSentencePiece("BPE, byte fallback"))
+        {
+            IReadOnlyList<int> ids = actual.Encode(text);
+            Assert.Equal((text, string.Join(' ', expected.Encode(text))), (text, string.Join(' ', ids)));
+            if (decoded is not null) Assert.Equal(decoded, actual.Decode(ids));
+        }
+
+        Assert.Equal(1, actual.Encode("x")[0]);
+        Assert.NotEqual(1, Load(add: false).Encode("x")[0]);
+        Assert.Contains(pieces, actual.Encode("these two words are one"));
+        Assert.Equal("these two words are one", actual.Decode(actual.Encode("these two words are one")));
+
+        TextTokenizer Load(bool add)
+        {
+            string path = Path.GetTempFileName() + ".gguf";
+            new GgufWriter().Add("general.architecture", "llama").Add("llama.embedding_length", 32u).Add("llama.feed_forward_length", 64u).Add("llama.block_count", 1u)
+                .Add("llama.attention.head_count", 2u).Add("llama.context_length", 128u).Add("tokenizer.ggml.model", "llama").Add("tokenizer.ggml.tokens", tokens.ToArray())
+                .Add("tokenizer.ggml.scores", scores.ToArray()).Add("tokenizer.ggml.token_type", types.ToArray()).Add("tokenizer.ggml.bos_token_id", 1u)
+                .Add("tokenizer.ggml.add_bos_token", add)
+                .Add("token_embd.weight", GgufType.F16, [tokens.Count, 32], new byte[tokens.Count * 64]).Write(path);
+            TextTokenizer tokenizer = TextTokenizer.Load(ModelFolder.Open(path).ReadTokenizer(), path);
+            File.Delete(path);
+            return tokenizer;
+        }
     }
 
     [Theory]
