@@ -16,10 +16,12 @@ internal sealed record LaunchShape(int GridX, int GridY, int GridZ, int BlockX, 
 /// </summary>
 internal sealed unsafe class Block : IDisposable
 {
-    private const int Barriers = 16;
+    public const int Barriers = 16;
 
     private readonly int[] _expected = new int[Barriers];
     private readonly int[] _arrivedWithoutWaiting = new int[Barriers];
+    private readonly (int Held, int Threads)[] _reducing = new (int, int)[Barriers];
+    private readonly (int Held, int Threads)[] _reduced = new (int, int)[Barriers];
     private readonly List<(int Slot, int Axis)> _blockIndices = [];
 
     private readonly List<(int Slot, int Axis)> _gridSizes = [];
@@ -143,6 +145,7 @@ internal sealed unsafe class Block : IDisposable
         NativeMemory.Fill(Shared, (nuint)SharedBytes, 0xFF);
         Array.Clear(_expected);
         Array.Clear(_arrivedWithoutWaiting);
+        Array.Clear(_reducing);
         for (int i = 0; i < Warps.Length; i++)
         {
             int threads = Math.Min(Lanes.Count, Shape.Threads - (i * Lanes.Count));
@@ -171,6 +174,13 @@ internal sealed unsafe class Block : IDisposable
         else _arrivedWithoutWaiting[barrier] += BitOperations.PopCount(warp.Active);
     }
 
+    /// <summary>Threads that arrive at a barrier leave a predicate.</summary>
+    public void Contribute(int barrier, uint held, uint lanes) =>
+        _reducing[barrier] = (_reducing[barrier].Held + BitOperations.PopCount(held), _reducing[barrier].Threads + BitOperations.PopCount(lanes));
+
+    /// <summary>How many threads' predicates held when the barrier had all of them, of how many.</summary>
+    public (int Held, int Threads) Reduced(int barrier) => _reduced[barrier];
+
     private bool ReleaseBarriers()
     {
         bool any = false;
@@ -185,6 +195,7 @@ internal sealed unsafe class Block : IDisposable
             Races?.Join(Warps.Where(w => w.WaitingAt(barrier) > 0).Select(w => w.Index));
             foreach (Warp warp in Warps) warp.Release(barrier);
             _arrivedWithoutWaiting[barrier] = 0;
+            (_reduced[barrier], _reducing[barrier]) = (_reducing[barrier], default);
             any = true;
         }
         return any;

@@ -230,6 +230,8 @@ internal static unsafe class OperationTable
         Float2<VDivide>("div");
         Float2<VMin>("min");
         Float2<VMax>("max");
+        Float2<VMinOrNaN>("min.NaN");
+        Float2<VMaxOrNaN>("max.NaN");
         Float1<VAbs>("abs");
         Float1<VNegateFloat>("neg");
         Float1<VSqrt>("sqrt");

@@ -35,6 +35,11 @@ internal readonly struct VMin : IVector2 { public static Vector512<T> Do<T>(Vect
 
 internal readonly struct VMax : IVector2 { public static Vector512<T> Do<T>(Vector512<T> a, Vector512<T> b) => Vector512.MaxNumber(a, b); }
 
+/// <summary>With a NaN, a NaN.</summary>
+internal readonly struct VMinOrNaN : IVector2 { public static Vector512<T> Do<T>(Vector512<T> a, Vector512<T> b) => Vector512.Min(a, b); }
+
+internal readonly struct VMaxOrNaN : IVector2 { public static Vector512<T> Do<T>(Vector512<T> a, Vector512<T> b) => Vector512.Max(a, b); }
+
 internal readonly struct VMultiplyAdd : IVector3 { public static Vector512<T> Do<T>(Vector512<T> a, Vector512<T> b, Vector512<T> c) => (a * b) + c; }
 
 /// <summary>One rounding.</summary>
