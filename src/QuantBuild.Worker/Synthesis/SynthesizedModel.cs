@@ -152,7 +152,7 @@ internal sealed record SynthesizedModel
         if (TokenizerFolder is null)
         {
             byte[] bytes = Encoding.UTF8.GetBytes(ByteTokenizer.Json());
-            return (bytes, ByteTokenizer.ConfigJson(Shape.Context), BeginOfText(bytes, "tokenizer.json"));
+            return (bytes, ByteTokenizer.ConfigJson(Shape.Context), BeginOfText(bytes, "tokenizer.json", null));
         }
 
         string folder = FullPath(TokenizerFolder);
