@@ -38,20 +38,24 @@ internal sealed record Bench
     /// <summary>Resident memory after the last row.</summary>
     public required long ResidentBytes { get; init; }
 
+    /// <summary>What computed: a GPU, or the processor, and why.</summary>
+    public required ModelPlacement Placement { get; init; }
+
     /// <summary>What was measured at each context.</summary>
     public required IReadOnlyList<BenchRow> Rows { get; init; }
 
     /// <summary>Measures in this process, which should have done nothing before.</summary>
     /// <param name="path">The artifact.</param>
     /// <param name="threads">Processor threads; 0 is all cores.</param>
+    /// <param name="device">What runs the model, as <see cref="LoadOptions.Device"/> has it.</param>
     /// <param name="contexts">Tokens before the ones that are decoded; <see langword="null"/> is <see cref="Contexts"/>.</param>
     /// <param name="seconds">How long to measure at each context.</param>
     /// <param name="cancellationToken">Looked at in each step.</param>
-    /// <exception cref="QuantBuildException">QB4001, QB4002: the artifact. QB4006: the model has no such context, or threads are negative.</exception>
-    public static Bench Run(string path, int threads, IReadOnlyList<int>? contexts, double seconds, CancellationToken cancellationToken)
+    /// <exception cref="QuantBuildException">QB4001, QB4002: the artifact. QB4006: the model has no such context, threads are negative, or the device is none. QB1070 to QB1072: the GPU.</exception>
+    public static Bench Run(string path, int threads, string device, IReadOnlyList<int>? contexts, double seconds, CancellationToken cancellationToken)
     {
         long baseBytes = MeasureRun.ResidentBytes(), start = Stopwatch.GetTimestamp();
-        using LanguageModel model = LanguageModel.Load(path, new LoadOptions { Threads = threads });
+        using LanguageModel model = LanguageModel.Load(path, new LoadOptions { Threads = threads, Device = device });
         double load = Stopwatch.GetElapsedTime(start).TotalSeconds;
         int longest = model.Config.ContextLength - StepsOfText;
         contexts ??= [.. Contexts.Where(context => context <= longest)];
@@ -75,6 +79,7 @@ internal sealed record Bench
             FirstTokenSeconds = first,
             BaseBytes = baseBytes,
             ResidentBytes = MeasureRun.ResidentBytes(),
+            Placement = model.Placement,
             Rows = rows,
         };
     }

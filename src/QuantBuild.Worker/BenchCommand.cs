@@ -13,6 +13,7 @@ internal static class BenchCommand
     {
         Argument<string> artifact = CommandLine.ArtifactArgument();
         Option<int> threads = CommandLine.ThreadsOption();
+        Option<string> device = CommandLine.DeviceOption();
         Option<int[]> contexts = new("--contexts")
         {
             Description = $"Tokens before those that are decoded. Left out, {string.Join(", ", Bench.Contexts)}, as far as the model has them.",
@@ -20,7 +21,7 @@ internal static class BenchCommand
         };
         Option<double> seconds = new("--seconds") { Description = "How long to measure at each context.", DefaultValueFactory = _ => 2 };
         Option<bool> json = CommandLine.JsonOption();
-        Command command = new("bench", "Measures how fast an artifact runs: prompt, decoding at several contexts, loading, memory.") { artifact, threads, contexts, seconds, json };
+        Command command = new("bench", "Measures how fast an artifact runs: prompt, decoding at several contexts, loading, memory.") { artifact, threads, device, contexts, seconds, json };
         command.SetAction(result =>
         {
             bool isJson = result.GetValue(json);
@@ -28,7 +29,7 @@ internal static class BenchCommand
             using IReport report = JsonReport.OrPerson(isJson);
             return Verb.Run(report, cancelAtEndOfInput: false, cancellation =>
             {
-                Bench bench = Bench.Run(result.GetValue(artifact)!, result.GetValue(threads), asked is { Length: > 0 } ? asked : null, result.GetValue(seconds), cancellation.Token);
+                Bench bench = Bench.Run(result.GetValue(artifact)!, result.GetValue(threads), result.GetValue(device)!, asked is { Length: > 0 } ? asked : null, result.GetValue(seconds), cancellation.Token);
                 return isJson ? JsonSerializer.Serialize(bench, CommandJson.Readable.Bench) : Text(bench);
             });
         });
@@ -40,6 +41,7 @@ internal static class BenchCommand
         string about = TextTable.List(
             [
                 ["processor", $"{bench.Processor}, {bench.Threads} {(bench.Threads == 1 ? "thread" : "threads")}, {bench.Instructions}"],
+                ["device", bench.Placement.Reason],
                 ["loading", $"{Number.Fixed(1000 * bench.LoadSeconds, 0)} ms, and {Number.Fixed(1000 * bench.FirstTokenSeconds, 0)} ms to the first token"],
                 ["memory", $"{Number.Bytes(bench.ResidentBytes)}, {Number.Bytes(bench.BaseBytes)} of it before the model was loaded"],
             ],

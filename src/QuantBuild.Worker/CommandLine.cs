@@ -51,6 +51,13 @@ public static class CommandLine
     /// <summary>The option for the processor threads that run a model.</summary>
     internal static Option<int> ThreadsOption() => new("--threads") { Description = "Processor threads; 0 is all cores.", DefaultValueFactory = _ => 0 };
 
+    /// <summary>The option for what runs a model.</summary>
+    internal static Option<string> DeviceOption() => new("--device")
+    {
+        Description = "What runs the model: cpu, cuda or cuda:N, or auto, a GPU if there is one that can be used.",
+        DefaultValueFactory = _ => "auto",
+    };
+
     /// <summary>The artifact that a verb works on.</summary>
     internal static Argument<string> ArtifactArgument() => new("artifact") { Description = "The artifact: a .safetensors file that QuantBuild made." };
 }

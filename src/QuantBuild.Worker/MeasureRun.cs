@@ -27,7 +27,7 @@ internal static class MeasureRun
     public static RuntimeMeasurement Measure(string artifactPath, double seconds, CancellationToken cancellationToken)
     {
         long baseBytes = ResidentBytes();
-        using LanguageModel model = LanguageModel.Load(artifactPath);
+        using LanguageModel model = LanguageModel.Load(artifactPath, new LoadOptions { Device = "cpu" });
         Decode(model, WarmUpSeconds, leastSteps: 1, cancellationToken);
         List<double> steps = Decode(model, seconds, LeastSteps, cancellationToken);
         return new RuntimeMeasurement(1 / Median(steps), steps.Count, Environment.ProcessorCount, baseBytes, ResidentBytes());

@@ -73,6 +73,7 @@ public sealed class EmulatedGpu : IDisposable
     public void Dispose()
     {
         _driver.Dispose();
+        foreach (EmulatedDevice device in Devices) device.Dispose();
         Memory.Dispose();
     }
 }

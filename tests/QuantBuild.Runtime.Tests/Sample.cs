@@ -18,6 +18,9 @@ internal static class Sample
 
     public static string GenerationPage => Path.Combine(Root(), "docs", "generation.md");
 
+    /// <summary>The repository.</summary>
+    public static string RepositoryRoot => Root();
+
     private static string Root()
     {
         // From the folder of the tests' program, not from this source's path, which a deterministic build replaces.

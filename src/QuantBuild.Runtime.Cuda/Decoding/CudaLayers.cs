@@ -207,7 +207,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         IntPtr hidden = activations.Hidden;
         float scale = (float)config.ResidualScale;
         int width = config.HiddenSize;
-        RoundedParameters rounded = rounds ? activations.Input.Target(width, next!.FirstForm) : default;
+        RoundedParameters rounded = rounds ? activations.Input.Target(width, next!.FirstLayout) : default;
         void** parameters = stackalloc void*[] { &hidden, &added, &post, &scale, &norm, &target, &width, &rounded };
         kernels.Launch("decoder", "norm_round", (tokens, 1, 1), Threads, parameters);
         return rounds;
@@ -221,7 +221,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         IntPtr gate = activations.Gate, up = config.GatedMlp ? activations.Up : 0;
         int kind = (int)config.Activation, width = config.IntermediateSize;
         DeviceLinears down = layer.Down[expert];
-        RoundedParameters rounded = down.FirstIsFloat ? default : activations.Input.Target(width, down.FirstForm);
+        RoundedParameters rounded = down.FirstIsFloat ? default : activations.Input.Target(width, down.FirstLayout);
         void** parameters = stackalloc void*[] { &gate, &up, &kind, &width, &rounded };
         kernels.Launch("decoder", "gate_round", (count, 1, 1), Threads, parameters);
         down.Multiply(gate, count, activations.Input, isRounded: !down.FirstIsFloat);

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Numerics;
 using QuantBuild.Cuda.Driver;
 using QuantBuild.Decoding;
@@ -12,7 +13,6 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
 
     private const int RememberThreads = 256;
     private const int AttendThreads = 128;
-    private const int QueriesTogether = 4;
 
     // A text is divided between blocks until there are about so many, but no part is shorter than some pages.
     private const int Blocks = 512;
@@ -85,19 +85,18 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
             Window = config.WindowOf(layer) ?? int.MaxValue,
             Bytes = pages.Precision == KvPrecision.Int8 ? 1 : 0,
         };
-        int group = config.Heads / config.KvHeads, groups = (group + QueriesTogether - 1) / QueriesTogether;
+        int groups = (Group + QueriesTogether - 1) / QueriesTogether;
         void** parameters = stackalloc void*[] { &attention, &parts };
         kernels.Launch("attention", Name, (config.KvHeads * groups, tokens, parts), AttendThreads, parameters);
         if (parts > 1) kernels.Launch("attention", "join_parts", ((config.Heads + (AttendThreads / 32) - 1) / (AttendThreads / 32), tokens, 1), AttendThreads, parameters);
     }
 
-    private string Name => (pages.Precision, config.HeadDim) switch
-    {
-        (KvPrecision.Int8, <= 64) => "attend_s8_64",
-        (KvPrecision.Int8, <= 128) => "attend_s8_128",
-        (KvPrecision.Int8, _) => "attend_s8_256",
-        (_, <= 64) => "attend_f16_64",
-        (_, <= 128) => "attend_f16_128",
-        _ => "attend_f16_256",
-    };
+    // Query heads of a key-value head, and how many of them read a page together.
+    private int Group => config.Heads / config.KvHeads;
+
+    private int QueriesTogether => Group == 1 ? 1 : 4;
+
+    private string Name { get; } = string.Create(
+        CultureInfo.InvariantCulture,
+        $"attend{(config.Heads == config.KvHeads ? 1 : 4)}_{(pages.Precision == KvPrecision.Int8 ? "s8" : "f16")}_{(config.HeadDim <= 64 ? 64 : config.HeadDim <= 128 ? 128 : WidestHead)}");
 }

@@ -9,16 +9,15 @@ namespace QuantBuild.Cuda.Decoding;
 /// <param name="groups">Consecutive linears that one kernel computes.</param>
 internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<LinearGroup> groups)
 {
-    // From so many tokens on, tensor cores are faster than a product for each.
+    // One token more than the kernel for few takes.
     private const int LeastMatrixTokens = 9;
 
     private const int VectorThreads = 256;
     private const int MatrixThreads = 128;
-    private const int MatrixRows = 128;
     private const int MatrixTokens = 64;
 
     /// <summary>The form in which the first of them read their input.</summary>
-    public InputForm FirstForm => groups[0].Form;
+    public InputLayout FirstLayout => groups[0].Layout;
 
     /// <summary>Whether the first of them read the input as it is.</summary>
     public bool FirstIsFloat => groups[0].Float is not null;
@@ -30,7 +29,7 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
     /// <param name="isRounded">Whether it is in <paramref name="input"/> in the form of the first ones already.</param>
     public void Multiply(IntPtr x, int tokens, RoundedInput input, bool isRounded)
     {
-        InputForm? current = isRounded ? FirstForm : null;
+        InputLayout? current = isRounded ? FirstLayout : null;
         foreach (LinearGroup group in groups)
         {
             if (group.Float is { } number)
@@ -39,13 +38,13 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
                 continue;
             }
 
-            if (current != group.Form)
+            if (current != group.Layout)
             {
-                input.Round(x, group.Inputs, tokens, group.Form);
-                current = group.Form;
+                input.Round(x, group.Inputs, tokens, group.Layout);
+                current = group.Layout;
             }
 
-            Multiply(group, input.Of(group.Inputs, tokens, group.Form));
+            Multiply(group, input.Of(group.Inputs, tokens, group.Layout));
         }
     }
 
@@ -54,20 +53,19 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
         IntPtr linears = group.Linears;
         int count = group.Count;
         void** parameters = stackalloc void*[] { &linears, &count, &input };
-        if (group.Form.SegmentInputs == 0)
+        if (group.Layout.Form.SegmentInputs == 0)
         {
             int together = input.Tokens == 1 ? 1 : 4;
-            kernels.Launch("linear-" + group.Format, $"multiply_float{together}", (group.Tiles, (input.Tokens + together - 1) / together, 1), VectorThreads, parameters);
+            kernels.Launch(group.VectorModule, together == 1 ? "multiply_float1" : "multiply_float4", (group.Tiles, (input.Tokens + together - 1) / together, 1), VectorThreads, parameters);
         }
         else if (input.Tokens < LeastMatrixTokens)
         {
-            int together = input.Tokens <= 2 ? input.Tokens : input.Tokens <= 4 ? 4 : 8;
-            kernels.Launch("linear-" + group.Format, Together(together), (group.Tiles, 1, 1), VectorThreads, parameters);
+            kernels.Launch(group.VectorModule, "multiply", (group.VectorBlocks, 1, 1), VectorThreads, parameters);
         }
         else
         {
-            kernels.Launch(
-                kernels.Newest("matrix-" + group.Format), "multiply_matrix", (group.MatrixBlocks, (input.Tokens + MatrixTokens - 1) / MatrixTokens, 1), MatrixThreads, parameters);
+            kernels.Launch(group.MatrixModule, "multiply_matrix", (group.MatrixBlocks, (input.Tokens + MatrixTokens - 1) / MatrixTokens, 1), MatrixThreads, parameters);
+            if (input.Outliers != 0) kernels.Launch(group.VectorModule, "add_outliers", (group.OutlierBlocks, input.Tokens, 1), VectorThreads, parameters);
         }
     }
 
@@ -76,23 +74,14 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
         const int rows = VectorThreads / 32, many = 8;
         int together = linear.Tokens == 1 ? 1 : many;
         void** parameters = stackalloc void*[] { &linear };
-        kernels.Launch("floats", $"multiply_{group.Format}_{together}", ((linear.Outputs + rows - 1) / rows, (linear.Tokens + together - 1) / together, 1), VectorThreads, parameters);
+        kernels.Launch("floats", together == 1 ? group.OneKernel : group.ManyKernel, ((linear.Outputs + rows - 1) / rows, (linear.Tokens + together - 1) / together, 1), VectorThreads, parameters);
     }
-
-    // No text is made for each launch.
-    private static string Together(int tokens) => tokens switch { 1 => "multiply1", 2 => "multiply2", 4 => "multiply4", _ => "multiply8" };
-
-    /// <summary>Blocks of the matrix kernel for a weight.</summary>
-    public static int MatrixBlocksOf(int outputs) => (outputs + MatrixRows - 1) / MatrixRows;
 }
 
 /// <summary>Linears that one kernel computes.</summary>
 internal sealed record LinearGroup
 {
-    /// <summary>How they are packed, as files of kernels are named; the type of their numbers where they are not packed.</summary>
-    public required string Format { get; init; }
-
-    public required InputForm Form { get; init; }
+    public required InputLayout Layout { get; init; }
 
     public required int Inputs { get; init; }
 
@@ -101,11 +90,28 @@ internal sealed record LinearGroup
 
     public int Count { get; init; }
 
-    /// <summary>Tiles of all of them.</summary>
+    /// <summary>Blocks of the kernel for few tokens, 16 rows each.</summary>
+    public int VectorBlocks { get; init; }
+
+    /// <summary>Blocks of the kernel for floats, 8 rows each.</summary>
     public int Tiles { get; init; }
 
+    /// <summary>Blocks of the kernel for many tokens, 128 rows each.</summary>
     public int MatrixBlocks { get; init; }
+
+    /// <summary>Blocks of the kernel for outliers, 256 rows each.</summary>
+    public int OutlierBlocks { get; init; }
+
+    public string VectorModule { get; init; } = "";
+
+    public string MatrixModule { get; init; } = "";
 
     /// <summary>The one linear, where its weights are numbers.</summary>
     public FloatLinearParameters? Float { get; init; }
+
+    /// <summary>The kernel for it and one token.</summary>
+    public string OneKernel { get; init; } = "";
+
+    /// <summary>The kernel for it and several tokens.</summary>
+    public string ManyKernel { get; init; } = "";
 }

@@ -86,8 +86,15 @@ internal sealed unsafe class DeviceWeights : IDisposable
             // Of LLM.int8() what is not rounded are outliers: rounded or not, its input is in bytes and numbers.
             InputForm form = floatActivations && weight.Form.Outliers == 0 ? weight.FloatForm : weight.Form;
             if (form.Order != 0 && !orders.ContainsKey(form.Order)) orders[form.Order] = Upload((void*)form.Order, weight.Inputs * (long)sizeof(int));
-            LinearGroup next = new() { Format = Name(format), Form = form, Inputs = weight.Inputs };
-            if (last is not null && (last.Format != next.Format || last.Form != next.Form)) Close();
+            string packing = Name(format);
+            LinearGroup next = new()
+            {
+                Layout = new InputLayout(form, Interleaved: format is Codebook4Format && form.SegmentInputs > 0),
+                Inputs = weight.Inputs,
+                VectorModule = kernels.Newest("linear-" + packing),
+                MatrixModule = kernels.Newest("matrix-" + packing),
+            };
+            if (last is not null && (last.VectorModule != next.VectorModule || last.Layout != next.Layout)) Close();
             LinearParameters linear = Parameters(shape!, format) with
             {
                 Bias = weight.Bias is { } bias ? Upload<float>(bias) : 0,
@@ -97,10 +104,13 @@ internal sealed unsafe class DeviceWeights : IDisposable
                 Scale = addScale ?? 1,
             };
             together.Add(linear);
-            last = (last ?? next) with
+            last ??= next;
+            last = last with
             {
-                Tiles = (last?.Tiles ?? 0) + PackedTiles.Count(weight.Outputs),
-                MatrixBlocks = (last?.MatrixBlocks ?? 0) + DeviceLinears.MatrixBlocksOf(weight.Outputs),
+                Tiles = last.Tiles + Blocks(weight.Outputs, PackedTiles.Rows),
+                VectorBlocks = last.VectorBlocks + Blocks(weight.Outputs, 16),
+                MatrixBlocks = last.MatrixBlocks + Blocks(weight.Outputs, 128),
+                OutlierBlocks = last.OutlierBlocks + Blocks(weight.Outputs, 256),
             };
         }
 
@@ -113,6 +123,8 @@ internal sealed unsafe class DeviceWeights : IDisposable
         uploader.Dispose();
         arena.Dispose();
     }
+
+    private static int Blocks(int outputs, int rows) => (outputs + rows - 1) / rows;
 
     private static string Name(LayerFormat format) => format switch
     {
@@ -132,9 +144,10 @@ internal sealed unsafe class DeviceWeights : IDisposable
         };
         return new LinearGroup
         {
-            Format = name,
-            Form = default,
+            Layout = default,
             Inputs = weight.Inputs,
+            OneKernel = $"multiply_{name}_1",
+            ManyKernel = $"multiply_{name}_8",
             Float = new FloatLinearParameters
             {
                 Weight = Upload((void*)memory, (long)weight.Outputs * weight.Inputs * size),

@@ -35,17 +35,15 @@ internal unsafe struct LinearParameters
 internal struct InputParameters
 {
     public IntPtr Bytes;
-    public IntPtr Scales;
-    public IntPtr Sums;
+    public IntPtr Segments;
     public IntPtr Floats;
     public IntPtr Outliers;
     public IntPtr Places;
     public IntPtr Values;
     public int Tokens;
     public int Stride;
-    public int Segments;
+    public int SegmentCount;
     public int SegmentHalves;
-    public uint PerSegment;
 }
 
 /// <summary>A linear whose weights are numbers (floats.cu).</summary>
@@ -70,8 +68,7 @@ internal struct FloatLinearParameters
 internal struct RoundedParameters
 {
     public IntPtr Bytes;
-    public IntPtr Scales;
-    public IntPtr Sums;
+    public IntPtr Segments;
     public IntPtr Floats;
     public IntPtr Outliers;
     public IntPtr Places;
@@ -80,8 +77,9 @@ internal struct RoundedParameters
     public float Threshold;
     public int Inputs;
     public int Stride;
-    public int Segments;
+    public int SegmentCount;
     public int SegmentInputs;
+    public int Interleaved;
 }
 
 /// <summary>A norm (decoder.cu).</summary>

@@ -14,8 +14,7 @@ internal sealed unsafe class RoundedInput
     private readonly KernelLibrary kernels;
     private readonly IReadOnlyDictionary<IntPtr, IntPtr> orders;
     private readonly IntPtr bytes;
-    private readonly IntPtr scales;
-    private readonly IntPtr sums;
+    private readonly IntPtr segments;
     private readonly IntPtr floats;
     private readonly IntPtr outliers;
     private readonly IntPtr places;
@@ -32,8 +31,8 @@ internal sealed unsafe class RoundedInput
         (this.kernels, this.orders) = (kernels, orders);
         long numbers = (long)tokens * PackedTiles.PaddedInputs(width);
         bytes = arena.Take(numbers);
-        scales = arena.Take(numbers / LeastSegment * sizeof(float));
-        sums = arena.Take(numbers / LeastSegment * sizeof(int));
+        // Of each its scale and its sum.
+        segments = arena.Take(numbers / LeastSegment * (sizeof(float) + sizeof(int)));
         floats = arena.Take(numbers * sizeof(float));
         if (!hasOutliers) return;
         outliers = arena.Take(tokens * sizeof(int));
@@ -52,24 +51,24 @@ internal sealed unsafe class RoundedInput
     /// <param name="x">[tokens, inputs].</param>
     /// <param name="inputs">Their width.</param>
     /// <param name="tokens">How many.</param>
-    /// <param name="form">What the linears ask for.</param>
-    public void Round(IntPtr x, int inputs, int tokens, InputForm form)
+    /// <param name="layout">What the linears ask for.</param>
+    public void Round(IntPtr x, int inputs, int tokens, InputLayout layout)
     {
-        RoundedParameters target = Target(inputs, form);
+        RoundedParameters target = Target(inputs, layout);
         void** parameters = stackalloc void*[] { &x, &inputs, &target };
         kernels.Launch("decoder", "round_tokens", (tokens, 1, 1), Threads, parameters);
     }
 
     /// <summary>Where a kernel puts what it rounds.</summary>
-    public RoundedParameters Target(int inputs, InputForm form)
+    public RoundedParameters Target(int inputs, InputLayout layout)
     {
+        InputForm form = layout.Form;
         int stride = PackedTiles.PaddedInputs(inputs);
         bool rounds = form.SegmentInputs > 0, limits = rounds && form.Outliers > 0;
         return new RoundedParameters
         {
             Bytes = rounds ? bytes : 0,
-            Scales = scales,
-            Sums = sums,
+            Segments = segments,
             Floats = floats,
             Outliers = limits ? outliers : 0,
             Places = places,
@@ -78,32 +77,36 @@ internal sealed unsafe class RoundedInput
             Threshold = form.Outliers,
             Inputs = inputs,
             Stride = stride,
-            Segments = rounds ? (stride + form.SegmentInputs - 1) / form.SegmentInputs : 0,
+            SegmentCount = rounds ? (stride + form.SegmentInputs - 1) / form.SegmentInputs : 0,
             SegmentInputs = form.SegmentInputs,
+            Interleaved = layout.Interleaved ? 1 : 0,
         };
     }
 
     /// <summary>What the kernels of linears read.</summary>
-    public InputParameters Of(int inputs, int tokens, InputForm form)
+    public InputParameters Of(int inputs, int tokens, InputLayout layout)
     {
-        RoundedParameters target = Target(inputs, form);
+        RoundedParameters target = Target(inputs, layout);
         return new InputParameters
         {
             Bytes = bytes,
-            Scales = scales,
-            Sums = sums,
+            Segments = segments,
             Floats = floats,
             Outliers = target.Outliers,
             Places = places,
             Values = values,
             Tokens = tokens,
             Stride = target.Stride,
-            Segments = target.Segments,
-            SegmentHalves = form.SegmentInputs / LeastSegment,
-            PerSegment = Reciprocal(Math.Max(1, form.SegmentInputs / LeastSegment)),
+            SegmentCount = target.SegmentCount,
+            SegmentHalves = layout.Form.SegmentInputs / LeastSegment,
         };
     }
 
     /// <summary>What a number is multiplied by, and shifted by 32 bits, to be divided: 0 for 1.</summary>
     public static uint Reciprocal(int divisor) => divisor == 1 ? 0 : (uint)(((1UL << 32) + (uint)divisor - 1) / (uint)divisor);
 }
+
+/// <summary>What linears ask of their input.</summary>
+/// <param name="Form">As on the processor.</param>
+/// <param name="Interleaved">Whether of eight bytes the first four and the last four lie in turn, as the kernel of codebooks reads them.</param>
+internal readonly record struct InputLayout(InputForm Form, bool Interleaved);

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.IO.Compression;
 
 namespace QuantBuild.Cuda.Driver;
 
@@ -31,9 +32,11 @@ internal sealed unsafe class KernelLibrary(CudaDevice device)
     /// <summary>The PTX of a module, with a zero behind it.</summary>
     public static byte[] Source(string name)
     {
-        using Stream stream = typeof(KernelLibrary).Assembly.GetManifestResourceStream(name + ".ptx") ?? throw new ArgumentException($"There are no kernels {name}.", nameof(name));
-        byte[] source = new byte[stream.Length + 1];
-        stream.ReadExactly(source.AsSpan(0, (int)stream.Length));
-        return source;
+        using Stream packed = typeof(KernelLibrary).Assembly.GetManifestResourceStream(name + ".ptx.gz") ?? throw new ArgumentException($"There are no kernels {name}.", nameof(name));
+        using GZipStream text = new(packed, CompressionMode.Decompress);
+        using MemoryStream source = new();
+        text.CopyTo(source);
+        source.WriteByte(0);
+        return source.ToArray();
     }
 }

@@ -6,9 +6,6 @@
 #define WARPS (BLOCK / 32)
 #define PAGE 32
 
-// Query heads that read a page together.
-#define QUERIES 4
-
 struct Row
 {
     int position;
@@ -38,7 +35,8 @@ DEVICE float capped(float score, float cap)
     return cap * (2 * quotient(1, 1 + exponential(quotient(-2 * score, cap))) - 1);
 }
 
-template <int DIMS, bool BYTES> // DIMS: dimensions of a lane
+// QUERIES: query heads that read a page together. DIMS: dimensions of a lane.
+template <int QUERIES, int DIMS, bool BYTES>
 DEVICE void attend(const Attention& a)
 {
     SHARED static float query[QUERIES][DIMS * 32];
@@ -168,12 +166,18 @@ DEVICE void attend(const Attention& a)
     }
 }
 
-KERNEL void THREADS(BLOCK) attend_f16_64(const Attention a) { attend<2, false>(a); }
-KERNEL void THREADS(BLOCK) attend_f16_128(const Attention a) { attend<4, false>(a); }
-KERNEL void THREADS(BLOCK) attend_f16_256(const Attention a) { attend<8, false>(a); }
-KERNEL void THREADS(BLOCK) attend_s8_64(const Attention a) { attend<2, true>(a); }
-KERNEL void THREADS(BLOCK) attend_s8_128(const Attention a) { attend<4, true>(a); }
-KERNEL void THREADS(BLOCK) attend_s8_256(const Attention a) { attend<8, true>(a); }
+KERNEL void THREADS(BLOCK) attend1_f16_64(const Attention a) { attend<1, 2, false>(a); }
+KERNEL void THREADS(BLOCK) attend1_f16_128(const Attention a) { attend<1, 4, false>(a); }
+KERNEL void THREADS(BLOCK) attend1_f16_256(const Attention a) { attend<1, 8, false>(a); }
+KERNEL void THREADS(BLOCK) attend1_s8_64(const Attention a) { attend<1, 2, true>(a); }
+KERNEL void THREADS(BLOCK) attend1_s8_128(const Attention a) { attend<1, 4, true>(a); }
+KERNEL void THREADS(BLOCK) attend1_s8_256(const Attention a) { attend<1, 8, true>(a); }
+KERNEL void THREADS(BLOCK) attend4_f16_64(const Attention a) { attend<4, 2, false>(a); }
+KERNEL void THREADS(BLOCK) attend4_f16_128(const Attention a) { attend<4, 4, false>(a); }
+KERNEL void THREADS(BLOCK) attend4_f16_256(const Attention a) { attend<4, 8, false>(a); }
+KERNEL void THREADS(BLOCK) attend4_s8_64(const Attention a) { attend<4, 2, true>(a); }
+KERNEL void THREADS(BLOCK) attend4_s8_128(const Attention a) { attend<4, 4, true>(a); }
+KERNEL void THREADS(BLOCK) attend4_s8_256(const Attention a) { attend<4, 8, true>(a); }
 
 // Puts the parts of a text together: a warp has a query head.
 KERNEL void THREADS(BLOCK) join_parts(const Attention a, int parts)

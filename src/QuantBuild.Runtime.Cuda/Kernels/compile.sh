@@ -1,6 +1,6 @@
 #!/usr/bin/env sh
 # Compiles the kernels to the PTX that the assembly embeds: for compute capability 7.5, which newer devices run too, and where 8.0 has better instructions, for that as well.
-# clang 14, with no CUDA toolkit. A test compiles them anew and compares.
+# clang 14, with no CUDA toolkit; compressed, since they ship. A test compiles them anew and compares.
 # usage: compile.sh [folder]
 set -eu
 cd "$(dirname "$0")"
@@ -11,15 +11,16 @@ mkdir -p "$out"
 compile() # source, name, architecture, options
 {
   "$clang" -x cuda --cuda-device-only --cuda-gpu-arch="$3" -Xclang -target-feature -Xclang +ptx70 -nocudainc -nocudalib \
-    -std=c++17 -O3 -Wall -Werror -S $4 -o - "$1" | grep -v '^ *//' | sed 's/[[:space:]]*\/\/.*$//; s/^\t//' | grep -v '^[[:space:]]*$' > "$out/$2.ptx"
+    -std=c++17 -O3 -Wall -Werror -S $4 -o - "$1" | grep -v '^ *//' | sed 's/[[:space:]]*\/\/.*$//; s/^\t//' | grep -v '^[[:space:]]*$' | gzip -9n > "$out/$2.ptx.gz"
 }
 
 for format in INT2 INT3 INT4 INT8 CODEBOOK4 INT8ROW; do
   name=$(echo "$format" | tr '[:upper:]' '[:lower:]')
-  compile linear.cu "linear-$name" sm_75 "-DFORMAT=$format" &
-  compile matrix.cu "matrix-$name.75" sm_75 "-DFORMAT=$format"
-  compile matrix.cu "matrix-$name.80" sm_80 "-DFORMAT=$format"
-  wait
+  for capability in 75 80; do
+    compile linear.cu "linear-$name.$capability" sm_$capability "-DFORMAT=$format" & other=$!
+    compile matrix.cu "matrix-$name.$capability" sm_$capability "-DFORMAT=$format"
+    wait $other
+  done
 done
 compile floats.cu floats sm_75 ""
 compile decoder.cu decoder sm_75 ""

@@ -13,12 +13,17 @@
 #define GELU_TANH 2
 #define RELU 3
 
+struct alignas(8) Segment
+{
+    float scale;
+    int sum; // of its bytes
+};
+
 // Where a linear's input goes: as bytes with a scale for each segment, or as floats.
 struct Rounded
 {
     s8* bytes;        // [tokens, stride]; null where the linear reads floats
-    float* scales;    // [tokens, segments]
-    int* sums;        // [tokens, stride / 16]
+    Segment* segments; // [tokens, segmentCount]
     float* floats;    // [tokens, stride]
     int* outliers;    // how many each token has; null where there can be none
     int* places;      // [tokens, stride]
@@ -27,8 +32,9 @@ struct Rounded
     float threshold;  // of outliers
     int inputs;
     int stride;       // inputs, rounded up to whole chunks
-    int segments;
+    int segmentCount;
     int segmentInputs;
+    int interleaved;  // whether of eight bytes the first four and the last four lie in turn
 };
 
 // Rounds a token's numbers. All of the block sees them in x.
@@ -75,9 +81,9 @@ DEVICE void round_token(const Rounded& r, int token, const float* x, float* room
         return;
     }
 
-    for (int segment = warp(); segment < r.segments; segment += BLOCK / 32)
+    for (int segment = warp(); segment < r.segmentCount; segment += BLOCK / 32)
     {
-        // A segment has at most 128 inputs, four a lane, side by side: four lanes have a half chunk.
+        // A segment has at most 128 inputs, four a lane, side by side.
         int k = segment * r.segmentInputs + lane() * 4, end = least((segment + 1) * r.segmentInputs, r.stride);
         float v[4], largest = 0;
 #pragma unroll
@@ -114,15 +120,20 @@ DEVICE void round_token(const Rounded& r, int token, const float* x, float* room
             packed |= (u32)(q & 0xff) << (8 * i);
         }
 
-        sum += __nvvm_shfl_sync_bfly_i32(FULL, sum, 1, 31);
-        sum += __nvvm_shfl_sync_bfly_i32(FULL, sum, 2, 31);
-        if (k < end)
+        sum = warp_sum(sum);
+        if (r.interleaved)
         {
-            *(u32*)(r.bytes + row + k) = packed;
-            if ((lane() & 3) == 0) r.sums[(row + k) >> 4] = sum;
+            // Two lanes have eight bytes: the even one gives out their first half.
+            u32 other = __nvvm_shfl_sync_bfly_i32(FULL, packed, 1, 31);
+            packed = lane() & 1 ? permute(other, packed, 0x7362) : permute(packed, other, 0x5140);
         }
 
-        if (lane() == 0) r.scales[token * r.segments + segment] = quotient(largest, 127);
+        if (k < end) *(u32*)(r.bytes + row + k) = packed;
+        if (lane() == 0)
+        {
+            Segment of = {quotient(largest, 127), sum};
+            r.segments[(s64)token * r.segmentCount + segment] = of;
+        }
     }
 }
 

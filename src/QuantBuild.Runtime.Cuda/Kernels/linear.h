@@ -23,12 +23,6 @@
 
 #define CHUNK_BYTES (WORDS * 32)
 
-#if FORMAT == CODEBOOK4 || FORMAT == INT8ROW
-#define DOT dot_signed
-#else
-#define DOT dot_unsigned
-#endif
-
 // A weight [outputs, inputs], and where its products go. In memory, not among a kernel's parameters: one that is chosen by a number would be copied to every thread's own.
 struct Linear
 {
@@ -54,78 +48,166 @@ struct Linear
     u32 tableBytes[4];   // the codebook times 127, rounded
 };
 
+struct alignas(8) Segment
+{
+    float scale;
+    int sum; // of its bytes
+};
+
 // The input of some tokens, in bytes: x = scale * q for each segment of inputs.
 struct Input
 {
-    const s8* bytes;       // [tokens, stride]
-    const float* scales;   // [tokens, segments]
-    const int* sums;       // of each half chunk, [tokens, stride / 16]
-    const float* floats;   // [tokens, stride], where the linear reads floats
-    const int* outliers;   // how many each token has, [tokens]; null where there can be none
-    const int* places;     // their inputs [tokens, stride]
-    const float* values;   // and values
+    const s8* bytes;         // [tokens, stride]; for codebooks, see looked_up
+    const Segment* segments; // [tokens, segmentCount]
+    const float* floats;     // [tokens, stride], where the linear reads floats
+    const int* outliers;     // how many each token has, [tokens]; null where there can be none
+    const int* places;       // their inputs [tokens, stride]
+    const float* values;     // and values
     int tokens;
-    int stride;            // inputs, rounded up to whole chunks
-    int segments;
-    int segmentHalves;     // half chunks of a segment; one only where a segment is half a chunk
-    u32 perSegment;        // its reciprocal
+    int stride;              // inputs, rounded up to whole chunks
+    int segmentCount;
+    int segmentHalves;       // half chunks of a segment, at most 8; one only where a segment is half a chunk
 };
 
-DEVICE u32 looked_up(const Linear& w, u32 nibbles)
+// What a lane reads of a row in a chunk: words 2 i and 2 i + 1, four weights each.
+struct Pair
 {
-    // prmt chooses among eight bytes by three bits: both halves of the table, then one of them by the fourth bit.
-    u32 n = nibbles & 0x07070707u;
-    u32 selector = (n & 0xf) | ((n >> 4) & 0xf0) | ((n >> 8) & 0xf00) | ((n >> 12) & 0xf000);
-    u32 low = permute(w.tableBytes[0], w.tableBytes[1], selector);
-    u32 high = permute(w.tableBytes[2], w.tableBytes[3], selector);
-    // A byte of ones where the fourth bit is set.
-    u32 mask = ((nibbles >> 3) & 0x01010101u) * 0xffu;
-    return (low & ~mask) | (high & mask);
+    u32 first;
+#if FORMAT == INT3 || FORMAT == INT8 || FORMAT == INT8ROW
+    u32 second;
+#endif
+};
+
+// p: the row's word in the first vector of the chunk.
+DEVICE Pair read_pair(const u8* p, int i)
+{
+    Pair pair;
+#if FORMAT == INT2
+    pair.first = read_once(p + (i >> 1) * 32);
+#elif FORMAT == INT3
+    pair.first = read_once(p + (i >> 1) * 32);
+    pair.second = read_once(p + 64);
+#elif FORMAT == INT4 || FORMAT == CODEBOOK4
+    pair.first = read_once(p + i * 32);
+#else
+    pair.first = read_once(p + i * 64);
+    pair.second = read_once(p + i * 64 + 32);
+#endif
+    return pair;
 }
 
-// Words j = 2 i and 2 i + 1 of a row in a chunk, four weights each. p: the row's word in the first vector.
-DEVICE void unpack_pair(const Linear& w, const u8* p, int i, u32& even, u32& odd)
+// The bytes that eight indices stand for. They lie in the order of the indices in their word: even and odd ones in turn, four to a word; so do the activations of such a linear.
+DEVICE void looked_up(const u32 (&table)[4], u32 indices, u32& even, u32& odd)
+{
+    // prmt chooses among eight bytes by three bits: of both halves of the table, and then between them by the fourth bit.
+    u32 low = indices & 0x77777777u, half = 0x32103210u | ((indices & 0x88888888u) >> 1);
+    even = permute(permute(table[0], table[1], low), permute(table[2], table[3], low), half);
+    odd = permute(permute(table[0], table[1], low >> 16), permute(table[2], table[3], low >> 16), half >> 16);
+}
+
+DEVICE void unpack(const u32 (&table)[4], const Pair& pair, int i, u32& even, u32& odd)
 {
 #if FORMAT == INT2
-    u32 v = read_once(p + (i >> 1) * 32) >> ((i & 1) * 4);
+    u32 v = pair.first >> ((i & 1) * 4);
     even = v & 0x03030303u;
     odd = (v >> 2) & 0x03030303u;
 #elif FORMAT == INT3
-    u32 v = read_once(p + (i >> 1) * 32) >> ((i & 1) * 4);
-    u32 third = read_once(p + 64) >> (2 * i);
+    u32 v = pair.first >> ((i & 1) * 4), third = pair.second >> (2 * i);
     even = (v & 0x03030303u) | ((third << 2) & 0x04040404u);
     odd = ((v >> 2) & 0x03030303u) | ((third << 1) & 0x04040404u);
 #elif FORMAT == INT4
-    u32 v = read_once(p + i * 32);
-    even = v & 0x0f0f0f0fu;
-    odd = (v >> 4) & 0x0f0f0f0fu;
+    even = pair.first & 0x0f0f0f0fu;
+    odd = (pair.first >> 4) & 0x0f0f0f0fu;
 #elif FORMAT == CODEBOOK4
-    u32 v = read_once(p + i * 32);
-    even = looked_up(w, v & 0x0f0f0f0fu);
-    odd = looked_up(w, (v >> 4) & 0x0f0f0f0fu);
+    looked_up(table, pair.first, even, odd);
 #else
-    even = read_once(p + i * 64);
-    odd = read_once(p + i * 64 + 32);
+    even = pair.first;
+    odd = pair.second;
+#endif
+}
+
+// 16 rows (two tiles) by 8 tokens by a chunk, on tensor cores. Within a chunk the order of inputs is free, as long as weights and activations share it: lane 4 g + i has the words 2 i and 2 i + 1 of
+// row g, which are one word of a packed vector as it lies in memory, and the same eight bytes of the activations. c: rows g and g + 8, tokens 2 i and 2 i + 1.
+DEVICE void multiply_chunk(int (&c)[4], const u32 (&a)[4], u32 b0, u32 b1)
+{
+#if FORMAT == CODEBOOK4 || FORMAT == INT8ROW
+#define WEIGHT_TYPE "s8"
+#else
+#define WEIGHT_TYPE "u8"
+#endif
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k32.row.col.s32." WEIGHT_TYPE ".s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+#define PART(x, y, weight, activation) \
+    asm("mma.sync.aligned.m8n8k16.row.col.s32." WEIGHT_TYPE ".s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};" : "+r"(x), "+r"(y) : "r"(weight), "r"(activation))
+    PART(c[0], c[1], a[0], b0);
+    PART(c[0], c[1], a[2], b1);
+    PART(c[2], c[3], a[1], b0);
+    PART(c[2], c[3], a[3], b1);
+#undef PART
+#endif
+}
+
+#if FORMAT == CODEBOOK4
+// The absolute maximum of a block.
+DEVICE float maximum_of(const Linear& w, s64 block)
+{
+    return w.nested ? w.map[((const u8*)w.scales)[block]] * w.nested[block >> 8] + w.offset : ((const float*)w.scales)[block];
+}
+#endif
+
+// Where a row's scales and zero points are: found once, so that little is left to do for each segment.
+struct RowScales
+{
+#if FORMAT == CODEBOOK4
+    s64 first; // of the flattened weight
+#elif FORMAT == INT8ROW
+    float scale;
+#else
+    const u16* scales;
+    const u8* zeros;
+#endif
+};
+
+DEVICE RowScales scales_of(const Linear& w, int row)
+{
+    RowScales scales;
+#if FORMAT == CODEBOOK4
+    scales.first = (s64)row * w.inputs;
+#elif FORMAT == INT8ROW
+    scales.scale = ((const float*)w.scales)[row] * (1.0f / 127);
+#else
+    s64 place = (s64)(row / TILE_ROWS) * w.groups * TILE_ROWS + row % TILE_ROWS;
+    scales.scales = (const u16*)w.scales + place;
+    scales.zeros = w.zeros ? w.zeros + place : 0;
+#endif
+    return scales;
+}
+
+// The group of a half chunk. Inputs that only fill the last chunk belong to none.
+DEVICE int group_of(const Linear& w, int half)
+{
+#if FORMAT == CODEBOOK4 || FORMAT == INT8ROW
+    return 0;
+#else
+    return least(w.groups - 1, divided(half, w.perGroup)) * TILE_ROWS;
 #endif
 }
 
 // The scale and the zero point of a row's half chunk.
-DEVICE float scale_of(const Linear& w, int row, int half, int& zero)
+DEVICE float scale_at(const Linear& w, const RowScales& row, int group, int half, int& zero)
 {
 #if FORMAT == CODEBOOK4
     zero = 0;
-    s64 block = ((s64)row * w.inputs + (s64)half * (CHUNK / 2)) >> w.shift;
-    float absmax = w.nested ? fused(w.map[((const u8*)w.scales)[block]], w.nested[block >> 8], w.offset) : ((const float*)w.scales)[block];
-    return absmax * (1.0f / 127);
+    return maximum_of(w, (row.first + half * (CHUNK / 2)) >> w.shift) * (1.0f / 127);
 #elif FORMAT == INT8ROW
     zero = 0;
-    return ((const float*)w.scales)[row] * (1.0f / 127);
+    return row.scale;
 #else
-    // Inputs that only fill the last chunk belong to no group.
-    int group = least(w.groups - 1, divided(half, w.perGroup));
-    s64 place = ((s64)(row / TILE_ROWS) * w.groups + group) * TILE_ROWS + row % TILE_ROWS;
-    zero = w.zeros ? w.zeros[place] : w.zero;
-    return half_to_float(((const u16*)w.scales)[place]);
+    zero = row.zeros ? row.zeros[group] : w.zero;
+    return half_to_float(row.scales[group]);
 #endif
 }
 
@@ -138,4 +220,35 @@ DEVICE void give(const Linear& w, int token, int row, float product)
     if (w.bias) product += w.bias[row];
     float* y = w.y + (s64)token * w.yStride + row;
     *y = w.adds ? *y + w.scale * product : product;
+}
+
+// What the outliers of a token add to a row: each is a number that was not rounded.
+DEVICE float outlier_sum(const Linear& w, const Input& x, int token, int row)
+{
+    float sum = 0;
+#if FORMAT == INT8ROW
+    if (!x.outliers) return 0;
+    float scale = ((const float*)w.scales)[row] * (1.0f / 127);
+    for (int o = 0; o < x.outliers[token]; o++)
+    {
+        int k = x.places[(s64)token * x.stride + o];
+        const u8* p = w.weight + ((s64)(row / TILE_ROWS) * w.chunks + k / CHUNK) * CHUNK_BYTES + (k % CHUNK) / 4 * 32 + row % TILE_ROWS * 4 + k % 4;
+        sum = fused(x.values[(s64)token * x.stride + o] * scale, (float)*(const s8*)p, sum);
+    }
+#endif
+    return sum;
+}
+
+// The linear that a block works at, when each has a block for so many rows; the block becomes one of that linear's.
+DEVICE int find(const Linear* linears, int count, int rows, int& block)
+{
+    int which = 0;
+    for (; which < count - 1; which++)
+    {
+        int blocks = (linears[which].outputs + rows - 1) / rows;
+        if (block < blocks) break;
+        block -= blocks;
+    }
+
+    return which;
 }

@@ -20,8 +20,9 @@ internal static class ChatCommand
         Option<int?> topK = new("--top-k") { Description = "Draw among so many of the likeliest tokens." };
         Option<long?> seed = new("--seed") { Description = "The same seed gives the same answers." };
         Option<int> threads = CommandLine.ThreadsOption();
+        Option<string> device = CommandLine.DeviceOption();
 
-        Command command = new("chat", "Talks with a model in the terminal.") { artifact, system, load, maxTokens, temperature, topP, topK, seed, threads };
+        Command command = new("chat", "Talks with a model in the terminal.") { artifact, system, load, maxTokens, temperature, topP, topK, seed, threads, device };
         command.SetAction(result =>
         {
             using PersonReport report = new();
@@ -37,7 +38,7 @@ internal static class ChatCommand
                     TopK = result.GetValue(topK),
                     Seed = result.GetValue(seed),
                 };
-                using ChatRun run = new(result.GetValue(artifact)!, result.GetValue(threads), options, conversation);
+                using ChatRun run = new(result.GetValue(artifact)!, result.GetValue(threads), result.GetValue(device)!, options, conversation);
                 return run.Execute();
             }
             catch (Exception e)

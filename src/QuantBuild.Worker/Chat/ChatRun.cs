@@ -42,16 +42,17 @@ internal sealed class ChatRun : IDisposable
     /// <summary>Loads the model.</summary>
     /// <param name="artifact">The artifact.</param>
     /// <param name="threads">Processor threads; 0 is all cores.</param>
+    /// <param name="device">What runs the model, as <see cref="LoadOptions.Device"/> has it.</param>
     /// <param name="options">How answers are generated.</param>
     /// <param name="conversation">What was said already.</param>
-    /// <exception cref="QuantBuildException">QB4001, QB4002: the artifact. QB4006: threads are negative.</exception>
-    public ChatRun(string artifact, int threads, ChatOptions options, Conversation conversation)
+    /// <exception cref="QuantBuildException">QB4001, QB4002: the artifact. QB4006: threads are negative, or the device is none. QB1070 to QB1072: the GPU.</exception>
+    public ChatRun(string artifact, int threads, string device, ChatOptions options, Conversation conversation)
     {
         (this.options, this.conversation) = (options, conversation);
         // A turn costs what it adds: the whole of the conversation before it is remembered.
         using (Artifact opened = Artifact.Open(artifact))
         {
-            model = LanguageModel.Load(artifact, new LoadOptions { Threads = threads, PromptCacheTokens = opened.Config.ContextLength });
+            model = LanguageModel.Load(artifact, new LoadOptions { Threads = threads, Device = device, PromptCacheTokens = opened.Config.ContextLength });
         }
 
         client = model.AsChatClient();
@@ -68,7 +69,7 @@ internal sealed class ChatRun : IDisposable
     {
         if (IsInteractive)
         {
-            Note($"{model.Manifest.ModelName}, {SpecificationText.Of(model.Manifest.Spec)}, context {Number.Count(model.Config.ContextLength)}. /help says what there is.");
+            Note($"{model.Manifest.ModelName}, {SpecificationText.Of(model.Manifest.Spec)}, context {Number.Count(model.Config.ContextLength)}, on {model.Placement.Device}. /help says what there is.");
             if (conversation.Turns.Count > 0) Note($"{conversation.Turns.Count} messages were loaded.");
         }
 

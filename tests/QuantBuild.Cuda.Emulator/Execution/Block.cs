@@ -16,16 +16,20 @@ internal sealed record LaunchShape(int GridX, int GridY, int GridZ, int BlockX, 
 /// </summary>
 internal sealed unsafe class Block : IDisposable
 {
-    private const int Barriers = 16;
+    public const int Barriers = 16;
 
     private readonly int[] _expected = new int[Barriers];
     private readonly int[] _arrivedWithoutWaiting = new int[Barriers];
+    private readonly (int Held, int Threads)[] _reducing = new (int, int)[Barriers];
+    private readonly (int Held, int Threads)[] _reduced = new (int, int)[Barriers];
     private readonly List<(int Slot, int Axis)> _blockIndices = [];
 
-    public Block(KernelProgram program, LaunchShape shape, byte* parameters, EmulatedDevice device)
+    private readonly List<(int Slot, int Axis)> _gridSizes = [];
+
+    /// <param name="shape">Blocks of one object may be of launches whose grids differ.</param>
+    public Block(KernelProgram program, LaunchShape shape, EmulatedDevice device)
     {
         (Program, Shape, Device) = (program, shape, device);
-        Parameters = parameters;
         SharedBytes = program.DynamicSharedStart + shape.DynamicShared;
         Shared = (byte*)NativeMemory.AlignedAlloc((nuint)SharedBytes + 64, 256);
         Warps = new Warp[(shape.Threads + Lanes.Count - 1) / Lanes.Count];
@@ -36,15 +40,18 @@ internal sealed unsafe class Block : IDisposable
 
     public KernelProgram Program { get; }
 
-    public LaunchShape Shape { get; }
+    public LaunchShape Shape { get; private set; }
 
-    public byte* Parameters { get; }
+    public byte* Parameters { get; private set; }
 
     public EmulatedDevice Device { get; }
 
     public byte* Shared { get; }
 
     public int SharedBytes { get; }
+
+    /// <summary>Bytes that the object holds, about.</summary>
+    public long Bytes => SharedBytes + ((long)Warps.Length * (Program.RegisterBytes + (Program.LocalBytes * Lanes.Count)));
 
     public Warp[] Warps { get; }
 
@@ -55,8 +62,19 @@ internal sealed unsafe class Block : IDisposable
 
     public (int X, int Y, int Z) Index { get; private set; }
 
-    /// <summary>Lane-instructions executed by all blocks so far.</summary>
-    public long LaneInstructions => Warps.Sum(w => w.LaneInstructions);
+    /// <summary>Lane-instructions executed since this was asked last.</summary>
+    public long TakeLaneInstructions() => Warps.Sum(w => w.TakeLaneInstructions());
+
+    /// <summary>Makes the object serve a launch.</summary>
+    public void Serve(LaunchShape shape, byte* parameters)
+    {
+        Shape = shape;
+        Parameters = parameters;
+        foreach (Warp warp in Warps)
+        {
+            foreach ((int slot, int axis) in _gridSizes) new Span<int>(warp.Registers + slot, Lanes.Count).Fill(axis switch { 0 => shape.GridX, 1 => shape.GridY, _ => shape.GridZ });
+        }
+    }
 
     public string ThreadName(int warp, int lane)
     {
@@ -81,6 +99,11 @@ internal sealed unsafe class Block : IDisposable
                 if (index == 0) _blockIndices.Add((slot, name[^1] - 'x'));
                 continue;
             }
+            if (name.StartsWith("%nctaid", StringComparison.Ordinal))
+            {
+                if (index == 0) _gridSizes.Add((slot, name[^1] - 'x'));
+                continue;
+            }
             for (int lane = 0; lane < Lanes.Count; lane++)
             {
                 int thread = (index * Lanes.Count) + lane;
@@ -92,9 +115,6 @@ internal sealed unsafe class Block : IDisposable
                     "%ntid.x" => Shape.BlockX,
                     "%ntid.y" => Shape.BlockY,
                     "%ntid.z" => Shape.BlockZ,
-                    "%nctaid.x" => Shape.GridX,
-                    "%nctaid.y" => Shape.GridY,
-                    "%nctaid.z" => Shape.GridZ,
                     "%laneid" => lane,
                     "%warpid" => index,
                     "%nwarpid" => Warps.Length,
@@ -125,6 +145,7 @@ internal sealed unsafe class Block : IDisposable
         NativeMemory.Fill(Shared, (nuint)SharedBytes, 0xFF);
         Array.Clear(_expected);
         Array.Clear(_arrivedWithoutWaiting);
+        Array.Clear(_reducing);
         for (int i = 0; i < Warps.Length; i++)
         {
             int threads = Math.Min(Lanes.Count, Shape.Threads - (i * Lanes.Count));
@@ -153,6 +174,13 @@ internal sealed unsafe class Block : IDisposable
         else _arrivedWithoutWaiting[barrier] += BitOperations.PopCount(warp.Active);
     }
 
+    /// <summary>Threads that arrive at a barrier leave a predicate.</summary>
+    public void Contribute(int barrier, uint held, uint lanes) =>
+        _reducing[barrier] = (_reducing[barrier].Held + BitOperations.PopCount(held), _reducing[barrier].Threads + BitOperations.PopCount(lanes));
+
+    /// <summary>How many threads' predicates held when the barrier had all of them, of how many.</summary>
+    public (int Held, int Threads) Reduced(int barrier) => _reduced[barrier];
+
     private bool ReleaseBarriers()
     {
         bool any = false;
@@ -167,6 +195,7 @@ internal sealed unsafe class Block : IDisposable
             Races?.Join(Warps.Where(w => w.WaitingAt(barrier) > 0).Select(w => w.Index));
             foreach (Warp warp in Warps) warp.Release(barrier);
             _arrivedWithoutWaiting[barrier] = 0;
+            (_reduced[barrier], _reducing[barrier]) = (_reducing[barrier], default);
             any = true;
         }
         return any;

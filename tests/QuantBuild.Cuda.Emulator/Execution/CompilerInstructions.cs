@@ -53,7 +53,8 @@ internal sealed unsafe partial class Compiler
                 ConvertAddress(i);
                 break;
             case "isspacep":
-                throw Unknown();
+                IsSpace(i);
+                break;
             case "setp" or "set":
                 SetPredicate(i);
                 break;
@@ -226,12 +227,39 @@ internal sealed unsafe partial class Compiler
                 int number = i.Operands.Count > 0 ? Source(i.Operands[0], "u32") : Constant(0, false), count = i.Operands.Count > 1 ? Source(i.Operands[1], "u32") : -1;
                 Emit(rest is ["arrive"] ? &ControlFlow.BarrierArrive : &ControlFlow.Barrier, a: number, b: count);
                 break;
+            case ["red", "popc" or "and" or "or", "u32" or "pred"]:
+                BarrierReduction(i, rest[1]);
+                break;
             case ["warp", "sync"]:
                 Emit(&ControlFlow.WarpBarrier, a: Source(i.Operands[0], "b32"));
                 break;
             default:
                 throw Unknown();
         }
+    }
+
+    /// <summary><c>barrier.red</c>: threads leave their predicates when they arrive, and take the result when all have come.</summary>
+    private void BarrierReduction(PtxInstruction i, string operation)
+    {
+        int barrier = Source(i.Operands[1], "u32"), count = i.Operands.Count > 3 ? Source(i.Operands[2], "u32") : -1, predicate = Predicate(i.Operands[^1]);
+        int mode = Array.IndexOf((string[])["popc", "and", "or"], operation);
+        Instruction arrive = Emit(&ControlFlow.BarrierReduce, a: barrier, b: count, c: predicate), take = Emit(&ControlFlow.TakeReduction, DestinationSlot(i.Operands[0], mode == 0 ? "u32" : "pred"), barrier);
+        (arrive.Immediate, take.Immediate) = (mode, mode);
+    }
+
+    private void IsSpace(PtxInstruction i)
+    {
+        Space space = SpaceOf(i);
+        (ulong start, ulong bytes) = space switch
+        {
+            Space.Shared => (MemoryAccess.SharedWindow, MemoryAccess.WindowBytes),
+            Space.Local => (MemoryAccess.LocalWindow, MemoryAccess.WindowBytes),
+            Space.Global when i.Opcode[1] == "global" => (MemoryAccess.LocalWindow + MemoryAccess.WindowBytes, ulong.MaxValue - MemoryAccess.LocalWindow - MemoryAccess.WindowBytes),
+            _ => throw Unknown(),
+        };
+        int offset = Allocate(256);
+        Emit(OperationTable.Find("sub.u64"), offset, Source(i.Operands[1], "u64"), Constant(start, true));
+        Emit(&ControlFlow.SetPredicate, DestinationSlot(i.Operands[0], "pred"), offset, Constant(bytes, true)).Compare = OperationTable.FindComparison("lt.u64");
     }
 
     private void Move(PtxInstruction i)
@@ -353,7 +381,7 @@ internal sealed unsafe partial class Compiler
         int result = widen ? Allocate(128) : destination.Slot;
         delegate*<Warp, Instruction, void> direct = saturate || flush || relu ? null
             : rounding is null ? OperationTable.Find($"cvt.{Plain(to)}.{Plain(from)}")
-            : rounding == "rn" ? OperationTable.Find($"cvt.rn.{to}.{from}")
+            : rounding is "rn" or "rni" or "rzi" ? OperationTable.Find($"cvt.{rounding}.{to}.{from}")
             : null;
         if (direct is not null)
         {

@@ -201,6 +201,7 @@ internal sealed unsafe partial class Compiler
         Instruction shuffle = Emit(&WarpOperations.Shuffle, DestinationSlot(value, "b32"), Source(i.Operands[1], "b32"), Source(i.Operands[2], "b32"), Source(i.Operands[3], "b32"));
         shuffle.Immediate = Array.IndexOf((string[])["up", "down", "bfly", "idx"], mode);
         shuffle.Slots = slots;
+        shuffle.Target = mode == "bfly" && i.Operands[2] is PtxImmediate && i.Operands[3] is PtxImmediate { Bits: 31 } ? 1 : 0;
         if (shuffle.Immediate < 0) throw Unknown();
     }
 

@@ -70,8 +70,27 @@ internal static unsafe class ControlFlow
     {
         int lane = System.Numerics.BitOperations.TrailingZeroCount(w.Active);
         uint barrier = ((uint*)(w.Registers + i.A))[lane], count = i.B < 0 ? 0 : ((uint*)(w.Registers + i.B))[lane];
-        if (barrier >= 16) throw w.Fault(CuResult.LaunchFailed, $"barrier {barrier} does not exist", lane);
+        if (barrier >= Block.Barriers) throw w.Fault(CuResult.LaunchFailed, $"barrier {barrier} does not exist", lane);
         w.Block.Arrive(w, (int)barrier, (int)count, wait);
+    }
+
+    public static void BarrierReduce(Warp w, Instruction i)
+    {
+        int barrier = ((int*)(w.Registers + i.A))[System.Numerics.BitOperations.TrailingZeroCount(w.Active)];
+        if ((uint)barrier < Block.Barriers) w.Block.Contribute(barrier, Predicate(w, i.C) & w.Active, w.Active);
+        Arrive(w, i, true);
+    }
+
+    /// <summary>Immediate: the number of threads whose predicate held, whether all did, whether one did.</summary>
+    public static void TakeReduction(Warp w, Instruction i)
+    {
+        (int held, int threads) = w.Block.Reduced(((int*)(w.Registers + i.A))[System.Numerics.BitOperations.TrailingZeroCount(w.Active)]);
+        if (i.Immediate != 0)
+        {
+            SetPredicate(w, i.D, (i.Immediate == 1 ? held == threads : held > 0) ? uint.MaxValue : 0);
+            return;
+        }
+        for (uint left = w.Active; left != 0; left &= left - 1) ((int*)(w.Registers + i.D))[System.Numerics.BitOperations.TrailingZeroCount(left)] = held;
     }
 
     public static void WarpBarrier(Warp w, Instruction i)

@@ -23,7 +23,7 @@ internal sealed record Conversion(string To, string From, Rounding Rounding, boo
                 "s64" => (long)bits,
                 _ => bits,
             };
-            return IsFloat(To) ? ToFloat((double)Toward((decimal)value), (decimal)value) : ToInteger(value, Saturate);
+            return IsFloat(To) ? ToFloat(Toward(value), value) : ToInteger(value, Saturate);
         }
         double number = From switch
         {
@@ -39,16 +39,16 @@ internal sealed record Conversion(string To, string From, Rounding Rounding, boo
 
     private static Int128 ToInt128(double number) => number >= 1e20 ? Int128.CreateChecked(1e20) : number <= -1e20 ? Int128.CreateChecked(-1e20) : (Int128)number;
 
-    /// <summary>The double nearest to an integer, from the side that the rounding wants, so that rounding it once more is right.</summary>
-    private double Toward(decimal value)
+    /// <summary>An integer as a float64: the nearest where that is the result, else one whose last bit tells of bits that were cut off, so that the rounding which follows goes the right way.</summary>
+    private double Toward(Int128 value)
     {
-        double nearest = (double)value;
-        if (Math.Abs(value) < 9_007_199_254_740_992m || To == "f64") return nearest;
-        // Round to odd: the bits below the double's last one must not be lost, or a second rounding goes astray.
-        decimal back = (decimal)nearest;
-        if (back == value) return nearest;
-        double truncated = Math.Abs(back) > Math.Abs(value) ? (value > 0 ? Math.BitDecrement(nearest) : Math.BitIncrement(nearest)) : nearest;
-        return BitConverter.UInt64BitsToDouble(BitConverter.DoubleToUInt64Bits(truncated) | 1);
+        if (To == "f64") return (double)value;
+        Int128 magnitude = Int128.Abs(value);
+        int excess = Math.Max(0, 128 - (int)Int128.LeadingZeroCount(magnitude) - 53);
+        Int128 kept = magnitude >> excess;
+        if (kept << excess != magnitude) kept |= 1;
+        double number = Math.ScaleB((double)(long)kept, excess);
+        return value < 0 ? -number : number;
     }
 
     private static double Integral(double x, Rounding rounding) => rounding switch
@@ -85,7 +85,7 @@ internal sealed record Conversion(string To, string From, Rounding Rounding, boo
         };
     }
 
-    private ulong ToFloat(double number, decimal? exact)
+    private ulong ToFloat(double number, Int128? exact)
     {
         if (Saturate) number = double.IsNaN(number) ? 0 : Math.Clamp(number, 0, 1);
         if (Relu) number = double.IsNaN(number) ? number : Math.Max(number, 0);
@@ -93,7 +93,7 @@ internal sealed record Conversion(string To, string From, Rounding Rounding, boo
         switch (To)
         {
             case "f64":
-                return BitConverter.DoubleToUInt64Bits(exact is null || rounding == Rounding.Nearest ? number : Adjust((decimal)number, exact.Value, number, Math.BitIncrement, Math.BitDecrement, rounding));
+                return BitConverter.DoubleToUInt64Bits(exact is null || rounding == Rounding.Nearest ? number : Adjust((Int128)number, exact.Value, number, Math.BitIncrement, Math.BitDecrement, rounding));
             case "f32":
                 float single = (float)number;
                 if (rounding != Rounding.Nearest && !double.IsNaN(number)) single = Adjust(single, number, single, MathF.BitIncrement, MathF.BitDecrement, rounding);

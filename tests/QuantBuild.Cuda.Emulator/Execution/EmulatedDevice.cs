@@ -3,9 +3,15 @@ using System.Runtime.InteropServices;
 namespace QuantBuild.Cuda.Emulator;
 
 /// <summary>A device and what it was asked to do. Work runs on the caller's thread, at once.</summary>
-internal sealed unsafe class EmulatedDevice(EmulatedGpu machine, int ordinal, EmulatedDeviceOptions options)
+internal sealed unsafe class EmulatedDevice(EmulatedGpu machine, int ordinal, EmulatedDeviceOptions options) : IDisposable
 {
+    private const long MostIdleBytes = 256 << 20;
+
     private readonly Lock _running = new();
+
+    /// <summary>Blocks that finished launches left, for the next launch of the same kernel: to make one costs more than many kernels run.</summary>
+    private readonly Dictionary<(KernelProgram, int, int, int, int), Stack<Block>> _idle = [];
+    private long _idleBytes;
 
     public EmulatedGpu Machine => machine;
 
@@ -34,7 +40,8 @@ internal sealed unsafe class EmulatedDevice(EmulatedGpu machine, int ordinal, Em
                 CuResult result = CuResult.Success;
                 void Work()
                 {
-                    using Block work = new(program, shape, block, this);
+                    Block work = Rent(program, shape);
+                    work.Serve(shape, block);
                     long budget = machine.Options.MaxLaneInstructions;
                     try
                     {
@@ -48,7 +55,8 @@ internal sealed unsafe class EmulatedDevice(EmulatedGpu machine, int ordinal, Em
                     }
                     finally
                     {
-                        machine.CountLaneInstructions(work.LaneInstructions);
+                        machine.CountLaneInstructions(work.TakeLaneInstructions());
+                        Return(work);
                     }
                 }
                 if (cores == 1) Work();
@@ -61,5 +69,43 @@ internal sealed unsafe class EmulatedDevice(EmulatedGpu machine, int ordinal, Em
                 NativeMemory.AlignedFree(block);
             }
         }
+    }
+
+    private static (KernelProgram, int, int, int, int) Key(KernelProgram program, LaunchShape shape) => (program, shape.BlockX, shape.BlockY, shape.BlockZ, shape.DynamicShared);
+
+    private Block Rent(KernelProgram program, LaunchShape shape)
+    {
+        lock (_idle)
+        {
+            if (_idle.TryGetValue(Key(program, shape), out Stack<Block>? idle) && idle.TryPop(out Block? block))
+            {
+                _idleBytes -= block.Bytes;
+                return block;
+            }
+        }
+        return new(program, shape, this);
+    }
+
+    private void Return(Block block)
+    {
+        lock (_idle)
+        {
+            if (_idleBytes + block.Bytes > MostIdleBytes) Forget();
+            if (!_idle.TryGetValue(Key(block.Program, block.Shape), out Stack<Block>? idle)) _idle[Key(block.Program, block.Shape)] = idle = new();
+            idle.Push(block);
+            _idleBytes += block.Bytes;
+        }
+    }
+
+    private void Forget()
+    {
+        foreach (Block block in _idle.Values.SelectMany(s => s)) block.Dispose();
+        _idle.Clear();
+        _idleBytes = 0;
+    }
+
+    public void Dispose()
+    {
+        lock (_idle) Forget();
     }
 }

@@ -10,7 +10,7 @@ internal sealed class KernelProgram
     /// <summary>Bytes of a warp's registers.</summary>
     public required int RegisterBytes { get; init; }
 
-    /// <summary>Registers of a thread that hold a value at the same time, at most, as an assembler would count them.</summary>
+    /// <summary>A guess at what an assembler would give a thread, which <c>cuFuncGetAttribute</c> reports and nothing here depends on: an eighth of the registers that the text names, 16 to 255.</summary>
     public required int Registers { get; init; }
 
     /// <summary>Registers that hold an immediate in all lanes.</summary>

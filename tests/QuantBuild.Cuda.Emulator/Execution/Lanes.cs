@@ -155,6 +155,65 @@ internal static unsafe class Lanes
         }
     }
 
+    /// <summary>32-bit numbers as 64-bit ones.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Widen<TSigned>(Warp w, Instruction i) where TSigned : struct, IFlag
+    {
+        uint* a = (uint*)(w.Registers + i.A);
+        ulong* d = (ulong*)(w.Registers + i.D), mask = w.Active == uint.MaxValue ? null : w.Masks<ulong>();
+        for (int k = 0; k < Count; k += 8)
+        {
+            Vector512<ulong> value = TSigned.On ? Extend(Vector256.Load((int*)a + k)).AsUInt64() : Extend(Vector256.Load(a + k));
+            if (mask != null) value = Vector512.ConditionalSelect(Vector512.Load(mask + k), value, Vector512.Load(d + k));
+            value.Store(d + k);
+        }
+    }
+
+    /// <summary>The low halves of 64-bit numbers.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Narrow(Warp w, Instruction i)
+    {
+        ulong* a = (ulong*)(w.Registers + i.A);
+        uint* d = (uint*)(w.Registers + i.D), mask = w.Active == uint.MaxValue ? null : w.Masks<uint>();
+        for (int k = 0; k < Count; k += 16)
+        {
+            Vector512<uint> value = Vector512.Narrow(Vector512.Load(a + k), Vector512.Load(a + k + 8));
+            if (mask != null) value = Vector512.ConditionalSelect(Vector512.Load(mask + k), value, Vector512.Load(d + k));
+            value.Store(d + k);
+        }
+    }
+
+    /// <summary>A 64-bit operation whose second operand has 32 bits, as a shift's count has.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void VectorBy32<TOp>(Warp w, Instruction i) where TOp : struct, IVector2
+    {
+        ulong* a = (ulong*)(w.Registers + i.A), d = (ulong*)(w.Registers + i.D), mask = w.Active == uint.MaxValue ? null : w.Masks<ulong>();
+        uint* b = (uint*)(w.Registers + i.B);
+        for (int k = 0; k < Count; k += 8)
+        {
+            Vector512<ulong> value = TOp.Do(Vector512.Load(a + k), Extend(Vector256.Load(b + k)));
+            if (mask != null) value = Vector512.ConditionalSelect(Vector512.Load(mask + k), value, Vector512.Load(d + k));
+            value.Store(d + k);
+        }
+    }
+
+    /// <summary>A function of float32 computed in float64 and rounded.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void InDouble<TOp, TFlush>(Warp w, Instruction i) where TOp : struct, IUnary<Vector512<double>, Vector512<double>> where TFlush : struct, IFlag
+    {
+        float* a = (float*)(w.Registers + i.A), d = (float*)(w.Registers + i.D), mask = w.Active == uint.MaxValue ? null : w.Masks<float>();
+        for (int k = 0; k < Count; k += 16)
+        {
+            Vector512<float> x = Vector512.Load(a + k);
+            if (TFlush.On) x = Subnormal.Flush(x);
+            (Vector512<double> low, Vector512<double> high) = Vector512.Widen(x);
+            Vector512<float> value = Vector512.Narrow(TOp.Do(low), TOp.Do(high));
+            if (TFlush.On) value = Subnormal.Flush(value);
+            if (mask != null) value = Vector512.ConditionalSelect(Vector512.Load(mask + k), value, Vector512.Load(d + k));
+            value.Store(d + k);
+        }
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<long> Extend(Vector256<int> x)
     {

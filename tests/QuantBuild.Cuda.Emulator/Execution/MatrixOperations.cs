@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace QuantBuild.Cuda.Emulator;
 
@@ -105,49 +106,69 @@ internal static unsafe class MatrixOperations
         }
     }
 
+    /// <summary>Slots as before. A sum wraps around.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void MultiplyInteger(Warp w, Instruction i)
     {
         if (!WarpOperations.WholeWarp(w)) return;
         MatrixShape shape = i.Shape!;
-        const int e = 4;
-        int k = shape.K, halves = shape.M / 8, aRegisters = k / (4 * e) * halves, bRegisters = k / (4 * e), dRegisters = 2 * halves, slot = dRegisters;
-        int* a = stackalloc int[16 * k], b = stackalloc int[k * 8], c = stackalloc int[16 * 8];
+        int k = shape.K, halves = shape.M / 8, aRegisters = k / 16 * halves, bRegisters = k / 16, dRegisters = 2 * halves, slot = dRegisters;
+        // A's rows and B's columns, of 16-bit numbers: two neighbours are a factor of 32 bits.
+        short* a = stackalloc short[16 * k], column = stackalloc short[16];
+        int* b = stackalloc int[k / 2 * 8], c = stackalloc int[16 * 8];
         for (int r = 0; r < aRegisters; r++, slot++)
         {
             (int down, int right) = halves == 2 ? (r & 1, r >> 1) : (0, r);
-            uint* bits = (uint*)(w.Registers + i.Slots[slot]);
-            for (int lane = 0; lane < Lanes.Count; lane++)
-            {
-                for (int j = 0; j < e; j++) a[(((lane >> 2) + (down * 8)) * k) + ((lane & 3) * e) + (right * 4 * e) + j] = Element(bits[lane], j, shape.A);
-            }
+            byte* bytes = w.Registers + i.Slots[slot];
+            for (int g = 0; g < 8; g++) Widen16(bytes + (g * 16), shape.A).Store(a + ((g + (down * 8)) * k) + (right * 16));
         }
         for (int r = 0; r < bRegisters; r++, slot++)
         {
-            uint* bits = (uint*)(w.Registers + i.Slots[slot]);
-            for (int lane = 0; lane < Lanes.Count; lane++)
+            byte* bytes = w.Registers + i.Slots[slot];
+            for (int g = 0; g < 8; g++)
             {
-                for (int j = 0; j < e; j++) b[((((lane & 3) * e) + (r * 4 * e) + j) * 8) + (lane >> 2)] = Element(bits[lane], j, shape.B);
+                Widen16(bytes + (g * 16), shape.B).Store(column);
+                for (int pair = 0; pair < 8; pair++) b[(((r * 8) + pair) * 8) + g] = ((int*)column)[pair];
             }
         }
         for (int r = 0; r < dRegisters; r++, slot++)
         {
-            for (int lane = 0; lane < Lanes.Count; lane++) c[(((lane >> 2) + ((r >> 1) * 8)) * 8) + ((lane & 3) * 2) + (r & 1)] = ((int*)(w.Registers + i.Slots[slot]))[lane];
+            int* values = (int*)(w.Registers + i.Slots[slot]), half = c + ((r >> 1) * 64) + (r & 1);
+            for (int lane = 0; lane < Lanes.Count; lane++) half[lane * 2] = values[lane];
         }
         for (int row = 0; row < shape.M; row++)
         {
             Vector256<int> sum = Vector256.Load(c + (row * 8));
-            for (int j = 0; j < k; j++) sum += Vector256.Create(a[(row * k) + j]) * Vector256.Load(b + (j * 8));
+            int* factors = (int*)(a + (row * k));
+            for (int pair = 0; pair < k / 2; pair++) sum += PairProducts(Vector256.Create(factors[pair]), Vector256.Load(b + (pair * 8)));
             sum.Store(c + (row * 8));
         }
         for (int r = 0; r < dRegisters; r++)
         {
-            for (int lane = 0; lane < Lanes.Count; lane++) ((int*)(w.Registers + i.Slots[r]))[lane] = c[(((lane >> 2) + ((r >> 1) * 8)) * 8) + ((lane & 3) * 2) + (r & 1)];
+            int* values = (int*)(w.Registers + i.Slots[r]), half = c + ((r >> 1) * 64) + (r & 1);
+            for (int lane = 0; lane < Lanes.Count; lane++) values[lane] = half[lane * 2];
         }
     }
 
-    private static int Element(uint bits, int j, string type) => type == "s8" ? (sbyte)(bits >> (8 * j)) : (byte)(bits >> (8 * j));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<short> Widen16(byte* bytes, string type)
+    {
+        if (type == "s8")
+        {
+            (Vector128<short> low, Vector128<short> high) = Vector128.Widen(Vector128.Load((sbyte*)bytes));
+            return Vector256.Create(low, high);
+        }
+        (Vector128<ushort> first, Vector128<ushort> second) = Vector128.Widen(Vector128.Load(bytes));
+        return Vector256.Create(first, second).AsInt16();
+    }
 
-    /// <summary><c>ldmatrix</c>: lanes 8m to 8m + 7 hold the addresses of the rows of matrix m; Immediate2 tells whether it is transposed.</summary>
+    /// <summary>The products of the low halves plus those of the high halves.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<int> PairProducts(Vector256<int> x, Vector256<int> y) => Avx2.IsSupported
+        ? Avx2.MultiplyAddAdjacent(x.AsInt16(), y.AsInt16())
+        : (((x << 16) >> 16) * ((y << 16) >> 16)) + ((x >> 16) * (y >> 16));
+
+    /// <summary><c>ldmatrix</c>: lanes 8m to 8m + 7 hold the addresses of the rows of matrix m; Immediate tells whether it is transposed.</summary>
     public static void LoadMatrix(Warp w, Instruction i)
     {
         if (!WarpOperations.WholeWarp(w)) return;

@@ -13,7 +13,7 @@ internal static unsafe class MemoryAccess
     /// <summary>Generic addresses from here on are shared memory; those of local memory begin at <see cref="LocalWindow"/>.</summary>
     public const ulong SharedWindow = 0x0100_0000_0000;
     public const ulong LocalWindow = 0x0200_0000_0000;
-    private const ulong WindowBytes = 0x1000_0000;
+    public const ulong WindowBytes = 0x1000_0000;
 
     /// <summary>Puts the host addresses of the active lanes into <see cref="Warp.Addresses"/>, all checked.</summary>
     public static Pattern Addresses(Warp w, Instruction i, bool write)

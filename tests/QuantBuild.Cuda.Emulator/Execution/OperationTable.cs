@@ -45,10 +45,10 @@ internal static unsafe class OperationTable
         Add("shf.l.clamp.b32", &Lanes.Map3<FunnelLeftClamped, uint, uint, uint, uint>);
         Add("shf.r.clamp.b32", &Lanes.Map3<FunnelRightClamped, uint, uint, uint, uint>);
         Add("prmt.b32", &Lanes.Map3<Permute, uint, uint, uint, uint>);
-        Add("dp4a.s32.s32", &Lanes.Map3<Dot4<True, True>, uint, uint, uint, uint>);
-        Add("dp4a.u32.u32", &Lanes.Map3<Dot4<False, False>, uint, uint, uint, uint>);
-        Add("dp4a.s32.u32", &Lanes.Map3<Dot4<True, False>, uint, uint, uint, uint>);
-        Add("dp4a.u32.s32", &Lanes.Map3<Dot4<False, True>, uint, uint, uint, uint>);
+        Add("dp4a.s32.s32", &Lanes.Vector3<VDot4<True, True>, uint>);
+        Add("dp4a.u32.u32", &Lanes.Vector3<VDot4<False, False>, uint>);
+        Add("dp4a.s32.u32", &Lanes.Vector3<VDot4<True, False>, uint>);
+        Add("dp4a.u32.s32", &Lanes.Vector3<VDot4<False, True>, uint>);
         Add("dp2a.lo.s32.s32", &Lanes.Map3<Dot2<True, True, False>, uint, uint, uint, uint>);
         Add("dp2a.hi.s32.s32", &Lanes.Map3<Dot2<True, True, True>, uint, uint, uint, uint>);
         Add("dp2a.lo.u32.u32", &Lanes.Map3<Dot2<False, False, False>, uint, uint, uint, uint>);
@@ -65,8 +65,41 @@ internal static unsafe class OperationTable
         Add("cvt.f32.bf16", &Lanes.Vector1<VBrainToSingle, uint>);
         Add("cvt.rn.f16.f32", &Lanes.Map1<SingleToHalf, float, System.Half>);
         Add("cvt.rn.bf16.f32", &Lanes.Map1<SingleToBrain, float, Brain>);
-        Add("cvt.rn.f32.s32", &Lanes.Map1<IntToSingle, int, float>);
-        Add("cvt.rn.f32.u32", &Lanes.Map1<UIntToSingle, uint, float>);
+        Add("cvt.rn.f32.s32", &Lanes.Vector1<VIntToSingle, uint>);
+        Add("cvt.rn.f32.u32", &Lanes.Vector1<VUIntToSingle, uint>);
+        Add("cvt.rn.f32.s16", &Lanes.Vector1<VShortToSingle, uint>);
+        Add("cvt.rn.f32.u16", &Lanes.Vector1<VUShortToSingle, uint>);
+        Add("cvt.rn.f32.s8", &Lanes.Vector1<VSByteToSingle, uint>);
+        Add("cvt.rn.f32.u8", &Lanes.Vector1<VByteToSingle, uint>);
+        Add("cvt.rzi.s32.f32", &Lanes.Map1<SingleToInt<False>, float, int>);
+        Add("cvt.rni.s32.f32", &Lanes.Map1<SingleToInt<True>, float, int>);
+        Add("cvt.rzi.u32.f32", &Lanes.Map1<SingleToUInt<False>, float, uint>);
+        Add("cvt.rni.u32.f32", &Lanes.Map1<SingleToUInt<True>, float, uint>);
+        foreach (string wide in (string[])["u64", "s64"])
+        {
+            Add($"cvt.{wide}.u32", &Lanes.Widen<False>);
+            Add($"cvt.{wide}.s32", &Lanes.Widen<True>);
+            Add($"cvt.u32.{wide}", &Lanes.Narrow);
+            Add($"cvt.s32.{wide}", &Lanes.Narrow);
+        }
+        foreach (string from in (string[])["u8", "s8", "u16", "s16", "u32", "s32"])
+        {
+            // A lane has 32 bits whatever the type, so these only fill it.
+            Add("cvt.u8." + from, &Lanes.Vector1<VZero8, uint>);
+            Add("cvt.s8." + from, &Lanes.Vector1<VSign8, uint>);
+            if (from[1..] is "8") continue;
+            Add("cvt.u16." + from, &Lanes.Vector1<VZero16, uint>);
+            Add("cvt.s16." + from, &Lanes.Vector1<VSign16, uint>);
+        }
+        foreach (string to in (string[])["u16", "s16", "u32", "s32"])
+        {
+            Add($"cvt.{to}.u8", &Lanes.Vector1<VZero8, uint>);
+            Add($"cvt.{to}.s8", &Lanes.Vector1<VSign8, uint>);
+        }
+        Add("cvt.u32.u16", &Lanes.Vector1<VZero16, uint>);
+        Add("cvt.s32.u16", &Lanes.Vector1<VZero16, uint>);
+        Add("cvt.u32.s16", &Lanes.Vector1<VSign16, uint>);
+        Add("cvt.s32.s16", &Lanes.Vector1<VSign16, uint>);
     }
 
     public static delegate*<Warp, Instruction, void> Find(string key) => (delegate*<Warp, Instruction, void>)Operations.GetValueOrDefault(key);
@@ -114,6 +147,8 @@ internal static unsafe class OperationTable
         Add("max." + t, &Lanes.Vector2<VMax, T>);
         if (t == "s32") Add("shr." + t, &Lanes.Vector2<VShiftRightSigned, T>);
         if (t == "u32") Add("shr." + t, &Lanes.Vector2<VShiftRight, T>);
+        if (t == "s64") Add("shr." + t, &Lanes.VectorBy32<VShiftRight64Signed>);
+        if (t == "u64") Add("shr." + t, &Lanes.VectorBy32<VShiftRight64>);
         VectorComparisons<T>(t);
     }
 
@@ -135,8 +170,9 @@ internal static unsafe class OperationTable
         Add("or." + t, &Lanes.Vector2<VOr, T>);
         Add("xor." + t, &Lanes.Vector2<VXor, T>);
         if (t == "b32") Add("shl." + t, &Lanes.Vector2<VShiftLeft, T>);
-        else Add("shl." + t, &Lanes.Map2<ShiftLeft<T>, T, uint, T>);
-        Add("shr." + t, &Lanes.Map2<ShiftRight<T>, T, uint, T>);
+        else Add("shl." + t, &Lanes.VectorBy32<VShiftLeft64>);
+        if (t == "b32") Add("shr." + t, &Lanes.Vector2<VShiftRight, T>);
+        else Add("shr." + t, &Lanes.VectorBy32<VShiftRight64>);
         Add("cnot." + t, &Lanes.Map1<LogicalNot<T>, T, T>);
         Add("popc." + t, &Lanes.Map1<PopulationCount<T>, T, uint>);
         Add("clz." + t, &Lanes.Map1<LeadingZeros<T>, T, uint>);
@@ -194,6 +230,8 @@ internal static unsafe class OperationTable
         Float2<VDivide>("div");
         Float2<VMin>("min");
         Float2<VMax>("max");
+        Float2<VMinOrNaN>("min.NaN");
+        Float2<VMaxOrNaN>("max.NaN");
         Float1<VAbs>("abs");
         Float1<VNegateFloat>("neg");
         Float1<VSqrt>("sqrt");
@@ -209,6 +247,10 @@ internal static unsafe class OperationTable
         }
         Approximate<Exp2>("ex2");
         Approximate<Log2>("lg2");
+        Add("ex2.f32", &Lanes.InDouble<VExp2, False>);
+        Add("ex2.ftz.f32", &Lanes.InDouble<VExp2, True>);
+        Add("lg2.f32", &Lanes.InDouble<VLog2, False>);
+        Add("lg2.ftz.f32", &Lanes.InDouble<VLog2, True>);
         Approximate<Sin>("sin");
         Approximate<Cos>("cos");
         Approximate<Tanh>("tanh");

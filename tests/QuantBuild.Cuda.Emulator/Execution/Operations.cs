@@ -35,6 +35,11 @@ internal readonly struct VMin : IVector2 { public static Vector512<T> Do<T>(Vect
 
 internal readonly struct VMax : IVector2 { public static Vector512<T> Do<T>(Vector512<T> a, Vector512<T> b) => Vector512.MaxNumber(a, b); }
 
+/// <summary>With a NaN, a NaN.</summary>
+internal readonly struct VMinOrNaN : IVector2 { public static Vector512<T> Do<T>(Vector512<T> a, Vector512<T> b) => Vector512.Min(a, b); }
+
+internal readonly struct VMaxOrNaN : IVector2 { public static Vector512<T> Do<T>(Vector512<T> a, Vector512<T> b) => Vector512.Max(a, b); }
+
 internal readonly struct VMultiplyAdd : IVector3 { public static Vector512<T> Do<T>(Vector512<T> a, Vector512<T> b, Vector512<T> c) => (a * b) + c; }
 
 /// <summary>One rounding.</summary>
@@ -287,6 +292,43 @@ internal static class Shifts
     }
 }
 
+internal readonly struct VShiftLeft64 : IVector2
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<T> Do<T>(Vector512<T> a, Vector512<T> b)
+    {
+        if (Avx512F.IsSupported) return Avx512F.ShiftLeftLogicalVariable(a.As<T, ulong>(), b.As<T, ulong>()).As<ulong, T>();
+        Vector512<ulong> x = a.As<T, ulong>(), y = b.As<T, ulong>();
+        for (int i = 0; i < Vector512<ulong>.Count; i++) x = x.WithElement(i, ShiftLeft<ulong>.Do(x[i], (uint)y[i]));
+        return x.As<ulong, T>();
+    }
+}
+
+internal readonly struct VShiftRight64 : IVector2
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<T> Do<T>(Vector512<T> a, Vector512<T> b)
+    {
+        if (Avx512F.IsSupported) return Avx512F.ShiftRightLogicalVariable(a.As<T, ulong>(), b.As<T, ulong>()).As<ulong, T>();
+        Vector512<ulong> x = a.As<T, ulong>(), y = b.As<T, ulong>();
+        for (int i = 0; i < Vector512<ulong>.Count; i++) x = x.WithElement(i, ShiftRight<ulong>.Do(x[i], (uint)y[i]));
+        return x.As<ulong, T>();
+    }
+}
+
+internal readonly struct VShiftRight64Signed : IVector2
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<T> Do<T>(Vector512<T> a, Vector512<T> b)
+    {
+        if (Avx512F.IsSupported) return Avx512F.ShiftRightArithmeticVariable(a.As<T, long>(), b.As<T, ulong>()).As<long, T>();
+        Vector512<long> x = a.As<T, long>();
+        Vector512<ulong> y = b.As<T, ulong>();
+        for (int i = 0; i < Vector512<long>.Count; i++) x = x.WithElement(i, ShiftRight<long>.Do(x[i], (uint)y[i]));
+        return x.As<long, T>();
+    }
+}
+
 internal readonly struct NotOp<T> : IUnary<T, T> where T : IBitwiseOperators<T, T, T> { public static T Do(T a) => ~a; }
 
 /// <summary><c>cnot</c>: 1 for 0, else 0.</summary>
@@ -353,19 +395,19 @@ internal readonly struct Permute : ITernary<uint, uint, uint, uint>
     }
 }
 
-/// <summary>The sum of a shift-free dot product of four bytes; the factors' signs are the type's.</summary>
-internal readonly struct Dot4<TA, TB> : ITernary<uint, uint, uint, uint> where TA : struct, IFlag where TB : struct, IFlag
+/// <summary>A dot product of four bytes, signed or not, added to a sum.</summary>
+internal readonly struct VDot4<TA, TB> : IVector3 where TA : struct, IFlag where TB : struct, IFlag
 {
-    public static uint Do(uint a, uint b, uint c)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<T> Do<T>(Vector512<T> a, Vector512<T> b, Vector512<T> c)
     {
-        int sum = (int)c;
-        for (int i = 0; i < 4; i++)
-        {
-            byte x = (byte)(a >> (8 * i)), y = (byte)(b >> (8 * i));
-            sum += (TA.On ? (sbyte)x : x) * (TB.On ? (sbyte)y : y);
-        }
-        return (uint)sum;
+        Vector512<int> x = a.As<T, int>(), y = b.As<T, int>();
+        return (c.As<T, int>() + (Byte<TA>(x, 24) * Byte<TB>(y, 24)) + (Byte<TA>(x, 16) * Byte<TB>(y, 16)) + (Byte<TA>(x, 8) * Byte<TB>(y, 8)) + (Byte<TA>(x, 0) * Byte<TB>(y, 0))).As<int, T>();
     }
+
+    /// <summary>The byte that a shift by <paramref name="shift"/> brings to the top, as a number.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<int> Byte<TSigned>(Vector512<int> x, int shift) where TSigned : struct, IFlag => TSigned.On ? (x << shift) >> 24 : (x << shift) >>> 24;
 }
 
 /// <summary>Two 16-bit numbers of a, times the low or high two bytes of b.</summary>
@@ -387,6 +429,10 @@ internal readonly struct Dot2<TA, TB, THigh> : ITernary<uint, uint, uint, uint> 
 internal readonly struct CopySignOp<T> : IBinary<T, T, T> where T : IFloatingPoint<T> { public static T Do(T a, T b) => T.CopySign(b, a); }
 
 // What the hardware approximates is computed in double and rounded.
+
+internal readonly struct VExp2 : IUnary<Vector512<double>, Vector512<double>> { public static Vector512<double> Do(Vector512<double> a) => Vector512.Exp(a * Vector512.Create(Math.Log(2))); }
+
+internal readonly struct VLog2 : IUnary<Vector512<double>, Vector512<double>> { public static Vector512<double> Do(Vector512<double> a) => Vector512.Log2(a); }
 
 internal readonly struct Exp2 : IUnary<float, float> { public static float Do(float a) => (float)Math.Pow(2, a); }
 
@@ -412,6 +458,28 @@ internal readonly struct SingleToHalf : IUnary<float, Half> { public static Half
 
 internal readonly struct SingleToBrain : IUnary<float, Brain> { public static Brain Do(float a) => (Brain)a; }
 
-internal readonly struct IntToSingle : IUnary<int, float> { public static float Do(int a) => a; }
+internal readonly struct VIntToSingle : IVector1 { public static Vector512<T> Do<T>(Vector512<T> a) => Vector512.ConvertToSingle(a.As<T, int>()).As<float, T>(); }
 
-internal readonly struct UIntToSingle : IUnary<uint, float> { public static float Do(uint a) => a; }
+internal readonly struct VUIntToSingle : IVector1 { public static Vector512<T> Do<T>(Vector512<T> a) => Vector512.ConvertToSingle(a.As<T, uint>()).As<float, T>(); }
+
+/// <summary>The low 16 or 8 bits, with their sign or zeros, as 32.</summary>
+internal readonly struct VSign16 : IVector1 { public static Vector512<T> Do<T>(Vector512<T> a) => ((a.As<T, int>() << 16) >> 16).As<int, T>(); }
+
+internal readonly struct VSign8 : IVector1 { public static Vector512<T> Do<T>(Vector512<T> a) => ((a.As<T, int>() << 24) >> 24).As<int, T>(); }
+
+internal readonly struct VZero16 : IVector1 { public static Vector512<T> Do<T>(Vector512<T> a) => (a.As<T, uint>() & Vector512.Create(0xFFFFu)).As<uint, T>(); }
+
+internal readonly struct VZero8 : IVector1 { public static Vector512<T> Do<T>(Vector512<T> a) => (a.As<T, uint>() & Vector512.Create(0xFFu)).As<uint, T>(); }
+
+internal readonly struct VShortToSingle : IVector1 { public static Vector512<T> Do<T>(Vector512<T> a) => VIntToSingle.Do(VSign16.Do(a)); }
+
+internal readonly struct VUShortToSingle : IVector1 { public static Vector512<T> Do<T>(Vector512<T> a) => VIntToSingle.Do(VZero16.Do(a)); }
+
+internal readonly struct VByteToSingle : IVector1 { public static Vector512<T> Do<T>(Vector512<T> a) => VIntToSingle.Do(VZero8.Do(a)); }
+
+internal readonly struct VSByteToSingle : IVector1 { public static Vector512<T> Do<T>(Vector512<T> a) => VIntToSingle.Do(VSign8.Do(a)); }
+
+/// <summary>To an integer of 32 bits: what is too large becomes the largest, and a NaN 0.</summary>
+internal readonly struct SingleToInt<TNearest> : IUnary<float, int> where TNearest : struct, IFlag { public static int Do(float a) => int.CreateSaturating(TNearest.On ? MathF.Round(a) : a); }
+
+internal readonly struct SingleToUInt<TNearest> : IUnary<float, uint> where TNearest : struct, IFlag { public static uint Do(float a) => uint.CreateSaturating(TNearest.On ? MathF.Round(a) : a); }

@@ -22,6 +22,7 @@ internal sealed unsafe class Warp : IDisposable
     private readonly uint* _masks32;
     private readonly ulong* _masks64;
     private uint _masksFor;
+    private long _laneInstructions;
     private Instruction? _current;
 
     public Warp(Block block, int index)
@@ -64,8 +65,13 @@ internal sealed unsafe class Warp : IDisposable
 
     public WarpState State { get; private set; }
 
-    /// <summary>Instructions executed, times the lanes that executed them.</summary>
-    public long LaneInstructions { get; private set; }
+    /// <summary>Instructions executed since this was asked last, times the lanes that executed them.</summary>
+    public long TakeLaneInstructions()
+    {
+        long count = _laneInstructions;
+        _laneInstructions = 0;
+        return count;
+    }
 
     /// <summary>Copies from global to shared memory that <c>cp.async</c> began and nothing has waited for; −1 ends a group.</summary>
     public Queue<AsyncCopy> Copies { get; } = new();
@@ -138,7 +144,7 @@ internal sealed unsafe class Warp : IDisposable
         }
         finally
         {
-            LaneInstructions += executed;
+            _laneInstructions += executed;
             budget -= executed;
         }
     }

@@ -30,6 +30,14 @@ internal static unsafe class WarpOperations
         uint* from = stackalloc uint[Lanes.Count];
         Unsafe.CopyBlock(from, a, Lanes.Count * 4);
         uint inside = 0, active = w.Active;
+        if (i.Target != 0 && active == uint.MaxValue)
+        {
+            // A butterfly by a constant over the whole warp, as sums and maxima are made of.
+            int distance = (int)(b[0] & 31);
+            for (int lane = 0; lane < Lanes.Count; lane++) d[lane] = from[lane ^ distance];
+            ControlFlow.SetPredicate(w, i.Slots[0], uint.MaxValue);
+            return;
+        }
         for (int lane = 0; lane < Lanes.Count; lane++)
         {
             if (((active >> lane) & 1) == 0) continue;

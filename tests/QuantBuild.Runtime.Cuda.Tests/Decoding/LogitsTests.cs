@@ -1,3 +1,4 @@
+using QuantBuild.Cuda.Emulator;
 using QuantBuild.Quantization.Tests.Families;
 using QuantBuild.Runtime.Tests;
 
@@ -64,7 +65,7 @@ public sealed class LogitsTests : IDisposable
     /// <summary>Feeds a text in pieces of some sizes, to both, and compares the logits of every token.</summary>
     private static void Compare(string path, LoadOptions options, int[] pieces, double tolerance)
     {
-        using TestGpu gpu = new();
+        using TestGpu gpu = new(new EmulatedGpuOptions { CheckRaces = true, CheckUninitialised = true });
         using LanguageModel expected = LanguageModel.Load(path, options with { Device = "cpu" });
         using LanguageModel actual = LanguageModel.Load(path, options with { Device = "cuda", Backend = gpu.Backend });
         Assert.Equal(expected.Config.Layers, actual.Placement.DeviceLayers);

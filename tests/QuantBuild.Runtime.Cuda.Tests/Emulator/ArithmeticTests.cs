@@ -64,6 +64,7 @@ public sealed class ArithmeticTests : IDisposable
         { "div.rn.f32", (x, y) => x / y },
         { "min.f32", float.MinNumber },
         { "max.f32", float.MaxNumber },
+        { "max.NaN.f32", float.Max },
         { "add.ftz.f32", (x, y) => Flush(Flush(x) + Flush(y)) },
         { "mul.ftz.f32", (x, y) => Flush(Flush(x) * Flush(y)) },
         { "mul.sat.f32", (x, y) => float.IsNaN(x * y) ? 0 : Math.Clamp(x * y, 0, 1) },

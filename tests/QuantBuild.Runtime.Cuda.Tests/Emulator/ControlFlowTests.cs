@@ -166,6 +166,30 @@ public sealed class ControlFlowTests : IDisposable
         nint d = _driver.Allocate(threads * blocks * 4);
         _driver.Launch(_driver.Kernel(_driver.Load(ptx), "k"), (3, 5, 2), (7, 3, 2), 0, 0, d);
         Assert.Equal([.. Enumerable.Range(0, threads * blocks).Select(i => (i * 100) + (i % threads % 32))], _driver.Download<int>(d, threads * blocks));
+        // The same kernel in grids of other shapes.
+        nint kernel = _driver.Kernel(_driver.Load(ptx), "k");
+        foreach ((int, int, int) grid in ((int, int, int)[])[(30, 1, 1), (2, 3, 5), (1, 30, 1)])
+        {
+            Driver.Check(_driver.Call("cuMemsetD8Async", d, 0, threads * blocks * 4, 0));
+            _driver.Launch(kernel, grid, (7, 3, 2), 0, 0, d);
+            Assert.Equal([.. Enumerable.Range(0, threads * blocks).Select(i => (i * 100) + (i % threads % 32))], _driver.Download<int>(d, threads * blocks));
+        }
+    }
+
+    [Fact]
+    public void A_barrier_counts_the_threads_whose_predicate_held()
+    {
+        uint[] actual = _driver.Warp("""
+            and.b32 %t1, %x, 3;
+            setp.eq.u32 %p0, %t1, 0;
+            barrier.red.popc.u32 %t2, 0, %p0;
+            bar.red.and.pred %p1, 0, %p0;
+            bar.red.or.pred %p2, 0, %p0;
+            bar.red.and.pred %p3, 1, 64, 1;
+            selp.u32 %t3, 100, 0, %p1; selp.u32 %t4, 200, 0, %p2; selp.u32 %t5, 1000, 0, %p3;
+            add.u32 %d, %t2, %t3; add.u32 %d, %d, %t4; add.u32 %d, %d, %t5;
+            """, _lanes);
+        Assert.All(actual, a => Assert.Equal(1216u, a));
     }
 
     [Fact]

@@ -125,8 +125,15 @@ internal sealed unsafe class Driver : IDisposable
     {
         nint* pointers = stackalloc nint[parameters.Length];
         ulong* values = stackalloc ulong[parameters.Length];
+        List<GCHandle> structures = [];
         for (int i = 0; i < parameters.Length; i++)
         {
+            if (parameters[i] is byte[] structure)
+            {
+                structures.Add(GCHandle.Alloc(structure, GCHandleType.Pinned));
+                pointers[i] = structures[^1].AddrOfPinnedObject();
+                continue;
+            }
             values[i] = parameters[i] switch
             {
                 int x => (uint)x,
@@ -139,7 +146,9 @@ internal sealed unsafe class Driver : IDisposable
             pointers[i] = (nint)(values + i);
         }
         var launch = (delegate* unmanaged[Cdecl]<nint, uint, uint, uint, uint, uint, uint, uint, nint, nint*, nint*, int>)Function("cuLaunchKernel");
-        return launch(kernel, (uint)grid.X, (uint)grid.Y, (uint)grid.Z, (uint)block.X, (uint)block.Y, (uint)block.Z, (uint)shared, stream, pointers, null);
+        int result = launch(kernel, (uint)grid.X, (uint)grid.Y, (uint)grid.Z, (uint)block.X, (uint)block.Y, (uint)block.Z, (uint)shared, stream, pointers, null);
+        foreach (GCHandle structure in structures) structure.Free();
+        return result;
     }
 
     /// <summary>Runs a body in one warp: lane l's input is <c>%x</c>, <c>%y</c>, <c>%z</c>, and what it leaves in <c>%d</c> comes back. All are of <paramref name="type"/> (b32 or b64).</summary>

@@ -1,21 +1,20 @@
-using System.Reflection;
+using QuantBuild.Cuda.Driver;
 
 namespace QuantBuild.Runtime.Cuda.Tests.Emulator;
 
 /// <summary>The kernels that ship.</summary>
 public sealed class KernelTests
 {
-    private static string Folder { get; } = Path.Combine(
-        typeof(KernelTests).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(a => a.Key == "RepositoryRoot").Value!, "src/QuantBuild.Runtime.Cuda/Kernels/ptx");
-
-    public static TheoryData<string> Modules { get; } = [.. Directory.GetFiles(Folder, "*.ptx").Select(f => Path.GetFileName(f)).Order()];
+    public static TheoryData<string> Modules { get; } =
+        [.. typeof(KernelLibrary).Assembly.GetManifestResourceNames().Select(name => name[..^".ptx.gz".Length]).Order()];
 
     [Theory]
     [MemberData(nameof(Modules))]
-    public void A_module_that_ships_loads(string file)
+    public void A_module_that_ships_loads(string name)
     {
         using Driver driver = new();
-        (int result, string log) = driver.LoadWithLog(File.ReadAllText(Path.Combine(Folder, file)));
+        byte[] source = KernelLibrary.Source(name);
+        (int result, string log) = driver.LoadWithLog(System.Text.Encoding.ASCII.GetString(source.AsSpan(0, source.Length - 1)));
         Assert.True(result == 0, log);
     }
 }

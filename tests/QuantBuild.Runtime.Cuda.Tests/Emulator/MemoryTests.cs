@@ -269,6 +269,12 @@ public sealed class MemoryTests
             mad.wide.u32 %a4, %t1, 4, %a3;
             st.u32 [%a4], 77;
             ld.local.u32 %d, [%a2+4];
+            isspacep.local %p0, %a4;
+            @!%p0 mov.u32 %d, 999;
+            isspacep.global %p0, %a4;
+            @%p0 mov.u32 %d, 998;
+            isspacep.global %p0, %a1;
+            @!%p0 mov.u32 %d, 997;
             """, [.. Enumerable.Range(0, 32).Select(i => (uint)i)]);
         Assert.Equal([.. Enumerable.Range(0, 32).Select(i => i % 8 == 1 ? 77 : (uint)i)], actual);
     }
