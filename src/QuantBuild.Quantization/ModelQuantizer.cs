@@ -57,7 +57,7 @@ public sealed class ModelQuantizer
     {
         // Everything that can be wrong with the inputs is found before any work begins.
         byte[] tokenizerJson = model.ReadTokenizer();
-        TextTokenizer tokenizer = TextTokenizer.Load(tokenizerJson, model.TokenizerFile);
+        TextTokenizer tokenizer = TextTokenizer.Load(tokenizerJson, model.TokenizerFile, model.TokenizerConfigJson);
         if (model.GenerationConfigFile is { } generation)
         {
             GenerationDefaults.Parse(File.ReadAllText(generation), generation, DiagnosticIds.ConfigMalformed);
