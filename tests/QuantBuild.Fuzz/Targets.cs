@@ -3,8 +3,11 @@ extern alias Generators;
 using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Text;
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using Generators::QuantBuild.Generators.Jinja;
+using Microsoft.Extensions.AI;
+using QuantBuild.Chat;
 using QuantBuild.Quantization;
 using QuantBuild.Quantization.Tests;
 
@@ -35,7 +38,25 @@ internal static class Targets
             (_, bytes) => GenerationDefaults.Parse(Encoding.UTF8.GetString(bytes), "generation_config.json", DiagnosticIds.ConfigMalformed), IsText: true),
         new("chat template", "chat_template.jinja", [.. Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "templates")).Order(StringComparer.Ordinal).Select(File.ReadAllBytes)],
             (_, bytes) => JinjaEmitter.Write(JinjaParser.Parse(Encoding.UTF8.GetString(bytes).Replace("\r", "", StringComparison.Ordinal))), IsText: true) { Documented = [typeof(JinjaException)] },
+        new("answer with tool calls", "answer.txt", [.. Answers.Select(Encoding.UTF8.GetBytes)], (_, bytes) => ReadAnswer(Encoding.UTF8.GetString(bytes)), IsText: true),
     ];
+
+    // What a model writes is no more to be trusted than a file: a message can talk it into anything.
+    private static string[] Answers =>
+    [
+        "<think>\nHm.\n</think>\n\nI look.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": [1, \"\\u00e9\\n\"], \"b\": null}}\n</tool_call>\n<tool_call>{\"name\":\"f\"}</tool_call> Done.",
+        "[TOOL_CALLS][{\"name\": \"f\", \"arguments\": \"{\\\"a\\\": 1}\"}, {\"name\": \"g\", \"arguments\": 1}] {\"name\": \"f\", \"parameters\": {}}; {\"type\": \"function\", \"function\": {\"name\": \"f\"}}",
+        "[TOOL_CALLS]f[ARGS]{\"a\": 1}[TOOL_CALLS]g[ARGS]{}", "<tool_call>\n<function=f>\n<parameter=a>\n[1, 2]\n</parameter>\n<parameter=b>\nx\n</parameter>\n</function>\n</tool_call>",
+    ];
+
+    private static readonly ToolCallSyntax[] Syntaxes =
+    [
+        new("<tool_call>\n", "\n</tool_call>"), new("", "") { ArgumentsMember = "parameters" }, new("[TOOL_CALLS]", "") { IsList = true, OtherStarts = ["functools", ""] }, new("[TOOL_CALLS]", "") { AfterName = "[ARGS]" },
+        new("<function=", "</function>") { Open = "<tool_call>\n", Close = "\n</tool_call>", AfterName = ">\n", Arguments = new("<parameter=", ">\n", "\n</parameter>\n") },
+    ];
+
+    private static readonly AIFunctionDeclaration Function = AIFunctionFactory.CreateDeclaration(
+        "f", "", JsonDocument.Parse("""{"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"string"}}}""").RootElement);
 
     private static byte[] Asset(string name) => File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, name));
 
@@ -153,6 +174,18 @@ internal static class Targets
         JsonArray merges = root["model"]!["merges"]!.AsArray();
         while (merges.Count > 20) merges.RemoveAt(merges.Count - 1);
         return Encoding.UTF8.GetBytes(root.ToJsonString());
+    }
+
+    private static void ReadAnswer(string answer)
+    {
+        foreach (ToolCallSyntax syntax in Syntaxes)
+        {
+            ReasoningParser thoughts = new(new ReasoningSyntax("<think>\n", "\n</think>\n\n"), isWithin: false);
+            ToolCallParser calls = new(syntax, [Function]);
+            for (int at = 0; at < answer.Length; at += 100) calls.Append(thoughts.Append(answer[at..Math.Min(at + 100, answer.Length)], isLast: false).Answer);
+            calls.Append(thoughts.Append("", isLast: true).Answer);
+            calls.Finish();
+        }
     }
 
     private static void ReadTokenizer(byte[] json)

@@ -20,6 +20,7 @@ public class JinjaTests
         ("{{ 7 // 2 }} {{ -7 // 2 }} {{ 7 % 3 }} {{ -7 % 3 }} {{ 7 / 2 }} {{ 2 ** 10 }} {{ 'a' * 3 }} {{ 1 ~ 'b' ~ none }}", "3 -4 1 2 3.5 1024 aaa 1bNone"),
         ("{{ 'yes' if n > 2 else 'no' }}{{ 'x' if n > 3 }}{{ n and 'and' }}{{ 0 or 'or' }}{{ not n }}{{ 1 < n <= 3 }}", "yesandorFalseTrue"),
         ("{{ 'abcdef'[1:4] }} {{ 'abcdef'[::-1] }} {{ items[-1] }} {{ items[:2] }} {{ items[::2] }} {{ 'abc'[5] }}", "bcd fedcba c [1, 2.5] [1, 'c'] "),
+        ("{{ 'abcdef'[5::9223372036854775807] }} {{ items[1::-9223372036854775807] }} {{ 'a'.ljust(-9223372036854775807) }}", "f [2.5] a"),
         ("{{ map.k }} {{ map['items'] }} {{ map.get('z', 'none') }} {% for k, v in map.items() %}{{ k }}={{ v }};{% endfor %}", "1 2 none k=1;items=2;"),
         ("{% for i in items %}{{ loop.index }}/{{ loop.length }}{{ ',' if not loop.last }}{% endfor %}{% for i in [] %}{% else %}none{% endfor %}", "1/3,2/3,3/3none"),
         ("{% for i in range(10) %}{% if i == 2 %}{% continue %}{% endif %}{% if i > 4 %}{% break %}{% endif %}{{ i }}{% endfor %}", "0134"),
@@ -153,6 +154,16 @@ public class JinjaTests
     [InlineData("{{ missing.a }}")]
     [InlineData("{{ [1].append(2) }}")]
     [InlineData("{{ raise_exception('no') }}")]
+    [InlineData("{{ ('a' * 10000000).replace('a', 'b' * 10000000) }}")]
+    [InlineData("{{ ('a' * 10000000) | replace('', 'b' * 10000000) }}")]
+    [InlineData("{{ range(10000) | join('a' * 10000000) }}")]
+    [InlineData("{{ ('a' * 10000000).join(['b'] * 10000) }}")]
+    [InlineData("{{ ('a\n' * 1000000) | indent('b' * 10000000) }}")]
+    [InlineData("{{ range(10000) | list | tojson(indent='a' * 10000000) }}")]
+    [InlineData("{{ range(10000) | list | tojson(separators=('a' * 10000000, ':')) }}")]
+    [InlineData("{{ 'a'.ljust(1000000, 'b' * 1000000) }}")]
+    [InlineData("{% set ns = namespace(t=['a']) %}{% for i in range(60) %}{% set ns.t = [ns.t, ns.t] %}{% endfor %}{{ ns.t }}")]
+    [InlineData("{% set ns = namespace(t=['a']) %}{% for i in range(60) %}{% set ns.t = [ns.t, ns.t] %}{% endfor %}{{ ns.t | tojson }}")]
     public void A_template_that_runs_away_is_an_error_of_the_conversation(string template) => Assert.Null(CompiledTemplates.Of([template]).Render(0, "{}"));
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Text;
 using Microsoft.Extensions.AI;
 
 namespace QuantBuild.Chat;
@@ -11,6 +12,8 @@ internal sealed class ToolCallParser
     // Members that the JSON of a call begins with: with another one it is some JSON else.
     private static readonly string[] FirstMembers = ["\"name\"", "\"arguments\"", "\"parameters\"", "\"type\"", "\"function\"", "\"id\"", "\"tool_call_id\""];
 
+    private const int ShortCall = 4096;
+
     private readonly ToolCallSyntax syntax;
     private readonly IReadOnlyList<AIFunctionDeclaration> tools;
     private readonly bool isSingle;
@@ -18,6 +21,8 @@ internal sealed class ToolCallParser
     private readonly string[] marks;
     private readonly string[] firstMembers;
 
+    // What is not passed on yet; and what has come of a long call since it was last looked at.
+    private readonly StringBuilder pending = new();
     private string held = "";
     private ToolCallReader? call;
     private string before = "";
@@ -50,7 +55,10 @@ internal sealed class ToolCallParser
     {
         List<AIContent> contents = [];
         if (isDone) return contents;
-        held += piece;
+        pending.Append(piece);
+        if (call is not null && !IsWorthLooking(piece)) return contents;
+        held += pending;
+        pending.Clear();
         while (call is not null ? TakeCall(contents) : TakeText(contents))
         {
         }
@@ -63,6 +71,8 @@ internal sealed class ToolCallParser
     {
         List<AIContent> contents = [];
         if (isDone) return contents;
+        held += pending;
+        pending.Clear();
         if (call?.Finish(held) == true) contents.AddRange(call.Calls);
         else if (call is not null) AddText(contents, before + held);
         else if (!inMarks || !syntax.End.Trim().StartsWith(held.Trim(), StringComparison.Ordinal)) AddText(contents, afterCall ? held.TrimEnd() : held);
@@ -81,6 +91,10 @@ internal sealed class ToolCallParser
         if (bare != Progress.Complete) return bare;
         return tools.Any(tool => text.Contains($"\"{tool.Name}\"", StringComparison.Ordinal)) ? Progress.Complete : text.Length < 256 && !text.Contains('}', StringComparison.Ordinal) ? Progress.Open : Progress.None;
     }
+
+    /// <summary>Whether a piece may complete the call. Looking costs a copy of all that is held, which a long one's many pieces must not.</summary>
+    private bool IsWorthLooking(string piece) =>
+        held.Length < ShortCall || pending.Length > held.Length / 2 || piece.AsSpan().IndexOfAny(syntax.Arguments is null ? "}]" : syntax.End.AsSpan().Trim()[^1..]) >= 0;
 
     /// <summary>Passes text on; whether there is more to see.</summary>
     private bool TakeText(List<AIContent> contents)

@@ -68,7 +68,7 @@ internal sealed class ToolCallReader(ToolCallSyntax syntax, IReadOnlyList<AIFunc
         for (int at; (at = text.IndexOf(end, searched, StringComparison.Ordinal)) >= 0; searched = at + 1)
         {
             // The mark may also stand within a value.
-            if (Elements(text[..at]) is not { } call) continue;
+            if (Elements(text.AsSpan(0, at)) is not { } call) continue;
             (End, Calls) = (at + end.Length, [call]);
             return Progress.Complete;
         }
@@ -80,16 +80,17 @@ internal sealed class ToolCallReader(ToolCallSyntax syntax, IReadOnlyList<AIFunc
     }
 
     /// <summary>The call whose name and arguments a text is; <see langword="null"/> if it is none.</summary>
-    private FunctionCallContent? Elements(string text)
+    private FunctionCallContent? Elements(ReadOnlySpan<char> text)
     {
         (string beforeName, string afterName, string afterValue) = (syntax.Arguments!.BeforeName.Trim(), syntax.Arguments.AfterName.Trim(), syntax.Arguments.AfterValue.Trim());
         string afterCallee = syntax.AfterName?.Trim() ?? "";
         int at = text.IndexOf(afterCallee.Length > 0 ? afterCallee : beforeName, StringComparison.Ordinal);
         if (at < 0 && afterCallee.Length > 0) return null;
-        string callee = (at < 0 ? text : text[..at]).Trim();
+        if (at >= 0 && text.IndexOf(beforeName, StringComparison.Ordinal) >= 0 && !text.TrimEnd().EndsWith(afterValue, StringComparison.Ordinal)) return null;
+        string callee = (at < 0 ? text : text[..at]).Trim().ToString();
         if (!IsName(callee)) return null;
         Dictionary<string, object?> arguments = [];
-        ReadOnlySpan<char> rest = at < 0 ? "" : text.AsSpan(at + afterCallee.Length).Trim();
+        ReadOnlySpan<char> rest = at < 0 ? "" : text[(at + afterCallee.Length)..].Trim();
         while (rest.Length > 0)
         {
             int nameEnd = rest.IndexOf(afterName, StringComparison.Ordinal);

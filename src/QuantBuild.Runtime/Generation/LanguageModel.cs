@@ -40,7 +40,7 @@ public sealed partial class LanguageModel : IDisposable
     {
         this.artifact = artifact;
         string source = artifact.File.Path;
-        Tokenizer = TextTokenizer.Load(artifact.Tokenizer, source + ", its tokenizer");
+        Tokenizer = TextTokenizer.Load(artifact.Tokenizer, source + ", its tokenizer", artifact.Manifest.TokenizerConfigJson);
         defaults = GenerationDefaults.Parse(Manifest.GenerationConfigJson, source, DiagnosticIds.ArtifactMalformed);
         // A negative one means that there is none.
         endTokens = [.. Config.EosTokenIds.Concat(defaults.EosTokenIds).Where(id => id >= 0)];

@@ -15,6 +15,10 @@ public sealed class TextTokenizer
     // Words up to this length are looked up before they are encoded again: longer ones do not recur.
     private const int RecurringWord = 64;
 
+    // Ids index tables, which a file of a few tokens is not to make as large as it likes.
+    private const int SmallVocabulary = 1 << 20;
+    private const int GapsPerToken = 4;
+
     private readonly TokenizerDefinition definition;
     private readonly AddedTokens asGiven;
     private readonly AddedTokens asNormalized;
@@ -31,9 +35,8 @@ public sealed class TextTokenizer
         this.definition = definition;
         asGiven = new AddedTokens(definition.AddedTokens.Where(t => !t.Normalized).Select(t => (t, t.Content)));
         asNormalized = new AddedTokens(definition.AddedTokens.Where(t => t.Normalized).Select(t => (t, t.SoughtAs ?? definition.Normalize(t.Content))));
-        int largest = Math.Max(definition.Model.Vocabulary.Values.DefaultIfEmpty(-1).Max(), definition.AddedTokens.Select(t => t.Id).DefaultIfEmpty(-1).Max());
-        texts = new string?[1 + largest];
-        bytes = new byte[]?[1 + largest];
+        texts = new string?[1 + definition.LargestId];
+        bytes = new byte[]?[1 + definition.LargestId];
         foreach ((string token, int id) in definition.Model.Vocabulary) texts[id] = token;
         foreach (AddedToken token in definition.AddedTokens) texts[token.Id] = token.Special ? null : token.Content;
         for (int id = 0; id < texts.Length; id++) bytes[id] = texts[id] is { } text ? definition.Text.Bytes(text, first: false) : null;
@@ -53,16 +56,31 @@ public sealed class TextTokenizer
     /// <summary>Reads a tokenizer.</summary>
     /// <param name="file">The bytes of <c>tokenizer.json</c>, <c>tokenizer.model</c>, or a file of tiktoken; which of them it is, the bytes tell.</param>
     /// <param name="source">What to call the file in errors: its path.</param>
+    /// <param name="config">
+    /// The text of the model's <c>tokenizer_config.json</c>, if it has one: <c>add_bos_token</c> and <c>add_eos_token</c> in it say what goes around a text, where the file is not <c>tokenizer.json</c>, which says it itself.
+    /// </param>
     /// <exception cref="QuantBuildException">
     /// QB2009: it is of a kind that is not supported, or <c>tokenizer.json</c> is malformed. QB2025: so is SentencePiece's. QB2026: so is tiktoken's, or it is not of a published vocabulary.
     /// QB2027: the map of characters in it is malformed.
     /// </exception>
-    public static TextTokenizer Load(ReadOnlySpan<byte> file, string source) => new(TokenizerFile.KindOf(file) switch
+    public static TextTokenizer Load(ReadOnlySpan<byte> file, string source, string? config = null)
     {
-        TokenizerKind.SentencePiece => SentencePieceFile.Parse(file, source),
-        TokenizerKind.Tiktoken => TiktokenFile.Parse(file, source),
-        _ => TokenizerJson.Parse(file, source),
-    });
+        TokenizerKind kind = TokenizerFile.KindOf(file);
+        TokenizerDefinition definition = kind switch
+        {
+            TokenizerKind.SentencePiece => SentencePieceFile.Parse(file, source),
+            TokenizerKind.Tiktoken => TiktokenFile.Parse(file, source),
+            _ => TokenizerJson.Parse(file, source),
+        };
+        if (definition.LargestId is var largest && largest >= SmallVocabulary + ((long)GapsPerToken * definition.Model.Vocabulary.Count))
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.TokenizerUnsupported,
+                $"{source}: it has the token id {largest}, and {definition.Model.Vocabulary.Count} tokens: ids index tables, and nearly all of theirs would be empty. Copy the file again from where the model came from.");
+        }
+
+        return new TextTokenizer(kind == TokenizerKind.Json || config is null ? definition : TokenizerSettings.Apply(definition, config, source));
+    }
 
     /// <summary>The tokens of a text. Added tokens (such as <c>&lt;|end_of_text|&gt;</c>) are recognized where they stand in the text.</summary>
     /// <param name="text">The text; an unpaired surrogate counts as U+FFFD.</param>

@@ -27,6 +27,9 @@ internal sealed record TokenizerDefinition
     /// <summary>What tokens are as text.</summary>
     public required TokenText Text { get; init; }
 
+    /// <summary>The largest token id; -1 without a token.</summary>
+    public int LargestId => Math.Max(Model.Vocabulary.Values.DefaultIfEmpty(-1).Max(), AddedTokens.Select(t => t.Id).DefaultIfEmpty(-1).Max());
+
     /// <summary>A text after all normalizers.</summary>
     public string Normalize(string text)
     {

@@ -1,6 +1,9 @@
+using System.Buffers;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 using QuantBuild.Text.Models;
 using QuantBuild.Text.Patterns;
 
@@ -109,17 +112,20 @@ internal sealed partial class TokenizerJson
 
     private Dictionary<string, int> ReadVocabulary(JsonElement model)
     {
-        Dictionary<string, int> vocabulary = [];
-        foreach (JsonProperty token in model.GetProperty("vocab").EnumerateObject()) vocabulary[token.Name] = TokenId(token.Value);
+        JsonElement tokens = model.GetProperty("vocab");
+        Dictionary<string, int> vocabulary = new(tokens.GetPropertyCount());
+        foreach (JsonProperty token in tokens.EnumerateObject()) vocabulary[token.Name] = TokenId(token.Value);
         return vocabulary;
     }
 
     private BpeModel ReadBpe(JsonElement model)
     {
         if (Member(model, "dropout") is { } dropout && dropout.GetDouble() != 0) throw Unsupported($"the model has the dropout {dropout}");
-        List<Merge> merges = [];
-        foreach (JsonElement merge in model.GetProperty("merges").EnumerateArray()) merges.Add(ReadMerge(merge, merges.Count));
-        return new BpeModel(ReadVocabulary(model), merges, new BpeOptions
+        Dictionary<string, int> vocabulary = ReadVocabulary(model);
+        JsonElement list = model.GetProperty("merges");
+        List<Merge> merges = new(list.GetArrayLength());
+        foreach (JsonElement merge in list.EnumerateArray()) merges.Add(ReadMerge(merge, merges.Count, vocabulary.GetAlternateLookup<ReadOnlySpan<char>>()));
+        return new BpeModel(vocabulary, merges, new BpeOptions
         {
             IgnoreMerges = Flag(model, "ignore_merges"),
             ByteFallback = Flag(model, "byte_fallback"),
@@ -131,10 +137,25 @@ internal sealed partial class TokenizerJson
     }
 
     /// <summary>A merge is <c>"a b"</c>, or <c>["a", "b"]</c> in newer files.</summary>
-    private Merge ReadMerge(JsonElement merge, int rank)
+    private Merge ReadMerge(JsonElement merge, int rank, Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> vocabulary)
     {
+        // There are half a million of them in the largest files. Their parts are tokens, whose texts are there already.
+        Span<char> buffer = stackalloc char[256];
+        if (merge.ValueKind == JsonValueKind.Array && merge.GetArrayLength() == 2 && Part(merge[0], buffer, vocabulary) is { } first && Part(merge[1], buffer, vocabulary) is { } second)
+        {
+            return new Merge(first.Text, second.Text, rank) { Ids = (first.Id, second.Id) };
+        }
+
         string[] parts = merge.ValueKind == JsonValueKind.Array ? [.. merge.EnumerateArray().Select(part => part.GetString() ?? "")] : (merge.GetString() ?? "").Split(' ');
         return parts is [{ Length: > 0 } left, { Length: > 0 } right] ? new Merge(left, right, rank) : throw Unsupported($"the merge {merge.GetRawText()} is not a pair of tokens");
+    }
+
+    private static (string Text, int Id)? Part(JsonElement part, Span<char> buffer, Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> vocabulary)
+    {
+        if (part.ValueKind != JsonValueKind.String) return null;
+        ReadOnlySpan<byte> written = JsonMarshal.GetRawUtf8Value(part)[1..^1];
+        bool isPlain = Utf8.ToUtf16(written, buffer, out _, out int length, replaceInvalidSequences: false) == OperationStatus.Done && length > 0 && !written.Contains((byte)'\\');
+        return isPlain && vocabulary.TryGetValue(buffer[..length], out string? text, out int id) ? (text, id) : null;
     }
 
     private UnigramModel ReadUnigram(JsonElement model)

@@ -152,7 +152,7 @@ internal sealed record SynthesizedModel
         if (TokenizerFolder is null)
         {
             byte[] bytes = Encoding.UTF8.GetBytes(ByteTokenizer.Json());
-            return (bytes, ByteTokenizer.ConfigJson(Shape.Context), BeginOfText(bytes, "tokenizer.json"));
+            return (bytes, ByteTokenizer.ConfigJson(Shape.Context), BeginOfText(bytes, "tokenizer.json", null));
         }
 
         string folder = FullPath(TokenizerFolder);
@@ -170,13 +170,14 @@ internal sealed record SynthesizedModel
 
         byte[] json = File.ReadAllBytes(file);
         string config = Path.Combine(folder, "tokenizer_config.json");
-        return (json, File.Exists(config) ? File.ReadAllText(config) : null, BeginOfText(json, file));
+        string? settings = File.Exists(config) ? File.ReadAllText(config) : null;
+        return (json, settings, BeginOfText(json, file, settings));
     }
 
     /// <summary>The token that the tokenizer puts before a text; checks that the model has a row for each of its tokens.</summary>
-    private int? BeginOfText(byte[] json, string source)
+    private int? BeginOfText(byte[] json, string source, string? config)
     {
-        TextTokenizer tokenizer = TextTokenizer.Load(json, source);
+        TextTokenizer tokenizer = TextTokenizer.Load(json, source, config);
         if (tokenizer.VocabularySize > Shape.Vocabulary)
         {
             throw ModelShape.Invalid(

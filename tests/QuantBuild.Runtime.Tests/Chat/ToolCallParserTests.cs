@@ -76,6 +76,22 @@ public class ToolCallParserTests
         Assert.Contains("[1]", Assert.IsType<JsonException>(call.Exception).Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("<tool_call>{\"name\":\"a\",\"arguments\":{\"b\":\"", "\"}}</tool_call>")]
+    [InlineData("<function=a><parameter=b>", "</parameter></function>")]
+    public void A_long_call_that_comes_in_small_pieces_takes_no_copy_of_it_for_each(string begin, string end)
+    {
+        ToolCallSyntax syntax = begin[1] == 't' ? Syntax : new("<function=", "</function>") { AfterName = ">", Arguments = new("<parameter=", ">", "</parameter>") };
+        string value = new('x', 400_000);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        ToolCallParser parser = new(syntax, []);
+        List<AIContent> contents = [];
+        foreach (char[] piece in (begin + value + end).Chunk(4)) contents.AddRange(parser.Append(new string(piece)));
+        contents.AddRange(parser.Finish());
+        Assert.Equal(value, Assert.IsType<FunctionCallContent>(Assert.Single(contents)).Arguments!["b"]!.ToString());
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 64 << 20);
+    }
+
     [Fact]
     public void A_mark_that_is_cut_after_a_call_is_no_text() => Assert.Equal(["a {}"], Read(["""<tool_call>{"name":"a"}</tool""", "_c"]));
 

@@ -144,6 +144,47 @@ public class OtherTokenizerFileTests
         Assert.Equal([1], tokenizer.Encode(""));
     }
 
+    [Theory]
+    [InlineData("""{"add_bos_token": false}""", new int[0], new int[0])]
+    [InlineData("""{"add_bos_token": true, "add_eos_token": true, "eos_token": "</s>"}""", new[] { 1 }, new[] { 2 })]
+    [InlineData("""{"add_eos_token": true}""", new[] { 1 }, new[] { 2 })]
+    [InlineData("""{"add_bos_token": true, "bos_token": {"content": "</s>"}, "add_eos_token": false}""", new[] { 2 }, new int[0])]
+    [InlineData("""{"add_bos_token": null, "add_eos_token": "yes"}""", new[] { 1 }, new int[0])]
+    [InlineData("[]", new[] { 1 }, new int[0])]
+    [InlineData("no JSON", new[] { 1 }, new int[0])]
+    public void What_goes_around_a_text_of_SentencePiece_tokenizer_config_says(string config, int[] prefix, int[] suffix)
+    {
+        TextTokenizer tokenizer = TextTokenizer.Load(Expectations.SentencePiece("BPE, byte fallback"), "tokenizer.model", config);
+        Assert.Equal([.. prefix, .. tokenizer.Encode("fox", addSpecialTokens: false), .. suffix], tokenizer.Encode("fox"));
+    }
+
+    [Fact]
+    public void A_token_around_texts_that_the_tokenizer_does_not_have_is_an_error()
+    {
+        QuantBuildException error = Assert.Throws<QuantBuildException>(
+            () => TextTokenizer.Load(Expectations.SentencePiece("BPE, byte fallback"), "tokenizer.model", """{"add_eos_token": true, "eos_token": "<end>"}"""));
+        Assert.Equal("QB2009", error.Id);
+        Assert.Contains("eos_token <end>", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Of_tokenizer_json_the_configuration_changes_nothing() =>
+        Assert.Equal(
+            TextTokenizer.Load(Sample.TokenizerJson, "t").Encode("fox"), TextTokenizer.Load(Sample.TokenizerJson, "t", """{"add_bos_token": false, "add_eos_token": true}""").Encode("fox"));
+
+    [Fact]
+    public void An_id_far_beyond_the_number_of_tokens_makes_no_table()
+    {
+        byte[] file = Encoding.UTF8.GetBytes("""{"model": {"type": "BPE", "vocab": {"a": 16000000}, "merges": []}, "decoder": {"type": "ByteLevel"}}""");
+        // What is needed once is made.
+        Assert.Throws<QuantBuildException>(() => TextTokenizer.Load(file, "t"));
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => TextTokenizer.Load(file, "t"));
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1 << 20);
+        Assert.Equal("QB2009", error.Id);
+        Assert.Contains("16000000", error.Message, StringComparison.Ordinal);
+    }
+
     private static void AssertError(string id, byte[] file, string named)
     {
         QuantBuildException error = Assert.Throws<QuantBuildException>(() => TextTokenizer.Load(file, "folder/file"));

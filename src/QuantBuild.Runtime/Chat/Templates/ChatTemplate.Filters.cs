@@ -53,7 +53,7 @@ public abstract partial class ChatTemplate
     {
         IEnumerable<TemplateValue> items = value.Items();
         if (!attribute.IsUndefined && !attribute.IsNone) items = items.Select(item => AttributeOf(item, attribute));
-        return Limited(string.Join(separator.ToString(), items));
+        return Joined(separator.ToString(), items.Select(item => item.ToString()));
     }
 
     protected static TemplateValue FilterList(TemplateValue value) => Sequence(value.Items());
@@ -158,7 +158,7 @@ public abstract partial class ChatTemplate
     {
         string indention = width.Content as string ?? new string(' ', (int)Math.Clamp(width.Integer ?? 4, 0, 1000));
         List<string> lines = PythonText.Lines(value + "\n");
-        string text = string.Join("\n", lines.Select((line, i) => i > 0 && (blank.IsTrue || line.Length > 0) ? indention + line : line));
+        string text = Joined("\n", lines.Select((line, i) => i > 0 && (blank.IsTrue || line.Length > 0) ? indention + line : line));
         return Limited(first.IsTrue ? indention + text : text);
     }
 

@@ -72,7 +72,7 @@ public abstract partial class ChatTemplate
             case "replace":
                 return Limited(PythonText.Replace(text, Needed(0), Needed(1), Most(2)));
             case "join":
-                return Limited(string.Join(text, Argument(0).Items().Select(item => item.Content as string ?? throw TemplateError.Type($"sequence item: expected str instance, {item.TypeName} found"))));
+                return Joined(text, Argument(0).Items().Select(item => item.Content as string ?? throw TemplateError.Type($"sequence item: expected str instance, {item.TypeName} found")));
             case "count":
                 return (long)(Needed(0).Length == 0 ? PythonText.Length(text) + 1 : PythonText.Split(text, Needed(0), -1, fromEnd: false).Count - 1);
             case "find" or "index":
@@ -85,7 +85,8 @@ public abstract partial class ChatTemplate
             case "removesuffix":
                 return text.EndsWith(Needed(0), StringComparison.Ordinal) ? text[..^Needed(0).Length] : text;
             case "zfill" or "ljust" or "rjust" or "center":
-                return Padded(text, name, Most(0), Word(1) ?? " ");
+                string fill = Word(1) ?? " ";
+                return PythonText.Length(fill) == 1 ? Padded(text, name, Most(0), fill) : throw TemplateError.Type("The fill character must be exactly one character long");
             case "isdigit" or "isdecimal" or "isnumeric":
                 return All(char.IsDigit);
             case "isalpha":
@@ -148,7 +149,7 @@ public abstract partial class ChatTemplate
 
     private static string Padded(string text, string method, long width, string fill)
     {
-        int missing = (int)Math.Clamp(width - PythonText.Length(text), 0, LargestText);
+        int missing = (int)Math.Clamp(Math.Clamp(width, 0, LargestText) - PythonText.Length(text), 0, LargestText);
         string Fill(int count) => string.Concat(Enumerable.Repeat(fill, count));
         switch (method)
         {

@@ -110,6 +110,8 @@ public abstract partial class ChatTemplate
         long Position(long? bound, long otherwise) => bound is not { } given ? otherwise : Math.Clamp(given < 0 ? given + count : given, stride > 0 ? 0 : -1, stride > 0 ? count : count - 1);
         long first = Position(Bound(start), stride > 0 ? 0 : count - 1), end = Position(Bound(stop), stride > 0 ? count : -1);
         List<TemplateValue> taken = [];
+        // A step beyond all items is as good as any other.
+        stride = Math.Clamp(stride, -count - 1, count + 1);
         for (long i = first; stride > 0 ? i < end : i > end; i += stride) taken.Add(items[(int)i]);
         if (value.Content is string) return string.Concat(taken);
         return new TemplateValue(new TemplateSequence(taken, ((TemplateSequence)value.Content!).Form));
@@ -200,7 +202,7 @@ public abstract partial class ChatTemplate
     protected static TemplateValue Plus(TemplateValue value) => value.Integer is { } integer ? (TemplateValue)integer : value.Float is { } number ? number : throw Unsupported("+", value, value);
 
     /// <summary><c>a ~ b ~ c</c></summary>
-    protected static TemplateValue Concat(params TemplateValue[] values) => Limited(string.Concat(values));
+    protected static TemplateValue Concat(params TemplateValue[] values) => Joined("", values.Select(value => value.ToString()));
 
     protected static bool AreEqual(TemplateValue left, TemplateValue right) => left.Equals(right);
 
@@ -408,11 +410,26 @@ public abstract partial class ChatTemplate
 
     private static Int128 Floor(Int128 left, Int128 right) => (left / right) - (left % right != 0 && (left < 0) != (right < 0) ? 1 : 0);
 
-    private static TemplateValue Limited(string text) => text.Length <= LargestText ? text : throw TemplateError.Of($"it makes a text of more than {LargestText} characters");
+    private static TemplateValue Limited(string text) => text.Length <= LargestText ? text : throw TemplateError.TooLong();
+
+    /// <summary>Texts with another one between them, no more of which is made than may be.</summary>
+    internal static string Joined(string separator, IEnumerable<string> texts)
+    {
+        StringBuilder joined = new();
+        bool isFirst = true;
+        foreach (string text in texts)
+        {
+            if (!isFirst) joined.Append(separator);
+            isFirst = false;
+            if (joined.Append(text).Length > LargestText) throw TemplateError.TooLong();
+        }
+
+        return joined.ToString();
+    }
 
     private static TemplateValue Repeat(string text, long times)
     {
-        if (times > 0 && text.Length > LargestText / times) throw TemplateError.Of($"it makes a text of more than {LargestText} characters");
+        if (times > 0 && text.Length > LargestText / times) throw TemplateError.TooLong();
         return new StringBuilder().Insert(0, text, (int)Math.Max(0, times)).ToString();
     }
 

@@ -13,7 +13,7 @@ public abstract partial class ChatTemplate
 {
     // As jinja2's sandbox has it: a template is not the one to use up memory.
     private const long LargestRange = 100_000;
-    private const int LargestText = 16 << 20;
+    internal const int LargestText = 16 << 20;
 
     private readonly Dictionary<string, TemplateValue> specialTokens = new(StringComparer.Ordinal);
 

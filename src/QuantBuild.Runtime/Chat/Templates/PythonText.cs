@@ -114,11 +114,12 @@ internal static class PythonText
 
     public static string Replace(string text, string old, string with, long most)
     {
-        if (most < 0 && old.Length > 0) return text.Replace(old, with, StringComparison.Ordinal);
+        if (most < 0 && old.Length > 0 && with.Length <= old.Length) return text.Replace(old, with, StringComparison.Ordinal);
         StringBuilder result = new();
         int position = 0;
         for (long done = 0; most < 0 || done < most; done++)
         {
+            if (result.Length > ChatTemplate.LargestText) throw TemplateError.TooLong();
             // Nothing is before, between and after all characters.
             if (old.Length == 0)
             {
@@ -172,13 +173,13 @@ internal static class PythonText
             case string text:
                 return Quoted(text);
             case TemplateSequence { Form: SequenceForm.Tuple } tuple:
-                return tuple.Items.Count == 1 ? $"({Representation(tuple.Items[0])},)" : $"({string.Join(", ", tuple.Items.Select(Representation))})";
+                return tuple.Items.Count == 1 ? $"({Representation(tuple.Items[0])},)" : $"({ChatTemplate.Joined(", ", tuple.Items.Select(Representation))})";
             case TemplateSequence { Form: SequenceForm.View } view:
-                return $"dict_items([{string.Join(", ", view.Items.Select(Representation))}])";
+                return $"dict_items([{ChatTemplate.Joined(", ", view.Items.Select(Representation))}])";
             case TemplateSequence { Form: SequenceForm.List } list:
-                return $"[{string.Join(", ", list.Items.Select(Representation))}]";
+                return $"[{ChatTemplate.Joined(", ", list.Items.Select(Representation))}]";
             case OrderedDictionary<TemplateValue, TemplateValue> mapping:
-                return $"{{{string.Join(", ", mapping.Select(entry => $"{Representation(entry.Key)}: {Representation(entry.Value)}"))}}}";
+                return $"{{{ChatTemplate.Joined(", ", mapping.Select(entry => $"{Representation(entry.Key)}: {Representation(entry.Value)}"))}}}";
             default:
                 return value.IsNone ? "None" : $"<{value.TypeName}>";
         }

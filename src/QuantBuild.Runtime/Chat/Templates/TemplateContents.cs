@@ -125,6 +125,9 @@ internal static class TemplateError
         DiagnosticIds.ChatMessageUnsupported,
         $"The model's chat template cannot write the conversation: {message}. The template takes other messages or tools: give it what it expects, or the client another ChatFormat.");
 
+    /// <summary>The same, where it would use up memory.</summary>
+    public static QuantBuildException TooLong() => Of($"it makes a text of more than {ChatTemplate.LargestText} characters");
+
     /// <summary>The same, of a value of the wrong kind.</summary>
     public static QuantBuildException Type(string message) => Of(message);
 }

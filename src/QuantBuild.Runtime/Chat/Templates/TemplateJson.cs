@@ -91,6 +91,7 @@ internal sealed class TemplateJson
         for (int i = 0; i < members.Count; i++)
         {
             if (i > 0) output.Append(itemSeparator);
+            if (output.Length > ChatTemplate.LargestText) throw TemplateError.TooLong();
             NewLine(depth + 1);
             write(members[i]);
         }
@@ -103,6 +104,7 @@ internal sealed class TemplateJson
     {
         if (indent is null) return;
         output.Append('\n');
+        if (indent.Length > (ChatTemplate.LargestText - output.Length) / Math.Max(1, depth)) throw TemplateError.TooLong();
         for (int i = 0; i < depth; i++) output.Append(indent);
     }
 

@@ -7,7 +7,11 @@ namespace QuantBuild.Text.Models;
 /// <param name="Left">The token on the left.</param>
 /// <param name="Right">The token on the right.</param>
 /// <param name="Rank">The lowest of a word is done first, and of equal ones the leftmost.</param>
-internal readonly record struct Merge(string Left, string Right, int Rank);
+internal readonly record struct Merge(string Left, string Right, int Rank)
+{
+    /// <summary>The ids of the two tokens, where whoever read the merge looked them up.</summary>
+    public (int Left, int Right)? Ids { get; init; }
+}
 
 /// <summary>What a BPE model has besides vocabulary and merges.</summary>
 internal sealed record BpeOptions
@@ -43,7 +47,7 @@ internal sealed class BpeModel : TokenModel
     private readonly BpeOptions options;
     private readonly int unknown = -1;
     private readonly int[] byteTokens;
-    private readonly Dictionary<(int Left, int Right), (int Rank, int Id)> merges = [];
+    private readonly Dictionary<ulong, (int Rank, int Id)> merges = [];
 
     // The characters after which a blank may be merged; null where words must not be cut at all.
     private readonly HashSet<char>? mergedBeforeBlank;
@@ -57,15 +61,27 @@ internal sealed class BpeModel : TokenModel
         if (options.Unknown is { } name) unknown = Id(name);
         byteTokens = options.ByteFallback ? ByteTokens() : [];
         merges.EnsureCapacity(mergeList.Count);
+        char[] joined = new char[256];
         foreach (Merge merge in mergeList)
         {
             if (!merge.Right.StartsWith(options.InnerPrefix, StringComparison.Ordinal)) throw new FormatException($"the merge of {merge.Left} and {merge.Right} lacks the inner prefix");
-            merges[(Id(merge.Left), Id(merge.Right))] = (merge.Rank, Id(merge.Left + merge.Right[options.InnerPrefix.Length..]));
+            (int left, int right) = merge.Ids ?? (Id(merge.Left), Id(merge.Right));
+            merges[Pair(left, right)] = (merge.Rank, Joined(merge.Left, merge.Right.AsSpan(options.InnerPrefix.Length)));
         }
 
         if (!options.IgnoreMerges && options.InnerPrefix.Length == 0 && options.EndSuffix.Length == 0 && vocabulary.ContainsKey("\u2581"))
         {
             mergedBeforeBlank = [.. mergeList.Where(m => m.Right[0] == Blank).Select(m => m.Left[^1])];
+        }
+
+        // The same without making a text of the two.
+        int Joined(ReadOnlySpan<char> left, ReadOnlySpan<char> right)
+        {
+            if (left.Length + right.Length > joined.Length) return Id(string.Concat(left, right));
+            left.CopyTo(joined);
+            right.CopyTo(joined.AsSpan(left.Length));
+            ReadOnlySpan<char> token = joined.AsSpan(0, left.Length + right.Length);
+            return Ids.TryGetValue(token, out int id) ? id : Id(token.ToString());
         }
 
         int Id(string token) => vocabulary.TryGetValue(token, out int id) ? id : throw new FormatException($"the token {token} of a merge, or the unknown one, is not in the vocabulary");
@@ -154,14 +170,14 @@ internal sealed class BpeModel : TokenModel
         for (int i = 0; i < count; i++) (ids[i], next[i], previous[i]) = (symbols[i], i + 1, i - 1);
         for (int i = 0; i + 1 < count; i++)
         {
-            if (merges.TryGetValue((ids[i], ids[i + 1]), out (int Rank, int Id) merge)) first.Add((i, Priority(merge.Rank, i)));
+            if (merges.TryGetValue(Pair(ids[i], ids[i + 1]), out (int Rank, int Id) merge)) first.Add((i, Priority(merge.Rank, i)));
         }
 
         queue.EnqueueRange(first);
         while (queue.TryDequeue(out int position, out ulong priority))
         {
             // Either part may have gone into another merge since.
-            if (ids[position] < 0 || next[position] >= count || !merges.TryGetValue((ids[position], ids[next[position]]), out (int Rank, int Id) merge)
+            if (ids[position] < 0 || next[position] >= count || !merges.TryGetValue(Pair(ids[position], ids[next[position]]), out (int Rank, int Id) merge)
                 || Priority(merge.Rank, position) != priority)
             {
                 continue;
@@ -181,12 +197,15 @@ internal sealed class BpeModel : TokenModel
 
         void Consider(int position, ReadOnlySpan<int> ids, ReadOnlySpan<int> next)
         {
-            if (next[position] < count && merges.TryGetValue((ids[position], ids[next[position]]), out (int Rank, int Id) merge))
+            if (next[position] < count && merges.TryGetValue(Pair(ids[position], ids[next[position]]), out (int Rank, int Id) merge))
             {
                 queue.Enqueue(position, Priority(merge.Rank, position));
             }
         }
     }
+
+    // Two ids as one number. Multiplied by an odd one, no two pairs are alike, and the bits are spread out for the dictionary.
+    private static ulong Pair(int left, int right) => (((ulong)(uint)left << 32) | (uint)right) * 0x9E3779B97F4A7C15;
 
     private static ulong Priority(int rank, int position) => ((ulong)(uint)rank << 32) | (uint)position;
 }
