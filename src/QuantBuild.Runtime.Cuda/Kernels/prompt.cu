@@ -89,6 +89,7 @@ DEVICE void attend(const Attention& a, const Tile* tiles)
 {
     SHARED static __attribute__((aligned(16))) u16 keys[DIM * (PAGE + PAD)];
     SHARED static __attribute__((aligned(16))) u16 values[PAGE * (DIM + PAD)];
+    SHARED static float key_steps[PAGE], value_steps[PAGE]; // of keys and values in bytes
     int head = block_x(), kv_head = head / (a.heads / a.kvHeads);
     Tile tile = tiles[block_y()];
     int g = lane() >> 2, i = lane() & 3;
@@ -126,18 +127,23 @@ DEVICE void attend(const Attention& a, const Tile* tiles)
         barrier();
         if (a.bytes)
         {
-            const float* key_steps = (const float*)(source + PAGE * a.headDim);
-            const float* value_steps = (const float*)(source + a.blockBytes + PAGE * a.headDim);
+            // Bytes are halves exactly; their steps are multiplied in float32.
+            if (thread() < PAGE)
+            {
+                key_steps[thread()] = ((const float*)(source + PAGE * a.headDim))[thread()];
+                value_steps[thread()] = ((const float*)(source + a.blockBytes + PAGE * a.headDim))[thread()];
+            }
+
             for (int n = thread(); n < DIM * PAGE; n += BLOCK)
             {
                 int dim = n / PAGE, slot = n % PAGE;
-                keys[dim * (PAGE + PAD) + slot] = dim < a.headDim ? float_to_half((float)((const s8*)source)[n] * key_steps[slot]) : 0;
+                keys[dim * (PAGE + PAD) + slot] = dim < a.headDim ? float_to_half((float)((const s8*)source)[n]) : 0;
             }
 
             for (int n = thread(); n < PAGE * DIM; n += BLOCK)
             {
                 int slot = n / DIM, dim = n % DIM;
-                values[slot * (DIM + PAD) + dim] = dim < a.headDim ? float_to_half((float)((const s8*)source)[a.blockBytes + slot * a.headDim + dim] * value_steps[slot]) : 0;
+                values[slot * (DIM + PAD) + dim] = dim < a.headDim ? float_to_half((float)((const s8*)source)[a.blockBytes + slot * a.headDim + dim]) : 0;
             }
         }
         else
@@ -180,6 +186,7 @@ DEVICE void attend(const Attention& a, const Tile* tiles)
             for (int e = 0; e < 4; e++)
             {
                 float s = score[n][e] * a.scale;
+                if (a.bytes) s *= key_steps[n * 8 + 2 * i + (e & 1)];
                 if (a.cap != 0) s = a.cap * (2 * quotient(1, 1 + exponential(quotient(-2 * s, a.cap))) - 1);
                 int place = page * PAGE + n * 8 + 2 * i + (e & 1), own = position[e >> 1];
                 if (place > own || own - place >= a.window) s = -__builtin_inff();
@@ -203,7 +210,7 @@ DEVICE void attend(const Attention& a, const Tile* tiles)
                 for (int e = 0; e < 2; e++)
                 {
                     float weight = exponential(score[n][2 * part + e] - shift);
-                    score[n][2 * part + e] = weight;
+                    score[n][2 * part + e] = a.bytes ? weight * value_steps[n * 8 + 2 * i + e] : weight;
                     added += weight;
                 }
 

@@ -13,7 +13,7 @@ public sealed class LogitsTests : IDisposable
 
     // In prompts queries and weights of attention are halves: a score is right to a two-thousandth of itself. Activations in bytes, of which many would be rounded differently
     // then, and weights of few bits, with which random models have large scores, would hide more than they show.
-    private const double Prompts = 1e-2;
+    private const double Prompts = 1e-2, BytesInPagesOfPrompts = 4e-2;
 
     private readonly TemporaryFolder folder = new();
 
@@ -69,7 +69,7 @@ public sealed class LogitsTests : IDisposable
         if (name is "Mixtral" or "Qwen3Moe") return;
         string floats = TestModel.Write(folder.File("floats"), config, _ => null);
         Compare(floats, new LoadOptions(), [70, 1, 20], Prompts);
-        Compare(floats, new LoadOptions { KvCache = KvPrecision.Int8 }, [70, 1, 20], 2 * BytesInPages);
+        Compare(floats, new LoadOptions { KvCache = KvPrecision.Int8 }, [70, 1, 20], BytesInPagesOfPrompts);
     }
 
     /// <summary>Feeds a text in pieces of some sizes, to both, and compares the logits of every token.</summary>
