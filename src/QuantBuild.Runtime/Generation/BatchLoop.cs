@@ -115,26 +115,32 @@ internal sealed class BatchLoop(Decoder decoder, int mostTexts, int mostWaiting)
             }
         }
 
-        if (step.Count > 0) Compute();
+        if (step.Count > 0) Compute(step);
         running.RemoveAll(run => run.IsFinished);
         lock (guard) runningTexts = running.Count;
         return step.Count > 0;
     }
 
-    private void Compute()
+    private void Compute(List<(TextRun Run, BatchPart Part)> texts)
     {
         try
         {
             // A pass with many texts is not ended for the sake of one.
-            decoder.Forward([.. step.Select(item => item.Part)], step.Count == 1 ? step[0].Run.CancellationToken : CancellationToken.None);
+            decoder.Forward([.. texts.Select(item => item.Part)], texts.Count == 1 ? texts[0].Run.CancellationToken : CancellationToken.None);
+        }
+        catch (QuantBuildException e) when (e.Id == DiagnosticIds.GpuMemoryFull && texts.Count > 1)
+        {
+            // There may be room for some of them: each that finds none ends, and frees what it has for the next.
+            foreach ((TextRun Run, BatchPart Part) text in texts) Compute([text]);
+            return;
         }
         catch (Exception e)
         {
-            foreach ((TextRun run, _) in step) run.Fail(e);
+            foreach ((TextRun run, _) in texts) run.Fail(e);
             return;
         }
 
-        foreach ((TextRun run, BatchPart part) in step)
+        foreach ((TextRun run, BatchPart part) in texts)
         {
             try
             {

@@ -107,7 +107,7 @@ public sealed class DeviceChoiceTests : IDisposable
     }
 
     [Fact]
-    public void A_text_that_finds_no_room_for_its_keys_and_values_ends_and_the_others_go_on()
+    public async Task A_text_that_finds_no_room_for_its_keys_and_values_ends_and_the_others_go_on()
     {
         string large = TestModel.Write(folder.File("l"), TestArtifact.Config(heads: 32, kvHeads: 32, headDim: 256, layers: 4, context: 64), _ => null);
         // 32 tokens take a megabyte of each of four layers.
@@ -125,6 +125,23 @@ public sealed class DeviceChoiceTests : IDisposable
         });
         Assert.Equal(DiagnosticIds.GpuMemoryFull, error.Id);
         Assert.NotEmpty(sessions[0].Generate(" day", new() { MaxTokens = 5, Temperature = 0 }));
+        // Now there is room for one of several that are computed together.
+        sessions[0].Dispose();
+        sessions.RemoveAt(0);
+        QuantBuildException?[] errors = await Task.WhenAll(Enumerable.Range(0, 3).Select(async _ =>
+        {
+            try
+            {
+                await model.GenerateAsync("One", new() { MaxTokens = 20, Temperature = 0 });
+                return null;
+            }
+            catch (QuantBuildException e)
+            {
+                return e;
+            }
+        }));
+        Assert.Contains(null, errors);
+        Assert.Contains(errors, e => e?.Id == DiagnosticIds.GpuMemoryFull);
         foreach (TextSession session in sessions) session.Dispose();
         Assert.Equal(0, model.PagesInUse);
         Assert.NotEmpty(model.Generate("One", new() { MaxTokens = 5, Temperature = 0 }));
