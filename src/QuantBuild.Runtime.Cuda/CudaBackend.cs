@@ -20,11 +20,11 @@ internal sealed class CudaBackend(Func<CudaDriver> driver) : IDeviceBackend
     public IDeviceLayers Open(int index, Artifact artifact, LoadOptions options, out ModelPlacement placement)
     {
         DecoderConfig config = artifact.Config;
-        if (config.HeadDim > DeviceAttention.WidestHead)
+        if (config.HeadDim > DeviceAttention.WidestHead || config.HeadDim % 2 != 0)
         {
             throw new QuantBuildException(
                 DiagnosticIds.GpuUnavailable,
-                $"The GPU cannot be used for this model: its heads have {config.HeadDim} dimensions, expected at most {DeviceAttention.WidestHead}. Set LoadOptions.Device to cpu.");
+                $"The GPU cannot be used for this model: its heads have {config.HeadDim} dimensions, expected an even number of at most {DeviceAttention.WidestHead}. Set LoadOptions.Device to cpu.");
         }
 
         CudaDevice device = new(driver(), index);
@@ -34,7 +34,7 @@ internal sealed class CudaBackend(Func<CudaDriver> driver) : IDeviceBackend
             CudaLayers layers = new(device, artifact, options, plan);
             string where = plan.HasHead
                 ? $"All {config.Layers} layers are on cuda:{index} ({device.Name})"
-                : $"{plan.Layers} of {config.Layers} layers are on cuda:{index} ({device.Name}), whose memory has no room for more: the others are computed by the processor";
+                : $"{plan.Layers} of {config.Layers} layers are on cuda:{index} ({device.Name}), whose memory has no room for more: what follows is computed by the processor";
             placement = new ModelPlacement($"cuda:{index}", device.Name, plan.Layers, device.Allocated, where);
             return layers;
         }

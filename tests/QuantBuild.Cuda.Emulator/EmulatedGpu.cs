@@ -29,6 +29,9 @@ public sealed class EmulatedGpu : IDisposable
     /// <summary>Pieces of device memory in use, without the modules' variables.</summary>
     public int LiveAllocations => _driver.LiveAllocations;
 
+    /// <summary>Contexts, streams, events, modules, functions and graphs that were made and not destroyed.</summary>
+    public int LiveObjects => _driver.LiveObjects;
+
     /// <summary>Kernels run, those of graphs too.</summary>
     public long Launches => Interlocked.Read(ref _launches);
 

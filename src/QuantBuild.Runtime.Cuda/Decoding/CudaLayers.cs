@@ -55,7 +55,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
             head = weights.Linears((config.Head, source.Head, activations.Logits, config.VocabularySize, null));
         }
 
-        weights.Finish();
+        weights.Dispose();
     }
 
     public int Count { get; }
@@ -81,11 +81,12 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         if (HasHead) return;
         device.CopyFrom(hidden.Row(0), activations.Hidden, (long)tokens * config.HiddenSize * sizeof(float));
         device.Synchronize();
-        // On the device a row has no padding.
+        // On the device a row has no padding; on the processor it is zeros.
         if (hidden.Stride == config.HiddenSize) return;
-        for (int t = tokens - 1; t > 0; t--)
+        for (int t = tokens - 1; t >= 0; t--)
         {
-            new ReadOnlySpan<float>(hidden.Row(0) + ((long)t * config.HiddenSize), config.HiddenSize).CopyTo(hidden.Span(t));
+            if (t > 0) new ReadOnlySpan<float>(hidden.Row(0) + ((long)t * config.HiddenSize), config.HiddenSize).CopyTo(hidden.Span(t));
+            new Span<float>(hidden.Row(t) + config.HiddenSize, hidden.Stride - config.HiddenSize).Clear();
         }
     }
 
@@ -154,6 +155,8 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
 
     private void Queue(int parts)
     {
+        // A pass that failed may have left something.
+        pending = default;
         foreach (DeviceLayer layer in layers) Attention(layer, parts);
         Settle(HasHead ? finalNorm : default, activations.Normed, null);
     }

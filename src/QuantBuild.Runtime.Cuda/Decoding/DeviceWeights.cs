@@ -46,8 +46,8 @@ internal sealed unsafe class DeviceWeights : IDisposable
             + DeviceArena.Rounded(artifact.Config.HiddenSize * 2L * sizeof(float));
     }
 
-    /// <summary>Waits until all weights are there.</summary>
-    public void Finish() => uploader.Dispose();
+    /// <summary>Waits until all weights are there; they stay as long as the device is used.</summary>
+    public void Dispose() => uploader.Dispose();
 
     /// <summary>Uploads a norm; nothing where there is none.</summary>
     public NormParameters Norm(NormVectors? norm) => norm is null ? default : new NormParameters
@@ -116,12 +116,6 @@ internal sealed unsafe class DeviceWeights : IDisposable
 
         Close();
         return new DeviceLinears(kernels, groups);
-    }
-
-    public void Dispose()
-    {
-        uploader.Dispose();
-        arena.Dispose();
     }
 
     private static int Blocks(int outputs, int rows) => (outputs + rows - 1) / rows;

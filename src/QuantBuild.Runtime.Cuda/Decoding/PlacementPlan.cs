@@ -6,8 +6,7 @@ namespace QuantBuild.Cuda.Decoding;
 /// <param name="Layers">Its first layers.</param>
 /// <param name="HasHead">Whether the last norm and the head go with them: where all layers do.</param>
 /// <param name="Tokens">Tokens of a pass at most.</param>
-/// <param name="Bytes">Memory of the device that weights and activations take.</param>
-internal sealed record PlacementPlan(int Layers, bool HasHead, int Tokens, long Bytes)
+internal sealed record PlacementPlan(int Layers, bool HasHead, int Tokens)
 {
     /// <summary>Tokens of a pass where there is memory enough: then tensor cores have enough to do.</summary>
     public const int ManyTokens = 512;
@@ -30,14 +29,14 @@ internal sealed record PlacementPlan(int Layers, bool HasHead, int Tokens, long 
         foreach (int tokens in (int[])[ManyTokens, 128])
         {
             long all = layers.Sum() + DeviceWeights.BytesOfHead(artifact) + DeviceActivations.BytesFor(config, tokens, true, hasOutliers);
-            if (all <= room) return new PlacementPlan(config.Layers, true, tokens, all - (keys * config.Layers));
+            if (all <= room) return new PlacementPlan(config.Layers, true, tokens);
         }
 
         const int few = 128;
         long taken = DeviceActivations.BytesFor(config, few, false, hasOutliers), needed = taken + layers[0];
         int count = 0;
         while (count < config.Layers && taken + layers[count] <= room) taken += layers[count++];
-        if (count > 0) return new PlacementPlan(count, false, few, taken - (keys * count));
+        if (count > 0) return new PlacementPlan(count, false, few);
         throw new QuantBuildException(
             DiagnosticIds.GpuMemoryFull,
             $"The memory of {device} is full: {free >> 20} MB of it are free, and one layer with activations and room for {LeastTokens} tokens needs {(needed + Margin) >> 20} MB. " +

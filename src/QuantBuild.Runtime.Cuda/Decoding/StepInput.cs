@@ -36,7 +36,7 @@ internal sealed unsafe class StepInput
         localOffset = turnsOffset + (2 * turnBytes);
         fixedBytes = localOffset + (config.LocalRopeTheta is null ? 0 : 2 * turnBytes);
         // Each text of a pass has at least one token in it.
-        tablePages = (config.ContextLength + KvPages.Tokens - 1) / KvPages.Tokens * (long)largestBatch;
+        tablePages = ((long)config.ContextLength + KvPages.Tokens - 1) / KvPages.Tokens * largestBatch;
         tablePages = Math.Min(tablePages, MostTablePages);
         fixedPart = device.Allocate(fixedBytes);
         Pages = device.Allocate(tablePages * sizeof(ulong));

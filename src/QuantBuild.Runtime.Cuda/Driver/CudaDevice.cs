@@ -15,6 +15,8 @@ internal sealed unsafe class CudaDevice : IDisposable
     private readonly List<IntPtr> modules = [];
     private readonly HashSet<IntPtr> allocations = [];
     private readonly HashSet<IntPtr> hostAllocations = [];
+    private readonly HashSet<IntPtr> events = [];
+    private readonly List<IntPtr> graphs = [];
     private readonly Lock guard = new();
     private bool disposed;
 
@@ -31,7 +33,6 @@ internal sealed unsafe class CudaDevice : IDisposable
                 $"cuda:{index} ({Name}) has the compute capability {Capability / 10}.{Capability % 10}, expected at least {OldestCapability / 10}.{OldestCapability % 10} (Turing, 2018). Choose another");
         }
 
-        Multiprocessors = driver.Attribute(DeviceAttribute.MultiprocessorCount, device);
         IntPtr retained = 0, created = 0;
         driver.Check(driver.ContextRetain(&retained, device), "begin to use the GPU");
         context = retained;
@@ -58,10 +59,11 @@ internal sealed unsafe class CudaDevice : IDisposable
     /// <summary>10 major + minor.</summary>
     public int Capability { get; }
 
-    public int Multiprocessors { get; }
-
     /// <summary>Bytes that are allocated.</summary>
     public long Allocated { get; private set; }
+
+    /// <summary>Held by whoever queues work from another thread than the one that computes: not in the middle of a capture.</summary>
+    public Lock Queue { get; } = new();
 
     /// <summary>Whether work can be captured and launched as one.</summary>
     public bool HasGraphs => driver.GraphInstantiate != null;
@@ -98,13 +100,13 @@ internal sealed unsafe class CudaDevice : IDisposable
     {
         lock (guard)
         {
+            // Under the lock: the context must not be released meanwhile.
             if (disposed || !allocations.Remove(memory)) return;
             Allocated -= bytes;
+            // A device that failed has lost its memory anyway.
+            _ = driver.ContextSetCurrent(context);
+            _ = driver.MemoryFree(memory);
         }
-
-        Enter();
-        // A device that failed has lost its memory anyway.
-        _ = driver.MemoryFree(memory);
     }
 
     /// <summary>Memory of the machine that the device copies from and to by itself; lives as long as this.</summary>
@@ -122,10 +124,9 @@ internal sealed unsafe class CudaDevice : IDisposable
         lock (guard)
         {
             if (disposed || !hostAllocations.Remove((IntPtr)memory)) return;
+            _ = driver.ContextSetCurrent(context);
+            _ = driver.HostFree(memory);
         }
-
-        Enter();
-        _ = driver.HostFree(memory);
     }
 
     /// <summary>Queues a copy to the device; the source must not change before it is done.</summary>
@@ -148,6 +149,7 @@ internal sealed unsafe class CudaDevice : IDisposable
         IntPtr created = 0;
         const uint noTiming = 2;
         driver.Check(driver.EventCreate(&created, noTiming), "make an event");
+        lock (guard) events.Add(created);
         return created;
     }
 
@@ -157,8 +159,12 @@ internal sealed unsafe class CudaDevice : IDisposable
 
     public void DestroyEvent(IntPtr mark)
     {
-        Enter();
-        _ = driver.EventDestroy(mark);
+        lock (guard)
+        {
+            if (disposed || !events.Remove(mark)) return;
+            _ = driver.ContextSetCurrent(context);
+            _ = driver.EventDestroy(mark);
+        }
     }
 
     /// <summary>Loads kernels: the driver compiles them for the device, and keeps what it made for the next time.</summary>
@@ -208,8 +214,14 @@ internal sealed unsafe class CudaDevice : IDisposable
         Do(driver.Launch(function, (uint)grid.X, (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, 0, stream, parameters, null), "run a kernel");
 
     /// <summary>What is queued meanwhile, as one piece of work that can be repeated; it is not done yet.</summary>
-    /// <returns>A graph, for <see cref="Repeat"/> and <see cref="DestroyGraph"/>.</returns>
+    /// <returns>A graph, for <see cref="Repeat"/>; lives as long as this.</returns>
     public IntPtr Capture(Action queue)
+    {
+        // What another thread queues meanwhile would be captured too: not done now, and done again with every repetition.
+        lock (Queue) return CaptureAlone(queue);
+    }
+
+    private IntPtr CaptureAlone(Action queue)
     {
         // Other threads go on to use memory.
         const int threadLocal = 1;
@@ -235,17 +247,12 @@ internal sealed unsafe class CudaDevice : IDisposable
             _ = driver.GraphDestroy(graph);
         }
 
+        lock (guard) graphs.Add(executable);
         return executable;
     }
 
     /// <summary>Queues what was captured.</summary>
     public void Repeat(IntPtr graph) => Do(driver.GraphLaunch(graph, stream), "run a graph");
-
-    public void DestroyGraph(IntPtr graph)
-    {
-        Enter();
-        _ = driver.GraphExecDestroy(graph);
-    }
 
     /// <inheritdoc/>
     public void Dispose()
@@ -259,6 +266,8 @@ internal sealed unsafe class CudaDevice : IDisposable
         // A device that failed answers all of this with errors, and has nothing left to release.
         _ = driver.ContextSetCurrent(context);
         _ = driver.StreamSynchronize(stream);
+        foreach (IntPtr graph in graphs) _ = driver.GraphExecDestroy(graph);
+        foreach (IntPtr mark in events) _ = driver.EventDestroy(mark);
         foreach (IntPtr memory in allocations) _ = driver.MemoryFree(memory);
         foreach (IntPtr memory in hostAllocations) _ = driver.HostFree((void*)memory);
         foreach (IntPtr module in modules) _ = driver.ModuleUnload(module);

@@ -244,7 +244,6 @@ internal sealed unsafe class CudaDriver
 /// <summary>Properties of a GPU, as the driver API numbers them (CUdevice_attribute).</summary>
 internal enum DeviceAttribute
 {
-    MultiprocessorCount = 16,
     ComputeCapabilityMajor = 75,
     ComputeCapabilityMinor = 76,
 }

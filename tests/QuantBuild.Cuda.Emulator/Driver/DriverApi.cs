@@ -40,6 +40,8 @@ internal sealed unsafe partial class DriverApi : IDisposable
 
     public int LiveAllocations { get; private set; }
 
+    public int LiveObjects => _objects.Count;
+
     public nint Resolve(string export) => _exports.TryGetValue(export, out (Delegate Function, nint Address) found) ? found.Address : 0;
 
     private void Export(string name, Delegate function) => _exports[name] = (function, Marshal.GetFunctionPointerForDelegate(function));

@@ -1,4 +1,6 @@
+using QuantBuild.Cuda.Driver;
 using QuantBuild.Cuda.Emulator;
+using QuantBuild.Decoding;
 using QuantBuild.Runtime.Tests;
 
 namespace QuantBuild.Cuda.Tests.Decoding;
@@ -141,6 +143,52 @@ public sealed class ModelTests : IDisposable
         Assert.Equal(6, layers[2]);
         Assert.InRange(layers[0], 1, layers[1] - 1);
         Assert.InRange(layers[1], 2, 5);
+    }
+
+    [Fact]
+    public void Rows_that_come_back_to_the_processor_are_padded_with_zeros()
+    {
+        // 520 inputs are padded to 544, and what is packed behind the 520 weights of the head's rows is not 0.
+        string config = TestArtifact.Config(hidden: 520, intermediate: 4096, heads: 8, kvHeads: 8, headDim: 64, layers: 6, context: 64);
+        string padded = TestModel.Write(folder.File("p"), config, linear => linear.Name.Contains("layers") ? null : new IntAffineFormat(8, linear.Inputs, false, false), seed: 4);
+        using TestGpu gpu = new(new EmulatedGpuOptions { Devices = [new EmulatedDeviceOptions { TotalMemory = 385L << 20 }] });
+        using LanguageModel expected = LanguageModel.Load(padded, new LoadOptions { Device = "cpu", PromptCacheTokens = 0 });
+        using LanguageModel model = LanguageModel.Load(padded, new LoadOptions { Device = "cuda", PromptCacheTokens = 0, Backend = gpu.Backend });
+        Assert.InRange(model.Placement.DeviceLayers, 1, 5);
+        int[] tokens = [.. Enumerable.Range(100, 6)];
+        float[] right = Sequence.Logits(expected, tokens, [5, 1]), found = Sequence.Logits(model, tokens, [5, 1]);
+        Assert.InRange(right.Zip(found, (a, b) => Math.Abs(a - b)).Max() / right.Max(Math.Abs), 0, 1e-2);
+    }
+
+    [Fact]
+    public void A_model_that_is_disposed_leaves_nothing_in_a_context_that_others_use()
+    {
+        using TestGpu gpu = new();
+        using CudaDevice other = new(gpu.Driver(), 0);
+        int before = gpu.Machine.LiveObjects;
+        using (LanguageModel model = Load(gpu)) model.Generate(Prompt, Greedy(5));
+        Assert.Equal(before, gpu.Machine.LiveObjects);
+        Assert.Equal(0, gpu.Machine.LiveAllocations);
+    }
+
+    [Fact]
+    public async Task What_another_thread_does_to_pages_is_not_captured()
+    {
+        using TestGpu gpu = new();
+        using CudaDevice device = new(gpu.Driver(), 0);
+        byte[] numbers = [1, 2, 3, 4], found = new byte[4];
+        IPageMemory pages = new QuantBuild.Cuda.Decoding.DeviceMemory(device, numbers.Length);
+        IntPtr page = pages.Allocate(numbers.Length);
+        Task? write = null;
+        device.Capture(() =>
+        {
+            write = Task.Run(() => pages.Write(numbers, page));
+            Thread.Sleep(100);
+            Assert.False(write.IsCompleted);
+        });
+        await write!;
+        pages.Read(page, found);
+        Assert.Equal(numbers, found);
     }
 
     [Theory]
