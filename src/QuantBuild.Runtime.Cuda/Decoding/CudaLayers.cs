@@ -154,6 +154,8 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
 
     private void Queue(int parts)
     {
+        // A pass that failed may have left something.
+        pending = default;
         foreach (DeviceLayer layer in layers) Attention(layer, parts);
         Settle(HasHead ? finalNorm : default, activations.Normed, null);
     }
