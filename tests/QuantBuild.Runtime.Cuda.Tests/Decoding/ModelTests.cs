@@ -116,7 +116,7 @@ public sealed class ModelTests : IDisposable
     [Fact]
     public void Layers_that_have_no_room_stay_on_the_processor()
     {
-        string large = TestModel.Write(folder.File("l"), TestArtifact.Config(hidden: 512, intermediate: 4096, heads: 8, kvHeads: 8, headDim: 64, layers: 6, context: 64), _ => null, seed: 4);
+        string large = TestModel.Write(folder.File("l"), TestArtifact.Config(hidden: 504, intermediate: 4096, heads: 8, kvHeads: 8, headDim: 64, layers: 6, context: 64), _ => null, seed: 4);
         using LanguageModel processor = LanguageModel.Load(large, new LoadOptions { Device = "cpu", PromptCacheTokens = 0 });
         string expected = processor.Generate(Prompt, Greedy(5));
         List<int> layers = [];
