@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace QuantBuild;
 
@@ -16,6 +17,9 @@ public static class ClassNames
         "uint", "ulong", "unchecked", "unsafe", "ushort", "using", "virtual", "void", "volatile", "while",
     };
 
+    // Of a file that was split, with the number of the part.
+    private static readonly Regex GgufEnding = new(@"(?:-[0-9]{5}-of-[0-9]{5})?\.gguf\z", RegexOptions.CultureInvariant | RegexOptions.IgnoreCase);
+
     // A class cannot have a member of its own name.
     private static readonly HashSet<string> MemberNames = new(StringComparer.Ordinal)
     {
@@ -23,7 +27,7 @@ public static class ClassNames
     };
 
     /// <summary>
-    /// The last segment of a model's path or hub id, without a <c>.gguf</c>: <c>meta-llama/Llama-2-7b-hf</c> is <c>Llama-2-7b-hf</c>, and so is a commit of it in the hub's cache,
+    /// The last segment of a model's path or hub id, without a <c>.gguf</c> and without <c>-00001-of-00003</c> before that: <c>meta-llama/Llama-2-7b-hf</c> is <c>Llama-2-7b-hf</c>, and so is a commit of it in the hub's cache,
     /// <c>models--meta-llama--Llama-2-7b-hf/snapshots/…</c>.
     /// </summary>
     /// <param name="include">The item's <c>Include</c>: a folder, a GGUF file or a hub id.</param>
@@ -34,7 +38,7 @@ public static class ClassNames
         string repository = segments.Length > 2 && segments[segments.Length - 2] == "snapshots" ? segments[segments.Length - 3] : "";
         if (repository.StartsWith(ofModels, StringComparison.Ordinal)) return repository.Substring(Math.Max(repository.LastIndexOf("--", StringComparison.Ordinal) + 2, ofModels.Length));
         string name = segments[segments.Length - 1];
-        return name.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase) ? name.Substring(0, name.Length - ".gguf".Length) : name;
+        return GgufEnding.Replace(name, "");
     }
 
     /// <summary>

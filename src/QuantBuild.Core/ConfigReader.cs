@@ -53,8 +53,10 @@ internal sealed class ConfigReader
     public double NumberOr(string name, double standard) => Find(name) is { } value ? Number(name, value) : standard;
 
     /// <summary>The base of the rotary frequencies: newer files have it among the rotary parameters, older ones at the top.</summary>
-    public double RopeTheta(double standard) =>
-        Find("rope_parameters") is { } rope && (rope.Member("full_attention") ?? rope).Member("rope_theta") is { } value ? Number("rope_theta", value) : NumberOr("rope_theta", standard);
+    public double RopeTheta(double standard) => RopeParameter("rope_theta") ?? NumberOr("rope_theta", standard);
+
+    private double? RopeParameter(string name) =>
+        Find("rope_parameters") is { } rope && (rope.Member("full_attention") ?? rope).Member(name) is { } value ? Number(name, value) : null;
 
     public bool BooleanOr(string name, bool standard)
     {
@@ -234,7 +236,7 @@ internal sealed class ConfigReader
         headDim = PositiveOr("head_dim", headDim > 0 ? headDim : hiddenSize / heads);
         if ((long)heads * headDim > LargestSize) throw Malformed($"num_attention_heads ({heads}) times head_dim ({headDim}) is more than {LargestSize}");
         if (headDim < 2 || headDim % 2 != 0) throw Malformed($"head_dim ({headDim}) is not even, and rotary embedding turns pairs");
-        double share = NumberOr("partial_rotary_factor", NumberOr("rotary_pct", rotaryShare));
+        double share = RopeParameter("partial_rotary_factor") ?? NumberOr("partial_rotary_factor", NumberOr("rotary_pct", rotaryShare));
         int rotated = (int)(headDim * share);
         if (rotated < 2 || rotated > headDim || rotated % 2 != 0)
         {

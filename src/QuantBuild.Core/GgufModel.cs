@@ -107,7 +107,10 @@ public static class GgufModel
         if (file.Tensors.TryGetValue("rope_freqs.weight", out GgufTensor? factors)) return FrequencyFactors(file, family, factors);
         if (!file.Metadata.TryGetValue(family + ".rope.scaling.type", out object? kind) || kind is not string type || type == "none") return "";
         string factor = file.Metadata.TryGetValue(family + ".rope.scaling.factor", out object? given) && given is double number ? Written(number).ToString("R", CultureInfo.InvariantCulture) : "1";
-        return $",\"rope_scaling\":{{\"rope_type\":{Json.Quote(type)},\"factor\":{factor}}}";
+        string original = file.Metadata.TryGetValue(family + ".rope.scaling.original_context_length", out object? length) && length is long context
+            ? FormattableString.Invariant($",\"original_max_position_embeddings\":{context}")
+            : "";
+        return $",\"rope_scaling\":{{\"rope_type\":{Json.Quote(type)},\"factor\":{factor}{original}}}";
     }
 
     /// <summary>

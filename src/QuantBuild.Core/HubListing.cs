@@ -16,6 +16,9 @@ public sealed record HubListing(string Commit, IReadOnlyList<HubFile> Files)
     internal const string SafetensorsIndex = "model.safetensors.index.json";
     internal const string PickleIndex = "pytorch_model.bin.index.json";
 
+    // As much of an index as is read of a folder's.
+    private const long LongestIndex = 64 << 20;
+
     private static readonly string[] Described =
     [
         "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
@@ -94,7 +97,10 @@ public sealed record HubListing(string Commit, IReadOnlyList<HubFile> Files)
     /// <exception cref="FormatException">It is no index.</exception>
     internal static IEnumerable<string> ListedIn(string index)
     {
-        XElement map = Json.Parse(File.ReadAllText(index)).Member("weight_map") ?? throw new FormatException($"{Path.GetFileName(index)} has no weight_map");
+        using FileStream stream = new(index, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        if (stream.Length > LongestIndex) throw new FormatException($"{Path.GetFileName(index)} has {stream.Length} bytes, and at most {LongestIndex} are read");
+        using StreamReader reader = new(stream);
+        XElement map = Json.Parse(reader.ReadToEnd()).Member("weight_map") ?? throw new FormatException($"{Path.GetFileName(index)} has no weight_map");
         return map.Elements().Select(entry => entry.Value).Distinct().OrderBy(name => name, StringComparer.Ordinal);
     }
 

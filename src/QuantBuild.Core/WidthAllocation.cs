@@ -81,19 +81,27 @@ public static class WidthAllocation
             }
         }
 
+        // The best of all changes that take at most so many bytes, and the best of those of another linear: the partner of a change is one of the two.
+        changes.Sort((a, b) => (a.Bytes, a.Linear, a.To).CompareTo((b.Bytes, b.Linear, b.To)));
+        (int First, int Next)[] bests = new (int, int)[changes.Count];
+        (int top, int next) = (-1, -1);
+        for (int i = 0; i < changes.Count; i++)
+        {
+            if (top < 0 || changes[i].Saved > changes[top].Saved) (top, next) = (i, top < 0 || changes[top].Linear == changes[i].Linear ? next : top);
+            else if (changes[i].Linear != changes[top].Linear && (next < 0 || changes[i].Saved > changes[next].Saved)) next = i;
+            bests[i] = (top, next);
+        }
+
         double best = 0;
         (int First, int Second) found = (-1, -1);
         for (int i = 0; i < changes.Count; i++)
         {
             if (changes[i].Bytes <= left && changes[i].Saved > best) (best, found) = (changes[i].Saved, (i, -1));
-            if (changes[i].Saved <= 0) continue;
-            for (int j = 0; j < changes.Count; j++)
-            {
-                // One saves loss; the other gives the bytes for it, or saves loss too.
-                if (changes[j].Linear == changes[i].Linear || changes[i].Bytes + changes[j].Bytes > left) continue;
-                double saved = changes[i].Saved + changes[j].Saved;
-                if (saved > best) (best, found) = (saved, (i, j));
-            }
+            // One saves loss; the other gives the bytes for it, or saves loss too.
+            int fitting = changes[i].Saved <= 0 ? -1 : LastWithin(changes, left - changes[i].Bytes);
+            if (fitting < 0) continue;
+            int partner = changes[bests[fitting].First].Linear == changes[i].Linear ? bests[fitting].Next : bests[fitting].First;
+            if (partner >= 0 && changes[i].Saved + changes[partner].Saved > best) (best, found) = (changes[i].Saved + changes[partner].Saved, (i, partner));
         }
 
         // Below this, sums in another order would decide.
@@ -106,5 +114,19 @@ public static class WidthAllocation
         }
 
         return true;
+    }
+
+    /// <summary>The last of the changes, which are ordered by their bytes, that takes no more than some; -1 where none does.</summary>
+    private static int LastWithin(List<(int Linear, int To, double Saved, long Bytes)> changes, long bytes)
+    {
+        (int low, int high) = (0, changes.Count);
+        while (low < high)
+        {
+            int middle = (low + high) / 2;
+            if (changes[middle].Bytes <= bytes) low = middle + 1;
+            else high = middle;
+        }
+
+        return low - 1;
     }
 }

@@ -280,15 +280,17 @@ internal sealed class DecoderForward : IDisposable
         torch.Tensor tokens = input.reshape(-1, config.HiddenSize);
         (torch.Tensor shares, torch.Tensor experts) = Route(tokens, layer);
         torch.Tensor mixed = torch.zeros_like(tokens);
+        // One for all experts, so that whoever keeps what they read keeps it once.
+        torch.Tensor all = tokens.unsqueeze(0);
         for (int expert = 0; expert < config.Experts; expert++)
         {
             using DisposeScope scope = torch.NewDisposeScope();
             torch.Tensor chosen = experts.eq(torch.tensor(new[] { (long)expert }).to(experts.device));
             // One that watches wants to see every token: those that are not the expert's have a share of 0.
             torch.Tensor? its = layer.Observer is null ? chosen.any(-1).nonzero().view(-1) : null;
-            torch.Tensor seen = its is null ? tokens : tokens.index_select(0, its);
+            torch.Tensor seen = its is null ? all : tokens.index_select(0, its).unsqueeze(0);
             torch.Tensor share = (shares * chosen.to(torch.float32)).sum(-1, keepdim: true);
-            torch.Tensor given = layer.Apply(LinearRole.Down.Of(expert), Gate(seen.unsqueeze(0), layer, expert)).squeeze(0) * (its is null ? share : share.index_select(0, its));
+            torch.Tensor given = layer.Apply(LinearRole.Down.Of(expert), Gate(seen, layer, expert)).squeeze(0) * (its is null ? share : share.index_select(0, its));
             torch.Tensor sum = its is null ? mixed.Plus(given) : mixed.Plus(0, its, given);
             mixed.Dispose();
             mixed = sum.MoveToOuterDisposeScope();

@@ -77,7 +77,8 @@ public class DecoderConfigTests
     [Fact]
     public void The_newer_form_of_the_rotary_parameters_is_read()
     {
-        DecoderConfig config = Parse(With(("rope_theta", null), ("rope_parameters", """{"rope_type": "default", "rope_theta": 500000.0}""")));
+        DecoderConfig config = Parse(With(("rope_theta", null), ("rope_parameters", """{"rope_type": "default", "rope_theta": 500000.0, "partial_rotary_factor": 0.5}""")));
+        Assert.Equal(config.HeadDim / 2, config.TurnedDimensions);
         Assert.Equal(500000, config.RopeTheta);
     }
 

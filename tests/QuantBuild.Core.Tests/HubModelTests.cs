@@ -52,6 +52,7 @@ public sealed class HubModelTests : IDisposable
         Assert.Equal(new HubModel("org/name", "v1", "x.Q8_0.gguf"), model);
         Assert.Equal(("org/name/x.Q8_0.gguf", "org/name@v1"), (model.FullName, model.Source));
         Assert.Equal("x.Q8_0", ClassNames.ModelName(model.FullName));
+        Assert.Equal("x.F16", ClassNames.ModelName("org/name/x.F16-00001-of-00003.gguf"));
         Directory.CreateDirectory(Path.Combine(folder, "org", "name"));
         Assert.Null(HubModel.Of("org/name/x.Q8_0.gguf", null, folder));
         Assert.NotNull(HubModel.Of("org/name/x.Q8_0.gguf", "v1", folder));

@@ -44,6 +44,18 @@ public class WidthAllocationTests
     }
 
     [Fact]
+    public void The_linears_of_a_large_model_of_experts_take_seconds()
+    {
+        // Qwen3 30B: 48 layers of 128 experts.
+        WidthOption[][] linears = Instance(new Random(8), 48 * ((3 * 128) + 4), monotone: true);
+        long least = linears.Sum(options => options[0].Bytes), most = linears.Sum(options => options[^1].Bytes);
+        System.Diagnostics.Stopwatch clock = System.Diagnostics.Stopwatch.StartNew();
+        int[] chosen = WidthAllocation.Choose(linears, (least + most) / 2);
+        Assert.InRange(clock.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(60));
+        Assert.InRange(Bytes(linears, chosen), (least + most) / 2 * 0.999, (least + most) / 2);
+    }
+
+    [Fact]
     public void A_budget_for_everything_gives_everything_and_one_for_the_least_the_least()
     {
         WidthOption[][] linears = Instance(new Random(7), 12, monotone: true);

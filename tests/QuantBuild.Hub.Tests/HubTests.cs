@@ -125,6 +125,17 @@ public sealed class HubTests : IDisposable
     }
 
     [Fact]
+    public async Task An_index_that_is_larger_than_any_is_not_read()
+    {
+        byte[] index = new byte[(64 << 20) + 1];
+        index.AsSpan().Fill((byte)' ');
+        repository.Push("main", [.. HubMachine.Model(), ("model.safetensors.index.json", index)]);
+        QuantBuildException error = await machine.Fail("org/tiny");
+        Assert.Equal(DiagnosticIds.HubModelUnusable, error.Id);
+        Assert.Contains("at most 67108864 are read", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_GGUF_file_of_a_repository_comes_alone_with_what_stands_in_for_a_part_of_it()
     {
         string commit = repository.Push(

@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Net;
-using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -11,7 +10,8 @@ namespace QuantBuild.Tests;
 /// <summary>A hub on the loopback interface: repositories with revisions, large files by way of another address as from its delivery network, and every refusal that the real one has.</summary>
 internal sealed class LoopbackHub : IDisposable
 {
-    private readonly HttpListener listener = new();
+    private readonly LoopbackListener listener;
+    private readonly Lock counting = new();
     private readonly ConcurrentDictionary<string, byte[]> large = new();
     private readonly string deliveryAddress;
     private int cuts;
@@ -19,12 +19,9 @@ internal sealed class LoopbackHub : IDisposable
 
     public LoopbackHub()
     {
-        Address = FreeAddress();
-        deliveryAddress = FreeAddress();
-        listener.Prefixes.Add(Address + "/");
-        listener.Prefixes.Add(deliveryAddress + "/");
-        listener.Start();
-        _ = Task.Run(Listen);
+        Address = LoopbackListener.FreeAddress();
+        deliveryAddress = LoopbackListener.FreeAddress();
+        listener = new LoopbackListener([Address, deliveryAddress], Answer);
     }
 
     /// <summary>What <c>HF_ENDPOINT</c> is set to.</summary>
@@ -67,68 +64,34 @@ internal sealed class LoopbackHub : IDisposable
 
     public LoopbackRepository Add(string id) => Repositories[id] = new LoopbackRepository();
 
-    public void Dispose() => ((IDisposable)listener).Dispose();
+    public void Dispose() => listener.Dispose();
 
-    private static string FreeAddress()
+    private async Task Answer(HttpListenerRequest request, HttpListenerResponse response)
     {
-        using TcpListener probe = new(IPAddress.Loopback, 0);
-        probe.Start();
-        return string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{((IPEndPoint)probe.LocalEndpoint).Port}");
-    }
-
-    private async Task Listen()
-    {
-        try
+        string path = Uri.UnescapeDataString(request.RawUrl!.Split('?')[0]);
+        Requests.Enqueue($"{request.HttpMethod} {path} {request.Headers["Range"]?["bytes=".Length..]}".Trim());
+        Told.Enqueue((path, request.Headers["Authorization"]));
+        string[] parts = path.Trim('/').Split('/');
+        if (Interlocked.Decrement(ref failures) >= 0)
         {
-            while (true)
-            {
-                HttpListenerContext context = await listener.GetContextAsync();
-                _ = Task.Run(() => Answer(context));
-            }
+            response.StatusCode = FailureStatus;
+            if (RetryAfter is not null) response.AddHeader("Retry-After", RetryAfter);
         }
-        catch (Exception e) when (e is HttpListenerException or ObjectDisposedException or InvalidOperationException)
+        else if (parts is ["delivery", string sha256])
         {
-            // The test is over.
+            await Send(request, response, large[sha256]);
         }
-    }
-
-    private async Task Answer(HttpListenerContext context)
-    {
-        HttpListenerRequest request = context.Request;
-        HttpListenerResponse response = context.Response;
-        try
+        else if (parts is ["api", "models", string org, string name, "revision", ..])
         {
-            string path = Uri.UnescapeDataString(request.RawUrl!.Split('?')[0]);
-            Requests.Enqueue($"{request.HttpMethod} {path} {request.Headers["Range"]?["bytes=".Length..]}".Trim());
-            Told.Enqueue((path, request.Headers["Authorization"]));
-            string[] parts = path.Trim('/').Split('/');
-            if (Interlocked.Decrement(ref failures) >= 0)
-            {
-                response.StatusCode = FailureStatus;
-                if (RetryAfter is not null) response.AddHeader("Retry-After", RetryAfter);
-            }
-            else if (parts is ["delivery", string sha256])
-            {
-                if (await Send(request, response, large[sha256])) return;
-            }
-            else if (parts is ["api", "models", string org, string name, "revision", ..])
-            {
-                AnswerList(request, response, $"{org}/{name}", string.Join('/', parts[5..]));
-            }
-            else if (parts is [string owner, string model, "resolve", string commit, string file])
-            {
-                if (await AnswerFile(request, response, $"{owner}/{model}", commit, file)) return;
-            }
-            else
-            {
-                response.StatusCode = 404;
-            }
-
-            response.Close();
+            AnswerList(request, response, $"{org}/{name}", string.Join('/', parts[5..]));
         }
-        catch (Exception e) when (e is HttpListenerException or IOException or ObjectDisposedException)
+        else if (parts is [string owner, string model, "resolve", string commit, string file])
         {
-            // The client left.
+            await AnswerFile(request, response, $"{owner}/{model}", commit, file);
+        }
+        else
+        {
+            response.StatusCode = 404;
         }
     }
 
@@ -161,30 +124,34 @@ internal sealed class LoopbackHub : IDisposable
         }
     }
 
-    private async Task<bool> AnswerFile(HttpListenerRequest request, HttpListenerResponse response, string id, string commit, string file)
+    private async Task AnswerFile(HttpListenerRequest request, HttpListenerResponse response, string id, string commit, string file)
     {
-        if (Repository(request, response, id, isFile: true) is not { } repository) return false;
+        if (Repository(request, response, id, isFile: true) is not { } repository) return;
         if (repository.RenamedTo is { } other)
         {
             response.StatusCode = 307;
             response.RedirectLocation = $"/{other}/resolve/{commit}/{file}";
-            return false;
+            return;
         }
 
         if (!repository.Revisions.TryGetValue(commit, out Dictionary<string, byte[]>? files) || !files.TryGetValue(file, out byte[]? content))
         {
             Refuse(response, 404, "EntryNotFound", "Entry not found");
-            return false;
+            return;
         }
 
         response.AddHeader("X-Repo-Commit", commit);
-        if (!repository.IsLarge(file)) return await Send(request, response, content);
+        if (!repository.IsLarge(file))
+        {
+            await Send(request, response, content);
+            return;
+        }
+
         string sha256 = Sha256(content);
         large[sha256] = content;
         response.AddHeader("X-Linked-Etag", $"\"{sha256}\"");
         response.StatusCode = 302;
         response.RedirectLocation = $"{deliveryAddress}/delivery/{sha256}?signature=right-in-the-address";
-        return false;
     }
 
     private LoopbackRepository? Repository(HttpListenerRequest request, HttpListenerResponse response, string id, bool isFile)
@@ -222,22 +189,13 @@ internal sealed class LoopbackHub : IDisposable
         response.AddHeader("X-Error-Message", message);
     }
 
-    /// <returns>Whether the connection was cut.</returns>
-    private async Task<bool> Send(HttpListenerRequest request, HttpListenerResponse response, byte[] content)
+    private async Task Send(HttpListenerRequest request, HttpListenerResponse response, byte[] content)
     {
-        lock (listener) MostAtOnce = Math.Max(MostAtOnce, ++atOnce);
+        lock (counting) MostAtOnce = Math.Max(MostAtOnce, ++atOnce);
         try
         {
             if (Delay > TimeSpan.Zero) await Task.Delay(Delay);
-            int start = 0;
-            if (HasRanges && request.Headers["Range"] is { } range)
-            {
-                start = int.Parse(range["bytes=".Length..].TrimEnd('-'), CultureInfo.InvariantCulture);
-                response.StatusCode = 206;
-                response.AddHeader("Content-Range", string.Create(CultureInfo.InvariantCulture, $"bytes {start}-{content.Length - 1}/{content.Length}"));
-            }
-
-            byte[] part = content[start..];
+            byte[] part = content[LoopbackListener.Start(request, response, content.Length, HasRanges)..];
             if (part.Length > 0 && Damages > 0)
             {
                 Damages--;
@@ -252,16 +210,12 @@ internal sealed class LoopbackHub : IDisposable
                 await Task.Delay(TimeSpan.FromMinutes(1));
             }
 
-            bool cut = part.Length > 100_000 && Interlocked.Decrement(ref cuts) >= 0;
-            await response.OutputStream.WriteAsync(part.AsMemory(0, cut ? part.Length / 2 : part.Length));
-            if (!cut) return false;
-            await response.OutputStream.FlushAsync();
-            response.Abort();
-            return true;
+            if (part.Length > 100_000 && Interlocked.Decrement(ref cuts) >= 0) await LoopbackListener.CutAsync(response, part);
+            else await response.OutputStream.WriteAsync(part);
         }
         finally
         {
-            lock (listener) atOnce--;
+            lock (counting) atOnce--;
         }
     }
 

@@ -1,28 +1,20 @@
 using System.Collections.Concurrent;
-using System.Globalization;
 using System.Net;
-using System.Net.Sockets;
 
 namespace QuantBuild.Tests;
 
 /// <summary>An HTTP server on the loopback interface that keeps files in memory, and misbehaves on demand.</summary>
 internal sealed class LoopbackServer : IDisposable
 {
-    private readonly HttpListener listener = new();
+    private readonly LoopbackListener listener;
     private int cuts;
     private int failures;
 
     public LoopbackServer()
     {
-        using (TcpListener probe = new(IPAddress.Loopback, 0))
-        {
-            probe.Start();
-            Address = new Uri(string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{((IPEndPoint)probe.LocalEndpoint).Port}/models"));
-        }
-
-        listener.Prefixes.Add(Address.GetLeftPart(UriPartial.Authority) + "/");
-        listener.Start();
-        _ = Task.Run(Listen);
+        string address = LoopbackListener.FreeAddress();
+        Address = new Uri(address + "/models");
+        listener = new LoopbackListener([address], Answer);
     }
 
     public Uri Address { get; }
@@ -47,79 +39,39 @@ internal sealed class LoopbackServer : IDisposable
 
     private int FailureStatus { get; set; }
 
-    public void Dispose() => ((IDisposable)listener).Dispose();
+    public void Dispose() => listener.Dispose();
 
-    private async Task Listen()
+    private async Task Answer(HttpListenerRequest request, HttpListenerResponse response)
     {
-        try
+        Requests.Enqueue($"{request.HttpMethod} {request.Url!.AbsolutePath} {request.Headers["Range"]}".Trim());
+        Credentials.Enqueue(request.Headers["Authorization"]);
+        string name = request.Url.AbsolutePath;
+        if (RedirectsTo is { } target)
         {
-            while (true)
-            {
-                HttpListenerContext context = await listener.GetContextAsync();
-                _ = Task.Run(() => Answer(context));
-            }
+            response.StatusCode = 307;
+            response.RedirectLocation = new Uri(target, name).AbsoluteUri;
         }
-        catch (Exception e) when (e is HttpListenerException or ObjectDisposedException or InvalidOperationException)
+        else if (Interlocked.Decrement(ref failures) >= 0)
         {
-            // The test is over.
+            response.StatusCode = FailureStatus;
         }
-    }
-
-    private async Task Answer(HttpListenerContext context)
-    {
-        HttpListenerRequest request = context.Request;
-        HttpListenerResponse response = context.Response;
-        try
+        else if (request.HttpMethod == "PUT")
         {
-            Requests.Enqueue($"{request.HttpMethod} {request.Url!.AbsolutePath} {request.Headers["Range"]}".Trim());
-            Credentials.Enqueue(request.Headers["Authorization"]);
-            string name = request.Url.AbsolutePath;
-            if (RedirectsTo is { } target)
-            {
-                response.StatusCode = 307;
-                response.RedirectLocation = new Uri(target, name).AbsoluteUri;
-            }
-            else if (Interlocked.Decrement(ref failures) >= 0)
-            {
-                response.StatusCode = FailureStatus;
-            }
-            else if (request.HttpMethod == "PUT")
-            {
-                using MemoryStream body = new();
-                await request.InputStream.CopyToAsync(body);
-                Files[name] = body.ToArray();
-                response.StatusCode = 201;
-            }
-            else if (!Files.TryGetValue(name, out byte[]? file))
-            {
-                response.StatusCode = 404;
-            }
-            else
-            {
-                int start = 0;
-                if (HasRanges && request.Headers["Range"] is { } range)
-                {
-                    start = int.Parse(range["bytes=".Length..].TrimEnd('-'), CultureInfo.InvariantCulture);
-                    response.StatusCode = 206;
-                    response.AddHeader("Content-Range", string.Create(CultureInfo.InvariantCulture, $"bytes {start}-{file.Length - 1}/{file.Length}"));
-                }
-
-                response.ContentLength64 = file.Length - start;
-                bool cut = file.Length > 100_000 && Interlocked.Decrement(ref cuts) >= 0;
-                await response.OutputStream.WriteAsync(file.AsMemory(start, cut ? (file.Length - start) / 2 : file.Length - start));
-                if (cut)
-                {
-                    await response.OutputStream.FlushAsync();
-                    response.Abort();
-                    return;
-                }
-            }
-
-            response.Close();
+            using MemoryStream body = new();
+            await request.InputStream.CopyToAsync(body);
+            Files[name] = body.ToArray();
+            response.StatusCode = 201;
         }
-        catch (Exception e) when (e is HttpListenerException or IOException or ObjectDisposedException)
+        else if (!Files.TryGetValue(name, out byte[]? file))
         {
-            // The client left.
+            response.StatusCode = 404;
+        }
+        else
+        {
+            Memory<byte> part = file.AsMemory(LoopbackListener.Start(request, response, file.Length, HasRanges));
+            response.ContentLength64 = part.Length;
+            if (file.Length > 100_000 && Interlocked.Decrement(ref cuts) >= 0) await LoopbackListener.CutAsync(response, part);
+            else await response.OutputStream.WriteAsync(part);
         }
     }
 }

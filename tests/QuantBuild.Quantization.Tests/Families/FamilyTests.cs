@@ -100,6 +100,32 @@ public sealed class FamilyTests
         Assert.InRange(error, 0, how switch { QuantizationMethod.AutoRound => 0.7, QuantizationMethod.Nf4 => 0.3, _ => 0.06 });
     }
 
+    [Theory]
+    [InlineData("Mixtral")]
+    [InlineData("Qwen3Moe")]
+    public void A_budget_gives_every_expert_a_width_and_the_disk_that_is_reckoned_with_is_what_they_take(string name)
+    {
+        using FamilyModel model = FamilyModel.Of(name);
+        DecoderConfig config = model.Folder.Config;
+        (string path, _) = model.Quantize(new QuantizationSpec { Method = QuantizationMethod.Rtn, TargetBitsPerWeight = 5, GroupSize = 16, CalibrationContext = 32 });
+        using Artifact artifact = Artifact.Open(path);
+        LinearShape[] linears = [.. Enumerable.Range(0, config.Layers).SelectMany(config.Linears)];
+        Dictionary<string, int> widths = linears.ToDictionary(linear => linear.Name, linear => ((IntAffineFormat)artifact.Manifest.Layers[linear.Name]).Bits);
+        long bytes = linears.Sum(linear => artifact.File.Tensors.Values.Where(tensor => tensor.Name.StartsWith(linear.Name + ".", StringComparison.Ordinal)).Sum(tensor => tensor.ByteLength));
+        Assert.InRange(8.0 * bytes / linears.Sum(linear => (double)linear.Inputs * linear.Outputs), 4.9, 5);
+        // What the router asks for often is worth more bits than what it asks for seldom.
+        Assert.True(linears.Where(linear => linear.Name.Contains(".experts.", StringComparison.Ordinal)).Select(linear => widths[linear.Name]).Distinct().Count() > 1);
+        using LanguageModel runtime = LanguageModel.Load(path);
+        Assert.All(runtime.Logits(model.Tokens), logit => Assert.True(float.IsFinite(logit)));
+
+        using ModelWeights weights = ModelWeights.Open(model.Folder);
+        QuantizationPlan plan = new(config, new QuantizationSpec { Method = QuantizationMethod.Rtn, TargetBitsPerWeight = 5, GroupSize = 16 }, widths);
+        using TemporaryFolder empty = new();
+        DiskEstimate disk = DiskEstimate.Of(plan, weights, new LayerJournal(empty.Path, plan), 0);
+        Assert.Equal(artifact.File.Tensors.Values.Where(tensor => !tensor.Name.Contains("tokenizer", StringComparison.Ordinal)).Sum(tensor => tensor.ByteLength), disk.Artifact);
+        Assert.Equal(bytes, disk.Journal);
+    }
+
     private static void AssertNear(double[] expected, float[] actual, double tolerance) => AssertNear(expected, actual, tolerance, expected.Max(Math.Abs));
 
     private static void AssertNear(double[] expected, float[] actual, double tolerance, double largest)

@@ -196,6 +196,16 @@ public sealed class GgufTests : IDisposable
     }
 
     [Fact]
+    public void Yarn_is_stretched_from_the_context_that_the_file_says()
+    {
+        string path = folder.File("yarn.gguf");
+        Header(new GgufWriter()).Add("llama.rope.scaling.type", "yarn").Add("llama.rope.scaling.factor", 4f).Add("llama.rope.scaling.original_context_length", 128u)
+            .Add("token_embd.weight", GgufType.BF16, [4096, 256], new byte[4096 * 512]).Write(path);
+        RopeScaling scaling = ModelFolder.Open(path).Config.RopeScaling!;
+        Assert.Equal((RopeScalingKind.Yarn, 4.0, 128), (scaling.Kind, scaling.Factor, scaling.OriginalContext));
+    }
+
+    [Fact]
     public void A_coarser_type_and_another_version_are_QB2042()
     {
         string path = folder.File("k.gguf");
