@@ -103,6 +103,27 @@ public static class DiagnosticIds
     /// <summary>A setting of the hub in the environment cannot be used.</summary>
     public const string HubSettingInvalid = "QB1043";
 
+    /// <summary>The NVIDIA driver is too old for the libraries of torch.</summary>
+    public const string DriverTooOld = "QB1050";
+
+    /// <summary>There is an NVIDIA driver, and it has no GPU.</summary>
+    public const string GpuMissing = "QB1051";
+
+    /// <summary>No GPU has the number that was asked for.</summary>
+    public const string GpuNumberInvalid = "QB1052";
+
+    /// <summary>libtorch is not made with CUDA for this platform.</summary>
+    public const string CudaPlatform = "QB1053";
+
+    /// <summary>The libraries of torch with CUDA could not be restored.</summary>
+    public const string CudaRestoreFailed = "QB1054";
+
+    /// <summary>The model's largest step does not fit into the memory of the GPU.</summary>
+    public const string GpuMemoryTooLittle = "QB1055";
+
+    /// <summary>The memory of the device ran out, and no smaller batch is left to try.</summary>
+    public const string GpuMemoryExhausted = "QB1056";
+
     /// <summary>A program is to run on a GPU, and there is none that it can use.</summary>
     public const string GpuUnavailable = "QB1070";
 

@@ -106,6 +106,9 @@ internal sealed class StoredActivation(ActivationStore store, torch.Tensor? tens
     /// <summary>The file, where it is in one.</summary>
     public string? Path => path;
 
+    /// <summary>Its sizes.</summary>
+    public long[] Shape => shape;
+
     /// <summary>How many rows of its last dimension it has.</summary>
     public long Rows => shape[..^1].Aggregate(1L, (product, size) => product * size);
 

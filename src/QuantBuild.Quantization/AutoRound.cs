@@ -51,8 +51,8 @@ internal sealed class AutoRound(DecoderForward forward, LayerWeights layer, IRea
             torch.Tensor[] gradients = [.. weights.Select(weight => torch.zeros_like(weight))];
             (int Batch, int Window)[] windows = [.. Enumerable.Range(0, WindowsOfStep).Select(_ => schedule.MoveNext() ? schedule.Current : default)];
             OrderedSteps.Run(
+                device,
                 windows.Length,
-                device.type == DeviceType.CPU ? Environment.ProcessorCount : 1,
                 i => Gradients(weights, Window(inputs, windows[i]), Window(targets, windows[i])),
                 (_, made) =>
                 {

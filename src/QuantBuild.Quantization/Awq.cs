@@ -37,8 +37,6 @@ internal sealed class Awq(
 
     private int AttentionWidth => config.Heads * config.HeadDim;
 
-    private int AtOnce => device.type == DeviceType.CPU ? Environment.ProcessorCount : 1;
-
     /// <summary>Whether there is anything to scale in the layer.</summary>
     public bool Scales => ScalesAttention || ScalesOutput || ScalesMlp || ScalesDown;
 
@@ -167,6 +165,7 @@ internal sealed class Awq(
         using DisposeScope scope = torch.NewDisposeScope();
         torch.Tensor[] inputs = new torch.Tensor[windows.Length], targets = new torch.Tensor[windows.Length];
         OrderedSteps.Run(
+            device,
             windows.Length,
             i =>
             {
@@ -182,8 +181,8 @@ internal sealed class Awq(
             foreach (LinearRole role in roles) rounded.Replace(role, Rounded(role, scales));
             double loss = 0;
             OrderedSteps.Run(
+                device,
                 windows.Length,
-                AtOnce,
                 i =>
                 {
                     // Of either sign: it is squared.
@@ -213,15 +212,15 @@ internal sealed class Awq(
         return Best(shared(activations.Means), magnitudes, scales =>
         {
             torch.Tensor error = Rounded(role, scales is null ? null : perInput(scales)).neg_().PlusInPlace(layer[role]);
-            int rows = (int)error.shape[0];
+            int rows = (int)error.shape[0], count = OrderedSteps.Rows(device, TileRows, rows);
             double loss = 0;
             OrderedSteps.Run(
-                (rows + TileRows - 1) / TileRows,
-                AtOnce,
+                device,
+                (rows + count - 1) / count,
                 i =>
                 {
-                    torch.Tensor tile = error.narrow(0, i * TileRows, Math.Min(TileRows, rows - (i * TileRows)));
-                    return (tile.matmul(matrix) * tile).sum().cpu().item<float>();
+                    torch.Tensor tile = error.narrow(0, i * count, Math.Min(count, rows - (i * count)));
+                    return (tile.mm(matrix) * tile).sum().cpu().item<float>();
                 },
                 (_, sum) => loss += sum,
                 cancellationToken);

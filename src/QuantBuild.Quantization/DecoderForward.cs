@@ -9,9 +9,6 @@ namespace QuantBuild.Quantization;
 /// </summary>
 internal sealed class DecoderForward : IDisposable
 {
-    // Tokens of an MLP that are computed at once.
-    internal const long TokensAtOnce = TokenPart.Most;
-
     private readonly DecoderConfig config;
     private readonly RotaryTables rotary;
     private readonly RotaryTables? local;
@@ -188,15 +185,15 @@ internal sealed class DecoderForward : IDisposable
     /// <summary>An MLP sees each token alone, and is wide: a part of the tokens at a time needs a part of the memory.</summary>
     private static torch.Tensor ByTokens(torch.Tensor input, Func<torch.Tensor, torch.Tensor> compute)
     {
-        long tokens = input.shape[1];
-        if (input.shape[0] * tokens <= TokensAtOnce) return compute(input);
+        long tokens = input.shape[1], atOnce = DeviceMemory.TokensOfPart(input.device);
+        if (input.shape[0] * tokens <= atOnce) return compute(input);
         // What a gradient is to be computed of may not be written into.
         if (torch.is_grad_enabled()) return compute(input);
         torch.Tensor? whole = null;
-        for (long first = 0; first < tokens; first += TokensAtOnce)
+        for (long first = 0; first < tokens; first += atOnce)
         {
             using DisposeScope scope = torch.NewDisposeScope();
-            torch.Tensor part = compute(input.narrow(1, first, Math.Min(TokensAtOnce, tokens - first)));
+            torch.Tensor part = compute(input.narrow(1, first, Math.Min(atOnce, tokens - first)));
             whole ??= torch.empty([input.shape[0], tokens, part.shape[2]], part.dtype, part.device).MoveToOuterDisposeScope();
             whole.narrow(1, first, part.shape[1]).copy_(part);
         }
@@ -255,8 +252,11 @@ internal sealed class DecoderForward : IDisposable
             return masked is null ? scaled_dot_product_attention(query, key, value, is_casual: true) : scaled_dot_product_attention(query, key, value, masked.logical_not());
         }
 
-        torch.Tensor scores = (query.matmul(key.transpose(2, 3)) / capScale!).tanh() * scoreCap;
-        return torch.where(masked ?? Unseen(tokens), never!, scores).softmax(-1).matmul(value);
+        torch.Tensor scores = (Product(query, key.transpose(2, 3)) / capScale!).tanh() * scoreCap;
+        return Product(torch.where(masked ?? Unseen(tokens), never!, scores).softmax(-1), value);
+
+        static torch.Tensor Product(torch.Tensor left, torch.Tensor right) => left.reshape(-1, left.shape[2], left.shape[3])
+            .bmm(right.reshape(-1, right.shape[2], right.shape[3])).view(left.shape[0], left.shape[1], left.shape[2], right.shape[3]);
     }
 
     /// <summary>What comes after each token, [T, T].</summary>

@@ -50,9 +50,10 @@ internal sealed class ErrorCorrection : IDisposable
         int rows = (int)sum.shape[0];
         torch.Tensor a = lost.reshape(-1, rows), b = input.reshape(-1, sum.shape[1]);
         tokens += b.shape[0];
-        OrderedSteps.Run((rows + TileRows - 1) / TileRows, i =>
+        int tile = OrderedSteps.Rows(sum.device, TileRows, rows);
+        OrderedSteps.Run(sum.device, (rows + tile - 1) / tile, i =>
         {
-            int first = i * TileRows, count = Math.Min(TileRows, rows - first);
+            int first = i * tile, count = Math.Min(tile, rows - first);
             sum.narrow(0, first, count).addmm_(a.narrow(1, first, count).t(), b, beta: 1, alpha: 2);
         });
     }
@@ -69,12 +70,13 @@ internal sealed class ErrorCorrection : IDisposable
         torch.Tensor? places = factor.Places is { } p ? torch.tensor(p, torch.int64, weight.device) : null;
         torch.Tensor trust = torch.tensor(new[] { (float)(tokens / (tokens + (TokensPerInput * sum.shape[1]))) }, device: weight.device);
         // Rows do not depend on each other.
-        OrderedSteps.Run((rows + TileRows - 1) / TileRows, i =>
+        int tile = OrderedSteps.Rows(sum.device, TileRows, rows);
+        OrderedSteps.Run(sum.device, (rows + tile - 1) / tile, i =>
         {
-            int first = i * TileRows, count = Math.Min(TileRows, rows - first);
-            torch.Tensor own = weight.narrow(0, first, count), change = ofOutputs ? sum.narrow(0, first, count) : own.matmul(sum);
+            int first = i * tile, count = Math.Min(tile, rows - first);
+            torch.Tensor own = weight.narrow(0, first, count), change = ofOutputs ? sum.narrow(0, first, count) : own.mm(sum);
             if (order is not null) change = change.index_select(1, order);
-            change = change.matmul(factor.Upper.t()).matmul(factor.Upper);
+            change = change.mm(factor.Upper.t()).mm(factor.Upper);
             if (places is not null) change = change.index_select(1, places);
             target.narrow(0, first, count).copy_(change.mul_(trust).PlusInPlace(own));
         });

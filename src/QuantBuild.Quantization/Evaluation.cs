@@ -24,7 +24,7 @@ internal static class Evaluation
         int vocabulary, CancellationToken cancellationToken)
     {
         NextTokenComparison total = new();
-        torch.Tensor[] tokens = [.. windows.Batches(HiddenStates.BatchTokens)];
+        torch.Tensor[] tokens = [.. windows.Batches(floats.BatchTokens)];
         floats.Visit(
             (index, one) =>
             {
@@ -60,7 +60,7 @@ internal static class Evaluation
         HiddenStates states, TokenWindows windows, Func<torch.Tensor, torch.Tensor> head, int vocabulary, CancellationToken cancellationToken)
     {
         double loss = 0;
-        torch.Tensor[] tokens = [.. windows.Batches(HiddenStates.BatchTokens)];
+        torch.Tensor[] tokens = [.. windows.Batches(states.BatchTokens)];
         states.Visit(
             (index, batch) =>
             {

@@ -10,7 +10,8 @@ namespace QuantBuild.Quantization;
 /// <remarks>
 /// For column j with the rounded weight q_j and U of <see cref="InverseFactor"/>: <c>e = (w_j - q_j) / U_jj</c>, then <c>w_k -= e U_jk</c> for
 /// k > j. Within a block of 128 columns that is done at once, for the columns after the block by one matrix product. Rows do not
-/// depend on each other: a tile of rows goes through a block on one core, in its first-level cache. Unlike the paper's
+/// depend on each other: a tile of rows goes through a block on one core, in its first-level cache. With the weight on a GPU too: a column there would take some ten launches of kernels, a block
+/// takes two copies to the host and one back, and one product. Unlike the paper's
 /// code, a group's grid is chosen when its first column is reached, from weights that have every update so far; with static groups all grids are chosen
 /// before, from the weights as they are, and a column keeps the group of its input in whatever order columns come.
 /// </remarks>
@@ -18,7 +19,7 @@ public static class Gptq
 {
     internal const int BlockSize = 128;
 
-    // Columns that one product updates: see OrderedSteps.
+    // Columns that one product updates on a CPU: see OrderedSteps.
     private const int UpdateRows = 256;
 
     /// <summary>Quantizes a weight.</summary>
@@ -56,9 +57,9 @@ public static class Gptq
             bool wideGroup = !isStatic && groupSize > BlockSize && start % groupSize == 0;
             torch.Tensor rows = columns.narrow(0, start, wideGroup ? groupSize : end - start).cpu();
             torch.Tensor errors = torch.empty(end - start, outputs, torch.float32);
-            // The block's rows of U, [end - start, K]: the whole of it can be larger than the 2 GiB of host memory that one span can name.
+            // The block's rows of U, [end - start, K], of which the loop over its columns needs those that are in the block.
             torch.Tensor upper = factor.Upper.narrow(0, start, end - start);
-            block.Quantize(rows, errors, upper.cpu(), start, end);
+            block.Quantize(rows, errors, upper.narrow(1, start, end - start).cpu().contiguous(), start, end);
             // What is not a number would round to 0 in the columns that follow, and nobody would see it.
             if (!errors.AllFinite()) throw Overflow(factor.Name);
             if (end < inputs) Spread(columns, errors.to(weight.device), upper, end, cancellationToken);
@@ -84,12 +85,13 @@ public static class Gptq
     /// <param name="cancellationToken">Looked at between parts.</param>
     internal static void Spread(torch.Tensor columns, torch.Tensor errors, torch.Tensor upper, int end, CancellationToken cancellationToken)
     {
-        int left = (int)columns.shape[0] - end;
+        int left = (int)columns.shape[0] - end, rows = OrderedSteps.Rows(columns.device, UpdateRows, left);
         OrderedSteps.Run(
-            (left + UpdateRows - 1) / UpdateRows,
+            columns.device,
+            (left + rows - 1) / rows,
             i =>
             {
-                int first = end + (i * UpdateRows), count = Math.Min(UpdateRows, left - (i * UpdateRows));
+                int first = end + (i * rows), count = Math.Min(rows, left - (i * rows));
                 columns.narrow(0, first, count).addmm_(upper.narrow(1, first, count).t(), errors, beta: 1, alpha: -1);
             },
             cancellationToken);
@@ -122,7 +124,7 @@ public static class Gptq
         /// <summary>Quantizes columns.</summary>
         /// <param name="rows">The columns from <paramref name="start"/> as rows, [at least end - start, N]; a group larger than a block is here whole.</param>
         /// <param name="errors">Receives each column's error over its diagonal, [end - start, N].</param>
-        /// <param name="upper">The columns' rows of U, [end - start, K].</param>
+        /// <param name="upper">The columns' part of U, [end - start, end - start].</param>
         /// <param name="start">The first column.</param>
         /// <param name="end">One after the last column.</param>
         public void Quantize(torch.Tensor rows, torch.Tensor errors, torch.Tensor upper, int start, int end)
@@ -163,10 +165,10 @@ public static class Gptq
                 grid.Round(current, scale, zero, values, dequantized);
                 result.SetColumn(firstRow, inputOf is null ? column : inputOf[column], values);
 
-                float* row = u + ((long)j * result.Inputs);
-                for (int lane = 0; lane < Lanes; lane++) error[lane] = (current[lane] - dequantized[lane]) / row[column];
+                float* row = u + (j * (end - start));
+                for (int lane = 0; lane < Lanes; lane++) error[lane] = (current[lane] - dequantized[lane]) / row[j];
                 error[..lanes].CopyTo(new Span<float>(e + ((long)j * result.Outputs) + firstRow, lanes));
-                Spread(error, row + column + 1, tile.AsSpan((j + 1) * Lanes, (end - column - 1) * Lanes));
+                Spread(error, row + j + 1, tile.AsSpan((j + 1) * Lanes, (end - column - 1) * Lanes));
             }
         }
 

@@ -20,9 +20,17 @@ public sealed class Hessian : IDisposable
     /// <param name="inputs">K, the width of the input.</param>
     /// <param name="device">Where to add up.</param>
     public Hessian(int inputs, torch.Device device)
+        : this(inputs, device, OrderedSteps.Rows(device, Math.Clamp(inputs / 8 / SmallestTile * SmallestTile, SmallestTile, LargestTile), inputs))
     {
-        this.inputs = inputs;
-        tile = Math.Clamp(inputs / 8 / SmallestTile * SmallestTile, SmallestTile, LargestTile);
+    }
+
+    /// <summary>Starts at zero.</summary>
+    /// <param name="inputs">K, the width of the input.</param>
+    /// <param name="device">Where to add up.</param>
+    /// <param name="tile">Rows that one step adds up.</param>
+    internal Hessian(int inputs, torch.Device device, int tile)
+    {
+        (this.inputs, this.tile) = (inputs, tile);
         sum = torch.zeros(inputs, inputs, torch.float32, device).DetachFromDisposeScope();
     }
 
@@ -50,7 +58,7 @@ public sealed class Hessian : IDisposable
         using DisposeScope scope = torch.NewDisposeScope();
         torch.Tensor tokens = input.reshape(-1, inputs);
         // The matrix is symmetric: a row of tiles ends at the diagonal.
-        OrderedSteps.Run((inputs + tile - 1) / tile, row =>
+        OrderedSteps.Run(sum.device, (inputs + tile - 1) / tile, row =>
         {
             int first = row * tile, end = Math.Min(inputs, first + tile);
             sum.narrow(0, first, end - first).narrow(1, 0, end).addmm_(tokens.narrow(1, first, end - first).t(), tokens.narrow(1, 0, end), beta: 1, alpha: 2);

@@ -8,38 +8,37 @@ namespace QuantBuild.Quantization;
 /// </summary>
 internal sealed class HiddenStates : IDisposable
 {
-    // Enough rows for a matrix product to run at full speed, few enough that several batches at once, with an MLP's activations each, stay small.
-    internal const int BatchTokens = 512;
-
     private readonly StoredActivation[] batches;
     private readonly ActivationStore store;
     private readonly torch.Device device;
+    private readonly DeviceMemory memory;
 
-    private HiddenStates(StoredActivation[] batches, ActivationStore store, torch.Device device)
+    private HiddenStates(StoredActivation[] batches, ActivationStore store, torch.Device device, DeviceMemory memory)
     {
-        (this.batches, this.store, this.device) = (batches, store, device);
+        (this.batches, this.store, this.device, this.memory) = (batches, store, device, memory);
     }
 
     /// <summary>How many batches there are.</summary>
     public int Count => batches.Length;
 
-    /// <summary>Batches that are computed side by side; a GPU does one after the other.</summary>
-    private int AtOnce => device.type == DeviceType.CPU ? Environment.ProcessorCount : 1;
+    /// <summary>How many tokens a batch has, or the one window that is longer.</summary>
+    public int BatchTokens => DeviceMemory.TokensOfBatch(device);
 
     /// <summary>Looks tokens up in the embedding.</summary>
     /// <param name="windows">The tokens.</param>
     /// <param name="embedding">What they become.</param>
     /// <param name="device">Where to compute with the batches.</param>
     /// <param name="store">Where the batches are kept.</param>
-    public static HiddenStates Embed(TokenWindows windows, EmbeddingTables embedding, torch.Device device, ActivationStore store)
+    /// <param name="memory">What the device has memory for, over all sets of a run.</param>
+    public static HiddenStates Embed(TokenWindows windows, EmbeddingTables embedding, torch.Device device, ActivationStore store, DeviceMemory? memory = null)
     {
         using DisposeScope scope = torch.NewDisposeScope();
         StoredActivation[] batches =
         [
-            .. windows.Batches(BatchTokens).Select(
+            .. windows.Batches(DeviceMemory.TokensOfBatch(device)).Select(
                 batch => store.Keep(embedding.Of(batch).cpu())),
         ];
-        return new HiddenStates(batches, store, device);
+        return new HiddenStates(batches, store, device, memory ?? new(_ => { }));
     }
 
     /// <summary>Computes something of each batch, several at once, and takes the results in the order of the batches.</summary>
@@ -48,7 +47,7 @@ internal sealed class HiddenStates : IDisposable
     /// <param name="cancellationToken">Looked at between batches.</param>
     public void Visit<T>(Func<int, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken)
     {
-        OrderedSteps.Run(batches.Length, AtOnce, index => step(index, Batch(index)), (_, result) => take(result), cancellationToken);
+        OrderedSteps.Run(device, batches.Length, index => step(index, Batch(index)), (_, result) => take(result), cancellationToken);
         FreedMemory.Return();
     }
 
@@ -58,8 +57,8 @@ internal sealed class HiddenStates : IDisposable
     /// <param name="cancellationToken">Looked at between parts.</param>
     public void VisitTokens<T>(Func<TokenPart, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken)
     {
-        TokenPart[] parts = [.. Enumerable.Range(0, batches.Length).SelectMany(batch => TokenPart.Of(batch, batches[batch].Rows))];
-        OrderedSteps.Run(parts.Length, AtOnce, index => step(parts[index], Tokens(parts[index])), (_, result) => take(result), cancellationToken);
+        TokenPart[] parts = [.. Enumerable.Range(0, batches.Length).SelectMany(PartsOf)];
+        VisitParts(parts, part => step(part, Tokens(part)), take, cancellationToken);
         FreedMemory.Return();
     }
 
@@ -72,9 +71,7 @@ internal sealed class HiddenStates : IDisposable
     public void VisitTokens<T>(int batch, torch.Tensor beside, Func<torch.Tensor, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken)
     {
         using torch.Tensor others = beside.view(1, -1, beside.shape[^1]);
-        TokenPart[] parts = [.. TokenPart.Of(batch, batches[batch].Rows)];
-        OrderedSteps.Run(
-            parts.Length, AtOnce, i => step(Tokens(parts[i]), others.narrow(1, parts[i].First, parts[i].Count)), (_, result) => take(result), cancellationToken);
+        VisitParts([.. PartsOf(batch)], part => step(Tokens(part), others.narrow(1, part.First, part.Count)), take, cancellationToken);
     }
 
     /// <summary>A part of a batch on the device, [1, tokens, D], for the current dispose scope: not to be changed.</summary>
@@ -85,23 +82,19 @@ internal sealed class HiddenStates : IDisposable
 
     /// <summary>A new set, made batch by batch.</summary>
     public HiddenStates Map(Func<torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
-        Map((_, batch) => step(batch), cancellationToken);
+        Map(index => ByWindows(index, (first, count) => step(Windows(index, first, count))), cancellationToken);
 
     /// <summary>A new set, made batch by batch of a batch's number and the batch.</summary>
-    public HiddenStates Map(Func<int, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken)
+    public HiddenStates Map(Func<int, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) => Map(index => step(index, Batch(index)), cancellationToken);
+
+    private HiddenStates Map(Func<int, torch.Tensor> step, CancellationToken cancellationToken)
     {
         StoredActivation[] results = new StoredActivation[batches.Length];
         try
         {
-            Visit(
-                (index, batch) =>
-                {
-                    results[index] = store.Keep(step(index, batch).cpu().contiguous());
-                    return true;
-                },
-                _ => { },
-                cancellationToken);
-            return new HiddenStates(results, store, device);
+            OrderedSteps.Run(device, batches.Length, index => { results[index] = store.Keep(step(index).cpu().contiguous()); }, cancellationToken);
+            FreedMemory.Return();
+            return new HiddenStates(results, store, device, memory);
         }
         catch
         {
@@ -112,30 +105,36 @@ internal sealed class HiddenStates : IDisposable
 
     /// <summary>Replaces each batch.</summary>
     public void Update(Func<torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
-        Update((_, batch) => step(batch), cancellationToken);
+        Update(index => ByWindows(index, (first, count) => step(Windows(index, first, count))), cancellationToken);
 
     /// <summary>Replaces each batch by something computed of it and of the same batch of another set.</summary>
     public void Update(HiddenStates other, Func<torch.Tensor, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
-        Update((index, batch) => step(batch, other.Batch(index)), cancellationToken);
+        Update(index => ByWindows(index, (first, count) => step(Windows(index, first, count), other.Windows(index, first, count))), cancellationToken);
 
     /// <summary>Replaces each batch by something computed of its number and of it.</summary>
-    public void Update(Func<int, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) => Visit(
-        (index, batch) =>
-        {
-            torch.Tensor next = step(index, batch).cpu().contiguous();
-            // First the room of the old, then the new: they are of one size.
-            batches[index].Dispose();
-            batches[index] = store.Keep(next);
-            return true;
-        },
-        _ => { },
-        cancellationToken);
+    public void Update(Func<int, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) => Update(index => step(index, Batch(index)), cancellationToken);
+
+    private void Update(Func<int, torch.Tensor> step, CancellationToken cancellationToken)
+    {
+        OrderedSteps.Run(
+            device,
+            batches.Length,
+            index =>
+            {
+                torch.Tensor next = step(index).cpu().contiguous();
+                // First the room of the old, then the new: they are of one size.
+                batches[index].Dispose();
+                batches[index] = store.Keep(next);
+            },
+            cancellationToken);
+        FreedMemory.Return();
+    }
 
     /// <summary>A copy that shares nothing that changes.</summary>
     public HiddenStates Copy()
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        return new([.. batches.Select(batch => store.Keep(batch.Load()))], store, device);
+        return new([.. batches.Select(batch => store.Keep(batch.Load()))], store, device, memory);
     }
 
     /// <summary>Throws where a value is not finite.</summary>
@@ -159,6 +158,30 @@ internal sealed class HiddenStates : IDisposable
     {
         foreach (StoredActivation batch in batches) batch.Dispose();
     }
+
+    /// <summary>Some windows of a batch on the device, [count, T, D], for the current dispose scope: not to be changed.</summary>
+    private torch.Tensor Windows(int index, long first, long count)
+    {
+        (long length, long width) = (batches[index].Shape[1], batches[index].Shape[2]);
+        return batches[index].Load(first * length, count * length).view(count, length, width).to(device);
+    }
+
+    /// <summary>Something of each window of a batch, computed of all of them at once where the device has the memory; on the host, for the current dispose scope.</summary>
+    private torch.Tensor ByWindows(int index, Func<long, long, torch.Tensor> step)
+    {
+        long[] shape = batches[index].Shape;
+        List<torch.Tensor> pieces = memory.InPieces(shape[0], shape[1], (first, count) => step(first, count).cpu().MoveToOuterDisposeScope());
+        return pieces.Count == 1 ? pieces[0] : torch.cat(pieces, 0);
+    }
+
+    private IEnumerable<TokenPart> PartsOf(int batch) => TokenPart.Of(batch, batches[batch].Rows, DeviceMemory.TokensOfPart(device));
+
+    private void VisitParts<T>(TokenPart[] parts, Func<TokenPart, T> step, Action<T> take, CancellationToken cancellationToken) => OrderedSteps.Run(
+        device,
+        parts.Length,
+        index => memory.InPieces(parts[index].Count, 1, (first, count) => step(new TokenPart(parts[index].Batch, parts[index].First + first, count))),
+        (_, results) => results.ForEach(take),
+        cancellationToken);
 }
 
 /// <summary>Some of a batch's tokens, whatever window they are in.</summary>
@@ -167,12 +190,9 @@ internal sealed class HiddenStates : IDisposable
 /// <param name="Count">How many.</param>
 internal readonly record struct TokenPart(int Batch, long First, long Count)
 {
-    /// <summary>Tokens of a part. How a sum is divided among parts is in its bits, so it does not depend on the number of processors.</summary>
-    public const int Most = 256;
-
-    /// <summary>The parts of a batch.</summary>
-    public static IEnumerable<TokenPart> Of(int batch, long tokens)
+    /// <summary>The parts of a batch, of so many tokens at most.</summary>
+    public static IEnumerable<TokenPart> Of(int batch, long tokens, long most)
     {
-        for (long first = 0; first < tokens; first += Most) yield return new TokenPart(batch, first, Math.Min(Most, tokens - first));
+        for (long first = 0; first < tokens; first += most) yield return new TokenPart(batch, first, Math.Min(most, tokens - first));
     }
 }

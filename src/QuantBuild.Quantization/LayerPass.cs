@@ -11,15 +11,17 @@ namespace QuantBuild.Quantization;
 /// <param name="weights">The model's weights.</param>
 /// <param name="journal">Where finished parts go.</param>
 /// <param name="device">Where to compute.</param>
+/// <param name="use">How.</param>
 /// <param name="store">Where activations are kept.</param>
 /// <param name="listener">Hears how far it is.</param>
 /// <param name="cancellationToken">Looked at between steps.</param>
 internal sealed class LayerPass(
-    QuantizationPlan plan, ModelWeights weights, LayerJournal journal, torch.Device device, ActivationStore store, LayerPass.Listener listener, CancellationToken cancellationToken)
+    QuantizationPlan plan, ModelWeights weights, LayerJournal journal, torch.Device device, DeviceUse use, ActivationStore store, LayerPass.Listener listener, CancellationToken cancellationToken)
 {
     private static readonly TimeSpan LongestSilence = TimeSpan.FromSeconds(5);
 
     private readonly DecoderConfig config = plan.Config;
+    private readonly DeviceMemory memory = new(listener.Inform);
 
     // Experts that saw too few tokens, by name.
     private readonly List<string> starved = [];
@@ -40,18 +42,22 @@ internal sealed class LayerPass(
     {
         int longest = Math.Max(texts.Calibration?.Length ?? 1, texts.Evaluation?.Length ?? 1);
         using DecoderForward forward = new(config, longest, device);
+        using LayerReader reader = new(weights, device, use.WorksAhead);
+        using JournalWriter writer = new(journal, use.WorksAhead);
         using Streams streams = Embed(texts);
         List<double> layerErrors = [];
         int steps = config.Layers + (texts.Evaluation is null ? 0 : 1);
         for (int layer = 0; layer < config.Layers; layer++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            using LayerWeights floats = weights.LoadLayer(config, layer, device);
+            using LayerWeights floats = reader.Read(layer);
             streams.Float?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
             streams.Float?.CheckFinite(LayerName(layer));
             streams.Sample?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
             streams.Sample?.CheckFinite(LayerName(layer));
-            bool resumed = Quantize(layer, floats, forward, streams.Calibration, Stepped(layer, steps));
+            floats.Products = use.Products;
+            bool resumed = Quantize(layer, floats, forward, writer, streams.Calibration, Stepped(layer, steps));
+            floats.Products = torch.float32;
             streams.Quantized?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
             streams.Quantized?.CheckFinite(LayerName(layer));
             if (streams is { Float: { } before, Quantized: { } after }) layerErrors.Add(Evaluation.RelativeError(before, after, cancellationToken));
@@ -59,6 +65,7 @@ internal sealed class LayerPass(
             listener.Progress((double)(layer + 1) / steps, $"layer {layer + 1} of {config.Layers}{(resumed ? " (made before)" : "")}");
         }
 
+        writer.Wait();
         listener.EndPhase("layers");
         if (CalibrationChecks.Experts(starved) is { } few) listener.Warn(few);
         using NormWeights norm = weights.LoadFinalNorm(device);
@@ -116,7 +123,7 @@ internal sealed class LayerPass(
     }
 
     /// <summary>Quantizes a layer, or takes it from the journal; <paramref name="layerWeights"/> becomes the dequantized ones either way.</summary>
-    private bool Quantize(int layer, LayerWeights layerWeights, DecoderForward forward, CalibrationStreams? calibration, Action<int> stepped)
+    private bool Quantize(int layer, LayerWeights layerWeights, DecoderForward forward, JournalWriter writer, CalibrationStreams? calibration, Action<int> stepped)
     {
         JournalPart part = JournalPart.Layer(config, layer);
         if (journal.TryRead(part) is { } finished)
@@ -131,14 +138,14 @@ internal sealed class LayerPass(
         {
             finished = new FinishedLayer([.. config.Linears(layer).Select(weights.Quantized)], new Dictionary<string, float[]>());
             layerWeights.Replace(finished, device);
-            journal.Write(part, finished);
+            writer.Write(part, finished);
             return false;
         }
 
         finished = new LayerQuantizer(plan, forward, layer, layerWeights, device, listener.Inform, starved.Add, stepped, cancellationToken).Quantize(calibration);
         calibration?.Float?.CheckFinite(LayerName(layer));
         calibration?.Quantized.CheckFinite(LayerName(layer));
-        journal.Write(part, finished);
+        writer.Write(part, finished);
         return false;
     }
 
@@ -174,7 +181,7 @@ internal sealed class LayerPass(
         using EmbeddingTables embedding = weights.LoadEmbedding();
         using torch.Tensor? dequantized = quantized?.Dequantize(torch.CPU);
         EmbeddingTables rounded = dequantized is null ? embedding : embedding with { Tokens = dequantized };
-        HiddenStates? Of(TokenWindows? windows, EmbeddingTables tables) => windows is null ? null : HiddenStates.Embed(windows, tables, device, store);
+        HiddenStates? Of(TokenWindows? windows, EmbeddingTables tables) => windows is null ? null : HiddenStates.Embed(windows, tables, device, store, memory);
         HiddenStates? calibration = Of(calibrationText, rounded);
         return new Streams(
             calibration is null ? null : new CalibrationStreams(calibration, plan.ComparesStreams ? Of(calibrationText, embedding) : null),

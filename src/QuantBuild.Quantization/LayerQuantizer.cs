@@ -17,7 +17,7 @@ namespace QuantBuild.Quantization;
 /// <param name="cancellationToken">Looked at between batches and blocks.</param>
 internal sealed class LayerQuantizer(
     QuantizationPlan plan, DecoderForward forward, int index, LayerWeights layer, torch.Device device, Action<FormattableString> inform, Action<string> starved,
-    Action<int> stepped,     CancellationToken cancellationToken)
+    Action<int> stepped, CancellationToken cancellationToken)
 {
     // The linears that read the same input, in the order of a forward pass.
     private static readonly LinearRole[] Attention = [LinearRole.Query, LinearRole.Key, LinearRole.Value];
@@ -66,7 +66,7 @@ internal sealed class LayerQuantizer(
     private IReadOnlyDictionary<string, float[]> Scale(HiddenStates states)
     {
         Awq awq = new(plan, forward, index, layer, device, cancellationToken);
-        return awq.Scales ? awq.Scale(states) : new Dictionary<string, float[]>();
+        return awq.Scales ? InFloat32(() => awq.Scale(states)) : new Dictionary<string, float[]>();
     }
 
     /// <summary>Learns the rounding of the linears that ask for it, all together; the others stay as they are.</summary>
@@ -75,7 +75,11 @@ internal sealed class LayerQuantizer(
         try
         {
             AutoRound training = new(forward, layer, learned, DecoderConfig.LayerPrefix(index).TrimEnd('.'));
-            training.Train(inputs, calibration.Float!, plan.Spec.Iterations, device, stepped, cancellationToken);
+            InFloat32(() =>
+            {
+                training.Train(inputs, calibration.Float!, plan.Spec.Iterations, device, stepped, cancellationToken);
+                return true;
+            });
             foreach ((LinearRole role, RoundingParameters parameters) in learned) layer.Replace(role, parameters.Linear, device);
             calibration.Quantized.Update(inputs, (_, input) => forward.Layer(input, layer), cancellationToken);
         }
@@ -83,6 +87,16 @@ internal sealed class LayerQuantizer(
         {
             foreach (RoundingParameters parameters in learned.Values) parameters.Dispose();
         }
+    }
+
+    /// <summary>What compares a layer with itself compares small differences: it multiplies in float32, in whatever the streams go through.</summary>
+    private T InFloat32<T>(Func<T> compare)
+    {
+        torch.ScalarType products = layer.Products;
+        layer.Products = torch.float32;
+        T result = compare();
+        layer.Products = products;
+        return result;
     }
 
     private void WithoutCalibration()

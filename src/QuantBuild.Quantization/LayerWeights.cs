@@ -3,13 +3,16 @@ using static TorchSharp.torch.nn.functional;
 
 namespace QuantBuild.Quantization;
 
-/// <summary>The weights of one decoder layer on the device, float32. A linear's weight can be replaced by a quantized one.</summary>
+/// <summary>The weights of one decoder layer on a device, float32. A linear's weight can be replaced by a quantized one.</summary>
 internal sealed class LayerWeights : IDisposable
 {
     private readonly DecoderConfig config;
     private readonly torch.Tensor?[] linears;
     private readonly torch.Tensor?[] biases;
     private readonly Func<torch.Tensor, torch.Tensor>?[] roundings;
+
+    // Weights in the type of Products, where that is another: made when they are first asked for.
+    private readonly torch.Tensor?[] copies;
     private NormWeights? attentionNorm;
     private NormWeights? mlpNorm;
 
@@ -23,7 +26,7 @@ internal sealed class LayerWeights : IDisposable
         this.config = config;
         Index = index;
         int slots = LinearRoles.Slots(config);
-        (linears, this.biases, roundings) = (new torch.Tensor?[slots], new torch.Tensor?[slots], new Func<torch.Tensor, torch.Tensor>?[slots]);
+        (linears, this.biases, roundings, copies) = (new torch.Tensor?[slots], new torch.Tensor?[slots], new Func<torch.Tensor, torch.Tensor>?[slots], new torch.Tensor?[slots]);
         LinearRole[] roles = LinearRoles.All(config);
         foreach ((LinearRole role, torch.Tensor weight) in roles.Zip(weights)) linears[(int)role] = weight.DetachFromDisposeScope();
         foreach ((LinearRole role, torch.Tensor? bias) in roles.Zip(biases ?? [])) this.biases[(int)role] = bias?.DetachFromDisposeScope();
@@ -75,13 +78,17 @@ internal sealed class LayerWeights : IDisposable
     /// <summary>The bias of a linear, [outputs], where it has one.</summary>
     public torch.Tensor? Bias(LinearRole role) => biases[(int)role];
 
+    /// <summary>In what linears multiply: float32, or a type in which the device is faster. Inputs, outputs and biases are float32 either way.</summary>
+    public torch.ScalarType Products { get; set; } = torch.float32;
+
     /// <summary>Sees each linear's input and output, where it is set. A set that <see cref="Share"/> made has one of its own.</summary>
     public Action<LinearRole, torch.Tensor, torch.Tensor>? Observer { get; set; }
 
     /// <summary>The output of a linear, [..., outputs], for its input, [..., inputs].</summary>
     public torch.Tensor Apply(LinearRole role, torch.Tensor input)
     {
-        torch.Tensor output = linear(roundings[(int)role] is { } round ? round(input) : input, this[role], biases[(int)role]);
+        torch.Tensor read = roundings[(int)role] is { } round ? round(input) : input;
+        torch.Tensor output = Products == torch.float32 ? linear(read, this[role], biases[(int)role]) : Multiply(role, read);
         Observer?.Invoke(role, input, output);
         return output;
     }
@@ -99,9 +106,34 @@ internal sealed class LayerWeights : IDisposable
             QueryNorm = QueryNorm?.Share(),
             KeyNorm = KeyNorm?.Share(),
             Router = Router?.alias().DetachFromDisposeScope(),
+            Products = Products,
         };
         roundings.CopyTo(shared.roundings, 0);
         return shared;
+    }
+
+    /// <summary>A copy on a device.</summary>
+    public LayerWeights To(torch.Device device) => Copy(tensor => tensor.to(device, non_blocking: true));
+
+    /// <summary>A copy in memory of the host that a GPU can fetch from.</summary>
+    public LayerWeights Pinned() => Copy(tensor => tensor.pin_memory());
+
+    private LayerWeights Copy(Func<torch.Tensor, torch.Tensor> copy)
+    {
+        using DisposeScope scope = torch.NewDisposeScope();
+        LinearRole[] roles = LinearRoles.All(config);
+        NormWeights? Norm(NormWeights? norm) => norm is null ? null : new NormWeights(copy(norm.Weight), norm.Bias is null ? null : copy(norm.Bias));
+        return new LayerWeights(config, Index, roles.Select(role => copy(this[role])), roles.Select(role => Bias(role) is { } bias ? copy(bias) : null))
+        {
+            AttentionNorm = Norm(AttentionNorm),
+            MlpNorm = Norm(MlpNorm),
+            AttentionPostNorm = Norm(AttentionPostNorm),
+            MlpPostNorm = Norm(MlpPostNorm),
+            QueryNorm = Norm(QueryNorm),
+            KeyNorm = Norm(KeyNorm),
+            Router = Router is null ? null : copy(Router).DetachFromDisposeScope(),
+            Products = Products,
+        };
     }
 
     /// <summary>Replaces everything that was quantized, and the norms and biases that a method changed.</summary>
@@ -136,7 +168,7 @@ internal sealed class LayerWeights : IDisposable
     /// <param name="rounding">What its activations go through, if anything.</param>
     public void Replace(LinearRole role, torch.Tensor weight, Func<torch.Tensor, torch.Tensor>? rounding = null)
     {
-        this[role].Dispose();
+        Release([role]);
         linears[(int)role] = weight.DetachFromDisposeScope();
         roundings[(int)role] = rounding;
     }
@@ -153,7 +185,12 @@ internal sealed class LayerWeights : IDisposable
     /// <summary>Frees weights that are not read again, or not before they are replaced.</summary>
     public void Release(params IEnumerable<LinearRole> roles)
     {
-        foreach (LinearRole role in roles) this[role].Dispose();
+        foreach (LinearRole role in roles)
+        {
+            this[role].Dispose();
+            copies[(int)role]?.Dispose();
+            copies[(int)role] = null;
+        }
     }
 
     /// <inheritdoc/>
@@ -161,6 +198,15 @@ internal sealed class LayerWeights : IDisposable
     {
         foreach (NormWeights? norm in new[] { AttentionNorm, MlpNorm, AttentionPostNorm, MlpPostNorm, QueryNorm, KeyNorm }) norm?.Dispose();
         Router?.Dispose();
-        foreach (torch.Tensor? tensor in linears.Concat(biases)) tensor?.Dispose();
+        foreach (torch.Tensor? tensor in linears.Concat(biases).Concat(copies)) tensor?.Dispose();
+    }
+
+    /// <summary>The output of a linear, multiplied in the type of <see cref="Products"/>.</summary>
+    private torch.Tensor Multiply(LinearRole role, torch.Tensor input)
+    {
+        torch.Tensor weight;
+        lock (copies) weight = copies[(int)role] ??= this[role].to(Products).DetachFromDisposeScope();
+        torch.Tensor output = linear(input.to(Products), weight).to(torch.float32);
+        return Bias(role) is { } bias ? output.PlusInPlace(bias) : output;
     }
 }

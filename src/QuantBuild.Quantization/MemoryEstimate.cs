@@ -60,7 +60,7 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
     {
         DecoderConfig config = plan.Config;
         long table = Bytes(config.Embedding);
-        long layer = Enumerable.Range(0, config.Layers).Max(index => config.Linears(index).Sum(Bytes) + (2L * config.HiddenSize * sizeof(float)));
+        long layer = LargestLayer(config);
         bool streams = texts.Calibration is not null || texts.Evaluation is not null;
         // Both are loaded to be looked up in, or to be quantized, and the quantized one beside them.
         MemoryStep embedding = new("the embedding", streams || plan[config.Embedding] is not null ? table * (plan[config.Embedding] is null ? 1 : 2) : 0, 0);
@@ -71,13 +71,14 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
         if (device.type != DeviceType.CPU)
         {
             head = new(head.Name, table, 0);
-            layers = new(layers.Name, layer, 0);
+            // The next layer is read while this one is worked on.
+            layers = new(layers.Name, 2 * layer, 0);
         }
         else if (streams)
         {
             head = head with { Work = head.Work + Logits(texts) };
-            layers = Steps(plan, texts, layer).MaxBy(step => step.Weights + step.Work)!;
-            long learning = ((LayersToLearn + Environment.ProcessorCount) * layer) + (BatchesToLearn * BatchesToTrain(config, texts));
+            layers = Steps(plan, Pace.On(device, texts), layer).MaxBy(step => step.Weights + step.Work)!;
+            long learning = ((LayersToLearn + Environment.ProcessorCount) * layer) + (BatchesToLearn * BatchesToTrain(config, Pace.On(device, texts)));
             if (learns) layers = layers with { Work = layers.Work + learning };
         }
 
@@ -105,12 +106,19 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
         $"memory: about {MemoryLimit.Text(Total)} at most: {MemoryLimit.Text(Largest.Weights)} for the weights of {Largest.Name}, {MemoryLimit.Text(Largest.Work)} to work on them, " +
         $"activations {MemoryLimit.Text(Activations)} ({MemoryLimit.Text(OnDisk)} on disk), {MemoryLimit.Text(Runtime)} for torch; {MemoryLimit.Name} {MemoryLimit.Text(Limit)}";
 
-    private static long Bytes(LinearShape linear) => (long)linear.Outputs * linear.Inputs * sizeof(float);
+    /// <summary>Bytes of the float weights of the largest layer.</summary>
+    internal static long LargestLayer(DecoderConfig config) => Enumerable.Range(0, config.Layers).Max(index => config.Linears(index).Sum(Bytes) + (2L * config.HiddenSize * sizeof(float)));
+
+    /// <summary>Bytes of a linear's float weight.</summary>
+    internal static long Bytes(LinearShape linear) => (long)linear.Outputs * linear.Inputs * sizeof(float);
 
     private static long Matrix(long width) => width * width * sizeof(float);
 
     /// <summary>What a layer goes through, one after the other.</summary>
-    private static IEnumerable<MemoryStep> Steps(QuantizationPlan plan, Texts texts, long layer)
+    /// <param name="plan">How each linear is quantized.</param>
+    /// <param name="pace">How much goes through at once.</param>
+    /// <param name="layer">Bytes of its float weights.</param>
+    internal static IEnumerable<MemoryStep> Steps(QuantizationPlan plan, Pace pace, long layer)
     {
         DecoderConfig config = plan.Config;
         IReadOnlyList<LinearShape> linears = config.Linears(0);
@@ -124,25 +132,25 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
         MemoryStep Step(long floats, long work) => new("a decoder layer", floats + values, work);
 
         // Where AWQ changes weights for one stream, the other keeps its own.
-        yield return Step(layer * (scales && plan.ComparesStreams ? 2 : 1), Batches(config, texts));
+        yield return Step(layer * (scales && plan.ComparesStreams ? 2 : 1), Batches(config, pace));
         // What needs nothing but its weight is packed and dequantized beside it.
         yield return Step(layer, WeightsToQuantize * linears.Max(Bytes));
         if (!calibrates) yield break;
 
-        long parts = Environment.ProcessorCount * PartOfTokens(config);
+        long parts = pace.AtOnce * PartOfTokens(config, pace);
         long copies = WeightsToQuantize + (plan.Spec.StaticGroups || linears.Any(linear => plan[linear]?.Method == QuantizationMethod.AutoRound) ? WeightsToFitGroups : 0);
         long down = Matrix(intermediate) + (plan.ComparesStreams ? Bytes(last) : 0);
         if (scales)
         {
             long search = Math.Max(parts, WeightsToScale * linears.Max(Bytes));
-            yield return Step(layer, Matrix(attention) + Matrix(intermediate) + Math.Max(Batches(config, texts) + parts, search));
-            yield return Step(layer, (WeightsToScale * Bytes(up)) + (BatchTokens(texts) * (width + (3 * intermediate)) * sizeof(float)));
+            yield return Step(layer, Matrix(attention) + Matrix(intermediate) + Math.Max(Batches(config, pace) + parts, search));
+            yield return Step(layer, (WeightsToScale * Bytes(up)) + (pace.Batch * (width + (3 * intermediate)) * sizeof(float)));
         }
 
         if (!plan.Spec.TrueSequential)
         {
             long matrices = (2 * Matrix(width)) + Matrix(attention) + Matrix(intermediate);
-            yield return Step(layer, matrices + Math.Max(Batches(config, texts) + parts, copies * linears.Max(Bytes)));
+            yield return Step(layer, matrices + Math.Max(Batches(config, pace) + parts, copies * linears.Max(Bytes)));
             yield break;
         }
 
@@ -156,26 +164,24 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
     }
 
     /// <summary>Batches that go through a layer side by side.</summary>
-    private static long Batches(DecoderConfig config, Texts texts)
+    private static long Batches(DecoderConfig config, Pace pace)
     {
-        long tokens = BatchTokens(texts), heads = (long)config.Heads * config.HeadDim, shared = (long)config.KvHeads * config.HeadDim;
+        long tokens = pace.Batch, heads = (long)config.Heads * config.HeadDim, shared = (long)config.KvHeads * config.HeadDim;
         long attention = tokens * (heads + (2 * shared) + (QueriesInPart * heads / config.KvHeads)) * sizeof(float);
-        return Environment.ProcessorCount * ((tokens * HiddenInBatch * config.HiddenSize * sizeof(float)) + Math.Max(attention, PartOfTokens(config)));
+        return pace.AtOnce * ((tokens * HiddenInBatch * config.HiddenSize * sizeof(float)) + Math.Max(attention, PartOfTokens(config, pace)));
     }
 
     /// <summary>Few tokens on their way to the MLP's last linear, with what a correction compares.</summary>
-    private static long PartOfTokens(DecoderConfig config) =>
-        TokenPart.Most * (((long)HiddenInPart * config.HiddenSize) + ((long)MlpInPart * config.IntermediateSize)) * sizeof(float);
+    private static long PartOfTokens(DecoderConfig config, Pace pace) =>
+        pace.Part * (((long)HiddenInPart * config.HiddenSize) + ((long)MlpInPart * config.IntermediateSize)) * sizeof(float);
 
     /// <summary>The same where learned rounding takes them back again.</summary>
-    private static long BatchesToTrain(DecoderConfig config, Texts texts) =>
-        Environment.ProcessorCount * BatchTokens(texts) * sizeof(float)
+    private static long BatchesToTrain(DecoderConfig config, Pace pace) =>
+        pace.AtOnce * pace.Batch * sizeof(float)
         * (((long)HiddenToLearn * config.HiddenSize) + ((long)HeadsToLearn * config.Heads * config.HeadDim) + ((long)MlpToLearn * config.IntermediateSize));
 
     // Float and quantized logits, and their distributions in float64 a part at a time.
     private static long Logits(Texts texts) => texts.Evaluation is null ? 0 : Environment.ProcessorCount * 4 * Evaluation.LogitsAtOnce * sizeof(float);
-
-    private static long BatchTokens(Texts texts) => Math.Max(HiddenStates.BatchTokens, Math.Max(texts.Calibration?.Length ?? 0, texts.Evaluation?.Length ?? 0));
 
     private static long ActivationsOf(QuantizationPlan plan, Texts texts)
     {
@@ -198,3 +204,19 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
 /// <param name="Weights">Its float weights, and the quantized ones beside them.</param>
 /// <param name="Work">Hessians and their factors, batches, logits.</param>
 internal sealed record MemoryStep(string Name, long Weights, long Work);
+
+/// <summary>How much goes through a layer at once.</summary>
+/// <param name="AtOnce">Batches side by side.</param>
+/// <param name="Batch">Tokens of a batch.</param>
+/// <param name="Part">Tokens of a part, on their way through what sees each token alone.</param>
+internal readonly record struct Pace(long AtOnce, long Batch, long Part)
+{
+    /// <summary>That of a device.</summary>
+    public static Pace On(torch.Device device, Texts texts) =>
+        new(OrderedSteps.AtOnce(device), Math.Max(DeviceMemory.TokensOfBatch(device), LongestWindow(texts)), DeviceMemory.TokensOfPart(device));
+
+    /// <summary>The least that there can be: one window, whose tokens go one after the other.</summary>
+    public static Pace Least(Texts texts) => new(1, Math.Max(1, LongestWindow(texts)), 1);
+
+    private static int LongestWindow(Texts texts) => Math.Max(texts.Calibration?.Length ?? 0, texts.Evaluation?.Length ?? 0);
+}

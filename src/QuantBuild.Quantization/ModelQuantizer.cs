@@ -14,6 +14,7 @@ public sealed class ModelQuantizer
     private readonly WorkerRequest request;
     private readonly ModelFolder model;
     private readonly TorchDevice device;
+    private readonly DeviceUse use;
     private readonly Action<WorkerMessage> report;
     private readonly CancellationToken cancellationToken;
     private readonly Stopwatch clock = Stopwatch.StartNew();
@@ -21,9 +22,9 @@ public sealed class ModelQuantizer
     private readonly List<BuildPhase> phases = [];
     private CalibrationStatistics? calibratedOn;
 
-    private ModelQuantizer(WorkerRequest request, ModelFolder model, TorchDevice device, Action<WorkerMessage> report, CancellationToken cancellationToken)
+    private ModelQuantizer(WorkerRequest request, ModelFolder model, TorchDevice device, DeviceUse use, Action<WorkerMessage> report, CancellationToken cancellationToken)
     {
-        (this.request, this.model, this.device, this.report, this.cancellationToken) = (request, model, device, report, cancellationToken);
+        (this.request, this.model, this.device, this.use, this.report, this.cancellationToken) = (request, model, device, use, report, cancellationToken);
     }
 
     /// <summary>The version of the quantizer, as an artifact names it.</summary>
@@ -41,7 +42,12 @@ public sealed class ModelQuantizer
     /// <exception cref="QuantBuildException">The declaration, the environment, the model or the texts are at fault.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public static ArtifactManifest Run(
-        WorkerRequest request, Action<WorkerMessage> report, CancellationToken cancellationToken, Action<string, BuildRecord>? beforePublishing = null)
+        WorkerRequest request, Action<WorkerMessage> report, CancellationToken cancellationToken, Action<string, BuildRecord>? beforePublishing = null) =>
+        Run(request, null, report, cancellationToken, beforePublishing);
+
+    /// <summary>The same, with the device used in a way that may not be its own.</summary>
+    internal static ArtifactManifest Run(
+        WorkerRequest request, DeviceUse? use, Action<WorkerMessage> report, CancellationToken cancellationToken, Action<string, BuildRecord>? beforePublishing = null)
     {
         DateTime startedAt = DateTime.UtcNow;
         ModelFolder model = ModelFolder.Open(request.ModelPath);
@@ -50,7 +56,15 @@ public sealed class ModelQuantizer
         TorchDevice device = TorchDevice.Choose(request.Device);
         report(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = $"device: {device.Description}" });
         using IDisposable noGradient = torch.no_grad();
-        return new ModelQuantizer(request, model, device, report, cancellationToken).Run(plan, startedAt, beforePublishing);
+        try
+        {
+            return new ModelQuantizer(request, model, device, use ?? DeviceUse.Of(device.Gpu), report, cancellationToken).Run(plan, startedAt, beforePublishing);
+        }
+        catch (Exception e) when (DeviceMemory.IsExhausted(e))
+        {
+            // A matrix is what it is: only what goes through in batches can be made smaller.
+            throw DeviceMemory.Exhausted(e);
+        }
     }
 
     private ArtifactManifest Run(QuantizationPlan plan, DateTime startedAt, Action<string, BuildRecord>? beforePublishing)
@@ -79,6 +93,13 @@ public sealed class ModelQuantizer
         MemoryEstimate memory = MemoryEstimate.Of(plan, texts, device.Device, request.MaxMemory ?? FreeMemory.Bytes());
         Inform($"{memory}");
         memory.Check(declared: request.MaxMemory is not null);
+        if (device.Gpu is { } gpu)
+        {
+            GpuMemoryEstimate onGpu = GpuMemoryEstimate.Of(plan, texts, device.Device, use, gpu);
+            Inform($"{onGpu}");
+            onGpu.Check();
+        }
+
         HalfWrittenFiles.Delete(request);
         DiskEstimate.Of(plan, weights, journal, memory.OnDisk).Check(cache, Path.GetDirectoryName(request.ArtifactPath)!);
         WidthChooser? chooser = plan.Spec.HasBudget ? new WidthChooser(plan, Budget(plan, weights, tokenizerJson, cache, journal), workFolder) : null;
@@ -92,7 +113,7 @@ public sealed class ModelQuantizer
         EndPhase("reading the texts");
         using ActivationStore store = new(workFolder, memory.ActivationBudget);
         LayerPass.Listener listener = new(Progress, Inform, Warn, EndPhase, onSample => calibratedOn = calibratedOn! with { FloatPerplexity = onSample });
-        LayerPass pass = new(plan, weights, journal, device.Device, store, listener, cancellationToken);
+        LayerPass pass = new(plan, weights, journal, device.Device, use, store, listener, cancellationToken);
         QualityFigures? quality = pass.Run(texts);
         // The journal stays: a build with another gate begins at the evaluation.
         request.Gates.Check(quality, request.Spec);

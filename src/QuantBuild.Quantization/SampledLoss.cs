@@ -30,7 +30,7 @@ internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> norm, torch.T
             using DisposeScope scope = torch.NewDisposeScope();
             long count = Math.Min(atOnce, inputs.shape[0] - first);
             torch.Tensor input = inputs.narrow(0, first, count);
-            torch.Tensor product = input.matmul(head.t());
+            torch.Tensor product = input.mm(head.t());
             torch.Tensor probabilities = logits(product).to(torch.float64).softmax(1);
             double[] drawn = [.. Enumerable.Range(0, (int)count).Select(_ => random.NextDouble())];
             part(first, count, input, Through(product, Gradient(probabilities, drawn)));
@@ -43,7 +43,7 @@ internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> norm, torch.T
     public torch.Tensor Gradient(int index, torch.Tensor hidden)
     {
         torch.Tensor upstream = torch.zeros(hidden.shape[0] * hidden.shape[1], hidden.shape[2], torch.float32, hidden.device);
-        Visit(index, hidden, (first, count, _, gradient) => upstream.narrow(0, first, count).copy_(gradient.matmul(head)));
+        Visit(index, hidden, (first, count, _, gradient) => upstream.narrow(0, first, count).copy_(gradient.mm(head)));
         using IDisposable withGradients = torch.enable_grad();
         torch.Tensor leaf = hidden.detach().requires_grad_();
         return torch.autograd.grad([norm(leaf)], [leaf], [upstream.view(hidden.shape)])[0];

@@ -17,9 +17,10 @@ namespace QuantBuild.Quantization;
 /// <param name="weights">The model's weights.</param>
 /// <param name="device">Where to compute.</param>
 /// <param name="store">Where activations are kept.</param>
+/// <param name="memory">What the device has memory for.</param>
 /// <param name="cancellationToken">Looked at between steps.</param>
 internal sealed class Sensitivity(
-    QuantizationPlan plan, ModelWeights weights, torch.Device device, ActivationStore store, CancellationToken cancellationToken)
+    QuantizationPlan plan, ModelWeights weights, torch.Device device, ActivationStore store, DeviceMemory memory, CancellationToken cancellationToken)
 {
     // Each window is one sample of a square, so many short ones say more than a few long ones: with 128 a loss is within some 12 %, and widths are a factor of four apart.
     private const int Windows = 128;
@@ -43,7 +44,7 @@ internal sealed class Sensitivity(
         windowTokens = windows.Length;
         using DecoderForward forward = new(config, windowTokens, device);
         using EmbeddingTables embedding = weights.LoadEmbedding();
-        List<HiddenStates> inputs = [HiddenStates.Embed(windows, embedding, device, store)];
+        List<HiddenStates> inputs = [HiddenStates.Embed(windows, embedding, device, store, memory)];
         try
         {
             for (int index = 0; index < config.Layers; index++)
@@ -79,7 +80,7 @@ internal sealed class Sensitivity(
             Add(config.Head, head, states, (index, hidden, change) =>
             {
                 torch.Tensor moved = torch.zeros(hidden.shape[0] * hidden.shape[1], torch.float32, device);
-                loss.Visit(index, hidden, (first, count, input, gradient) => moved.narrow(0, first, count).copy_((input.matmul(change.t()) * gradient).sum(-1)));
+                loss.Visit(index, hidden, (first, count, input, gradient) => moved.narrow(0, first, count).copy_((input.mm(change.t()) * gradient).sum(-1)));
                 return moved;
             });
         }
@@ -99,13 +100,13 @@ internal sealed class Sensitivity(
             LinearShape shape = shapes[(int)role];
             if (!open.Contains(shape.Name)) continue;
             Add(shape, layer[role], states, (batch, _, change) =>
-                (traced.Input(batch, role).to(device).matmul(change.t()) * traced.Gradient(batch, role).to(device)).sum(-1));
+                (traced.Input(batch, role).to(device).reshape(-1, shape.Inputs).mm(change.t()) * traced.Gradient(batch, role).to(device).reshape(-1, shape.Outputs)).sum(-1));
         }
     }
 
     private void AddEmbedding(EmbeddingTables embedding, TokenWindows windows, HiddenStates gradients)
     {
-        torch.Tensor[] tokens = [.. windows.Batches(HiddenStates.BatchTokens)];
+        torch.Tensor[] tokens = [.. windows.Batches(gradients.BatchTokens)];
         using torch.Tensor weight = embedding.Tokens.to(device), scale = torch.tensor(new[] { (float)embedding.Scale }).to(device);
         Add(config.Embedding, weight, gradients, (batch, gradient, change) =>
             (change.index_select(0, tokens[batch].reshape(-1).to(device)) * gradient.reshape(-1, config.HiddenSize) * scale).sum(-1));

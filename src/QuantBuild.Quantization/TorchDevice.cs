@@ -7,24 +7,15 @@ namespace QuantBuild.Quantization;
 /// <summary>Where torch computes.</summary>
 /// <param name="Device">The device.</param>
 /// <param name="Description">What to tell the user: which it is, and for <c>auto</c> why.</param>
-public sealed record TorchDevice(torch.Device Device, string Description)
+/// <param name="Gpu">What the driver says of it; <see langword="null"/> where it is the CPU.</param>
+public sealed record TorchDevice(torch.Device Device, string Description, Gpu? Gpu = null)
 {
     /// <summary>The device of a spelling; loads torch.</summary>
     /// <param name="text"><c>auto</c> (CUDA where it works, else the CPU), <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</param>
     /// <exception cref="QuantBuildException">QB1001 CUDA is asked for and not there, QB1002 torch does not load, QB1006 spelling.</exception>
     public static TorchDevice Choose(string text)
     {
-        string name = text.Trim().ToLowerInvariant();
-        int index = 0;
-        bool known = name is "auto" or "cpu" or "cuda"
-            || (name.StartsWith("cuda:", StringComparison.Ordinal)
-                && int.TryParse(name.AsSpan(5), NumberStyles.None, CultureInfo.InvariantCulture, out index));
-        if (!known)
-        {
-            throw new QuantBuildException(
-                DiagnosticIds.DeviceInvalid, $"The device \"{text}\" does not exist.{DeviceName.Hint(text)} It is one of auto, cpu, cuda or cuda:N with the GPU's number, such as cuda:0.");
-        }
-
+        if (!DeviceName.TryRead(text, out string name, out int index)) throw BuildDevice.Invalid(text);
         NativeLibraries.Load();
         if (name == "cpu") return Cpu("cpu");
         int count = CudaDevices(out string lookedFor);
@@ -38,7 +29,14 @@ public sealed record TorchDevice(torch.Device Device, string Description)
 
     private static TorchDevice Cpu(string why) => new(torch.CPU, string.Create(CultureInfo.InvariantCulture, $"{why} ({torch.get_num_threads()} threads)"));
 
-    private static TorchDevice Cuda(int index, string description) => new(torch.device(DeviceType.CUDA, index), description);
+    private static TorchDevice Cuda(int index, string description)
+    {
+        // Hessians are sums of many products: what TF32 leaves out of each would be in the factor of the sum.
+        torch.backends.cuda.matmul.allow_tf32 = false;
+        IReadOnlyList<Gpu> gpus = NvidiaDriver.Ask().Gpus ?? [];
+        Gpu gpu = index < gpus.Count ? gpus[index] : throw new QuantBuildException(DiagnosticIds.CudaUnavailable, $"Torch uses {Label(index)}, and the NVIDIA driver does not know it. Look at nvidia-smi, or set the device to cpu.");
+        return new TorchDevice(torch.device(DeviceType.CUDA, index), $"{description}: {gpu.Name}", gpu);
+    }
 
     private static string Label(int index) => string.Create(CultureInfo.InvariantCulture, $"cuda:{index}");
 

@@ -27,12 +27,12 @@ internal static class Triangular
             diagonal.copy_(factor);
             // Above the diagonal block X R^T = A; then what is left of A loses X X^T, of which the upper half is needed.
             torch.Tensor transposed = factor.t();
-            OrderedSteps.Run(Blocks(start), i =>
+            OrderedSteps.Run(matrix.device, Blocks(start), i =>
             {
                 torch.Tensor rows = Block(matrix, i * BlockSize, RowEnd(i), start, end);
                 rows.copy_(torch.linalg.solve_triangular(transposed, rows, upper: false, left: false));
             });
-            OrderedSteps.Run(Blocks(start), i => Block(matrix, i * BlockSize, RowEnd(i), i * BlockSize, start).addmm_(
+            OrderedSteps.Run(matrix.device, Blocks(start), i => Block(matrix, i * BlockSize, RowEnd(i), i * BlockSize, start).addmm_(
                 Block(matrix, i * BlockSize, RowEnd(i), start, end), Block(matrix, i * BlockSize, start, start, end).t(), beta: 1, alpha: -1));
 
             int RowEnd(int i) => Math.Min(start, (i + 1) * BlockSize);
@@ -60,11 +60,11 @@ internal static class Triangular
             if (start == 0) continue;
             torch.Tensor right = torch.empty(start, end - start, torch.float32, matrix.device);
             torch.Tensor negative = inverse.neg();
-            OrderedSteps.Run(Blocks(start), i => Block(right, i * BlockSize, RowEnd(i), 0, end - start).copy_(
-                Block(matrix, i * BlockSize, RowEnd(i), start, end).matmul(negative)));
+            OrderedSteps.Run(matrix.device, Blocks(start), i => Block(right, i * BlockSize, RowEnd(i), 0, end - start).copy_(
+                Block(matrix, i * BlockSize, RowEnd(i), start, end).mm(negative)));
             // Row i of A^-1 begins at its diagonal.
-            OrderedSteps.Run(Blocks(start), i => Block(matrix, i * BlockSize, RowEnd(i), start, end).copy_(
-                Block(matrix, i * BlockSize, RowEnd(i), i * BlockSize, start).matmul(right.narrow(0, i * BlockSize, start - (i * BlockSize)))));
+            OrderedSteps.Run(matrix.device, Blocks(start), i => Block(matrix, i * BlockSize, RowEnd(i), start, end).copy_(
+                Block(matrix, i * BlockSize, RowEnd(i), i * BlockSize, start).mm(right.narrow(0, i * BlockSize, start - (i * BlockSize)))));
 
             int RowEnd(int i) => Math.Min(start, (i + 1) * BlockSize);
         }
@@ -116,7 +116,7 @@ internal static class Triangular
         foreach (int dimension in new[] { 0, 1 })
         {
             // A strip goes through both, whole along the one that is brought into order.
-            OrderedSteps.Run(Blocks(size), i =>
+            OrderedSteps.Run(matrix.device, Blocks(size), i =>
             {
                 torch.Tensor strip = matrix.narrow(1 - dimension, i * BlockSize, Math.Min(BlockSize, size - (i * BlockSize)));
                 strip.copy_(strip.index_select(dimension, order));

@@ -33,7 +33,7 @@ internal sealed class WidthChooser(QuantizationPlan plan, long budget, string fo
         {
             TokenWindows sample = Sensitivity.Sample(calibration);
             inform($"measuring what each layer can lose, on {sample.Tokens.Length:N0} tokens of CalibrationData");
-            Sensitivity sensitivity = new(plan, weights, device, new ActivationStore(folder, ActivationMemory), cancellationToken);
+            Sensitivity sensitivity = new(plan, weights, device, new ActivationStore(folder, ActivationMemory), new DeviceMemory(inform), cancellationToken);
             widths = Allocate(sensitivity.Measure(sample));
             Write(widths);
         }

@@ -12,7 +12,6 @@ public sealed class CompareModels : WorkerTask
         {
             try
             {
-                Tasks.Device.CheckDriver(Device);
                 string output = Path.GetFullPath(model.ComparisonPath);
                 // The worker said why there is no table. One model that fails keeps no other from its.
                 if (!DownloadWeights(model) || !RunRequest(model, "compare", path => Request(model, output).Save(path), () => File.Exists(output + ".html"))) continue;

@@ -78,7 +78,7 @@ public sealed class DeclareModels : MSBuildTask
     {
         try
         {
-            Tasks.Device.CheckSpelling(Device);
+            if (!DeviceName.TryRead(Device, out _, out _)) throw BuildDevice.Invalid(Device);
         }
         catch (QuantBuildException e)
         {

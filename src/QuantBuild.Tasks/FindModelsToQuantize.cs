@@ -29,8 +29,6 @@ public sealed class FindModelsToQuantize : WorkerTask
                 DeclaredModel model = DeclaredModel.FromItem(item);
                 if (mode == BuildMode.Force || !IsMade(model, mode)) missing.Add(item);
             }
-
-            if (missing.Count > 0) Tasks.Device.CheckDriver(Device);
         }
         catch (QuantBuildException e)
         {

@@ -33,8 +33,8 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
     /// </summary>
     public string[] PackageFolders { get; set; } = [];
 
-    /// <summary>Folder of libtorch relative to a package folder; empty where the worker knows better.</summary>
-    public string LibTorchFolder { get; set; } = "";
+    /// <summary>Folders of libtorch, each full or relative to a package folder; empty where the worker knows better.</summary>
+    public string[] LibTorchFolders { get; set; } = [];
 
     /// <summary>What to do about models that are not made yet: <c>Auto</c>, <c>CacheOnly</c> or <c>Force</c>; empty is <c>Auto</c>.</summary>
     public string Mode { get; set; } = "";
@@ -130,7 +130,7 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
             // Threads that spin while they wait slow everything else down, and themselves: see "Facts about the ground" in the design.
             new("OMP_WAIT_POLICY", "PASSIVE"),
         ];
-        if (LibTorchFolder.Length > 0) environment.Add(new("QUANTBUILD_LIBTORCH", LibTorchPath()));
+        if (LibTorchFolders.Length > 0) environment.Add(new("QUANTBUILD_LIBTORCH", string.Join(Path.PathSeparator.ToString(), LibTorchFolders.Select(LibTorchPath))));
 
         string[] probing = [.. PackageFolders.SelectMany(folder => new[] { "--additionalprobingpath", folder.TrimEnd('/', '\\') })];
         WorkerProcess worker = new(
@@ -201,9 +201,9 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
         ? string.Format(CultureInfo.InvariantCulture, "{0:F0} s", seconds)
         : string.Format(CultureInfo.InvariantCulture, "{0:F0} min", seconds / 60);
 
-    private string LibTorchPath()
+    private string LibTorchPath(string libTorchFolder)
     {
-        string[] places = [.. PackageFolders.Select(folder => Path.GetFullPath(Path.Combine(folder, LibTorchFolder)))];
+        string[] places = [.. PackageFolders.Select(folder => Path.GetFullPath(Path.Combine(folder, libTorchFolder))).Distinct()];
         return places.FirstOrDefault(Directory.Exists) ?? throw new QuantBuildException(
             DiagnosticIds.WorkerRestoreFailed,
             $"libtorch was restored and is not where it belongs. Looked for {string.Join(", ", places)}. Delete its package folder and build again.");

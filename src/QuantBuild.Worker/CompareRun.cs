@@ -34,8 +34,8 @@ internal sealed class CompareRun
     /// <returns>The exit code.</returns>
     public static int Execute(Func<CancellationToken, CompareRequest> read, IReport report, bool isBuild, bool isJson = false) => Verb.Run(report, isBuild, cancellation =>
     {
-        TorchLibraries.Use(report, cancellation.Token);
         CompareRequest request = read(cancellation.Token);
+        TorchLibraries.Use(request.Device, report, cancellation.Token);
         ModelFolder model = ModelFolder.Open(request.ModelPath);
         string workFolder = Path.Combine(ModelCache.Default().Root, "work"), floatName = $"{Guid.NewGuid():N}.float.tmp";
         string floatArtifact = Path.Combine(workFolder, floatName);

@@ -26,7 +26,7 @@ internal sealed class DoctorRun(string device, bool restores, IReport report, Ca
             Sdk(),
             Processor(),
             Memory(),
-            .. Torch(),
+            .. Devices(),
             Disk("disk of the cache", cache.Root, ModelCache.RootVariable),
             Disk("disk of temporary files", Path.GetTempPath(), OperatingSystem.IsWindows() ? "TEMP" : "TMPDIR"),
             Cache(),
@@ -66,32 +66,68 @@ internal sealed class DoctorRun(string device, bool restores, IReport report, Ca
             "Close other programs. A build keeps within what is free and says so beforehand if that is too little; MaxMemory bounds it further.");
     }
 
-    /// <summary>Driver and torch, which belong together: a driver alone is of no use to a libtorch for processors.</summary>
-    private IEnumerable<Check> Torch()
+    /// <summary>The driver, the device that it makes possible, and the libraries of torch for that, which belong together.</summary>
+    private IEnumerable<Check> Devices()
     {
-        string? driver = NvidiaDriver.Find();
-        if (!restores && !TorchLibraries.AreThere)
+        DriverReport driver = NvidiaDriver.Ask();
+        yield return Driver(driver);
+        (BuildDevice? choice, Check? impossible) = Choose(driver);
+        if (choice is null)
         {
-            yield return new Check("device", CheckStatus.Ok, driver is null ? "no NVIDIA driver: models are quantized on the CPU" : $"NVIDIA driver: {driver}");
-            yield return new Check(
-                "torch", CheckStatus.Warning, "not restored yet", $"The first {CommandLine.Name} quantize restores it (some 450 MB); {CommandLine.Name} doctor --restore does so now, and checks it.");
+            yield return impossible!;
             yield break;
         }
 
-        if (restores) TorchLibraries.Use(report, cancellationToken);
-        (string? found, Check? problem) = Probe();
-        bool isOnGpu = found?.Contains("(cuda", StringComparison.Ordinal) == true;
-        yield return driver switch
+        Check chosen = new("device", CheckStatus.Ok, $"{(choice.IsCuda ? choice.Device : "the CPU")}: {choice.Reason}");
+        string libraries = choice.IsCuda ? "torch with CUDA" : "torch";
+        if (!restores && !TorchLibraries.AreThere(device))
         {
-            null => new Check("device", CheckStatus.Ok, "no NVIDIA driver: models are quantized on the CPU"),
-            _ when found is null || isOnGpu || device == "cpu" => new Check("device", CheckStatus.Ok, $"NVIDIA driver: {driver}"),
-            _ => new Check(
-                "device",
+            yield return chosen;
+            yield return new Check(
+                "torch",
                 CheckStatus.Warning,
-                $"NVIDIA driver: {driver}, and torch does not use it",
-                $"Models are quantized on the CPU. Set {NativeLibraries.FolderVariable} to the folder of a libtorch with CUDA that fits the driver."),
-        };
+                $"{libraries} is not restored yet",
+                $"The first {CommandLine.Name} quantize restores it (some {(choice.IsCuda ? "5 GB" : "450 MB")}); {CommandLine.Name} doctor --restore does so now, and checks it.");
+            yield break;
+        }
+
+        if (restores) TorchLibraries.Use(device, report, cancellationToken);
+        (string? found, Check? problem) = Probe();
+        bool isUnused = choice.IsCuda && found?.Contains("(cuda", StringComparison.Ordinal) == false;
+        yield return !isUnused ? chosen : new Check(
+            chosen.Name,
+            CheckStatus.Warning,
+            $"{chosen.Found}; and torch does not use it",
+            $"Models are quantized on the CPU. Set {NativeLibraries.FolderVariable} to the folder of a libtorch with CUDA {BuildDevice.CudaVersion} that fits the driver.");
         yield return problem ?? new Check("torch", CheckStatus.Ok, found!);
+    }
+
+    private static Check Driver(DriverReport driver)
+    {
+        const string name = "driver";
+        string gpus = string.Concat((driver.Gpus ?? []).Select((gpu, i) =>
+            string.Create(CultureInfo.InvariantCulture, $"; cuda:{i}: {gpu.Name}, {Number.Bytes(gpu.Memory)}, compute capability {gpu.ComputeCapability}")));
+        return driver switch
+        {
+            { State: DriverState.Missing } => new Check(name, CheckStatus.Ok, driver.Found),
+            { State: DriverState.Broken } => new Check(name, CheckStatus.Warning, driver.Found, "Look at nvidia-smi, and install the driver again. After an update of the driver the machine has to be started anew."),
+            { Count: 0 } => new Check(name, CheckStatus.Ok, driver.Found),
+            _ when driver.Cuda < BuildDevice.CudaVersion => new Check(
+                name, CheckStatus.Warning, $"{driver.Found}{gpus}", $"Install a driver that supports CUDA {BuildDevice.CudaVersion} (570 or later): till then models are quantized on the CPU."),
+            _ => new Check(name, CheckStatus.Ok, driver.Found + gpus),
+        };
+    }
+
+    private (BuildDevice? Choice, Check? Problem) Choose(DriverReport driver)
+    {
+        try
+        {
+            return (BuildDevice.Of(device, () => driver, BuildDevice.Platform), null);
+        }
+        catch (QuantBuildException e)
+        {
+            return (null, new Check("device", CheckStatus.Problem, $"{e.Id}: {e.Message}", DiagnosticIds.HelpLink(e.Id)));
+        }
     }
 
     private (string? Found, Check? Problem) Probe()
@@ -115,7 +151,7 @@ internal sealed class DoctorRun(string device, bool restores, IReport report, Ca
                     "torch",
                     CheckStatus.Problem,
                     $"the process that loads it ended with exit code {exitCode}. {said}".TrimEnd(),
-                    "A native library is not for this machine, or damaged. Delete the folders torchsharp and libtorch-cpu-… from the package folder, and restore them again.");
+                    "A native library is not for this machine, or damaged. Delete the folders torchsharp and libtorch-… from the package folder, and restore them again.");
             }
         }
         catch (Win32Exception e)

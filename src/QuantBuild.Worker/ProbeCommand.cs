@@ -18,8 +18,9 @@ internal static class ProbeCommand
             using LineReport lines = new();
             return Verb.Run(lines, cancelAtEndOfInput: true, cancellation =>
             {
-                TorchLibraries.Use(lines, cancellation.Token);
-                return Compute(result.GetValue(device)!);
+                string name = result.GetValue(device)!;
+                TorchLibraries.Use(name, lines, cancellation.Token);
+                return Compute(name);
             });
         });
         return command;

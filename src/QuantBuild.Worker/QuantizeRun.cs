@@ -16,8 +16,8 @@ internal static class QuantizeRun
     /// <returns>The exit code.</returns>
     public static int Execute(Func<CancellationToken, WorkerRequest> read, IReport report, bool isBuild, bool isJson = false) => Verb.Run(report, isBuild, cancellation =>
     {
-        TorchLibraries.Use(report, cancellation.Token);
         WorkerRequest request = read(cancellation.Token);
+        TorchLibraries.Use(request.Device, report, cancellation.Token);
         cancellation.Leftovers = () => HalfWrittenFiles.Of(request);
         // A build holds the artifact's lock itself, so that it can look into the cache again once it has it.
         using IDisposable? held = isBuild

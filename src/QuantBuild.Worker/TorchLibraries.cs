@@ -18,46 +18,56 @@ internal sealed class TorchLibraries
     private readonly string projectFolder;
     private readonly string hash;
 
-    private TorchLibraries(string projectFolder)
+    private readonly bool isCuda;
+
+    private TorchLibraries(string projectFolder, bool isCuda)
     {
-        this.projectFolder = projectFolder;
+        (this.projectFolder, this.isCuda) = (projectFolder, isCuda);
         // Another version of the tool may ask for another torch.
         hash = FileHash.OfText(string.Concat(Directory.GetFiles(projectFolder).Order(StringComparer.Ordinal).Select(File.ReadAllText)))[..16];
     }
 
-    private string Folder => Path.Combine(cache.Root, "libraries", hash);
+    // Those for a processor and those with CUDA are different ones.
+    private string Folder => Path.Combine(cache.Root, "libraries", isCuda ? hash + "-cuda" : hash);
 
-    /// <summary>Whether they can be used without a restore.</summary>
-    public static bool AreThere => Missing is not { } libraries || libraries.Found() is not null;
+    private string Need => isCuda ? "torch with CUDA (some 5 GB; once for this machine)" : "torch (some 450 MB; once for this machine)";
 
     // Beside the worker of a build and in the repository the host finds them all.
-    private static TorchLibraries? Missing
+    private static string? ProjectFolder
     {
         get
         {
             string assemblies = AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES") as string ?? "";
             bool isKnown = assemblies.Split(Path.PathSeparator).Any(path => Path.GetFileName(path) == "TorchSharp.dll");
             string project = Path.Combine(AppContext.BaseDirectory, "worker-libraries");
-            return isKnown || !Directory.Exists(project) ? null : new TorchLibraries(project);
+            return isKnown || !Directory.Exists(project) ? null : project;
         }
     }
 
+    /// <summary>Whether those for a device can be used without a restore.</summary>
+    /// <param name="device">As <see cref="BuildDevice.Of"/> takes it.</param>
+    public static bool AreThere(string device) => ProjectFolder is not { } project || new TorchLibraries(project, Choose(device).IsCuda).Found() is not null;
+
     /// <summary>Makes them loadable; call before a method runs that names anything of torch. Restores them the first time.</summary>
+    /// <param name="device">Where to quantize: as <see cref="BuildDevice.Of"/> takes it. A GPU needs others than the CPU.</param>
     /// <param name="report">Hears of the restore.</param>
     /// <param name="cancellationToken">Ends the restore.</param>
-    /// <exception cref="QuantBuildException">QB1007: the restore failed. QB1003 or QB1004: the cache cannot be written.</exception>
-    public static void Use(IReport report, CancellationToken cancellationToken)
+    /// <exception cref="QuantBuildException">QB1007 or, with CUDA, QB1054: the restore failed. QB1003 or QB1004: the cache cannot be written. The errors of <see cref="BuildDevice.Of"/>.</exception>
+    public static void Use(string device, IReport report, CancellationToken cancellationToken)
     {
-        if (used || Missing is not { } missing) return;
+        if (used || ProjectFolder is not { } project) return;
         used = true;
+        TorchLibraries missing = new(project, Choose(device).IsCuda);
         Library[] libraries = missing.Found() ?? missing.Restore(report, cancellationToken);
         Dictionary<string, string> managed = libraries.Where(library => library.Kind == LibraryKind.Managed)
             .ToDictionary(library => Path.GetFileNameWithoutExtension(library.FullPath), library => library.FullPath);
         AssemblyLoadContext.Default.Resolving += (context, name) => managed.TryGetValue(name.Name ?? "", out string? path) ? context.LoadFromAssemblyPath(path) : null;
         IEnumerable<string> native = libraries.Where(library => library.Kind == LibraryKind.Native).Select(library => Path.GetDirectoryName(library.FullPath)!).Distinct();
         AppContext.SetData(NativeFolders, string.Join(Path.PathSeparator, native.Append(AppContext.GetData(NativeFolders) as string)));
-        AppContext.SetData(NativeLibraries.FolderProperty, libraries.First(library => library.Kind == LibraryKind.LibTorch).FullPath);
+        AppContext.SetData(NativeLibraries.FolderProperty, string.Join(Path.PathSeparator, libraries.Where(library => library.Kind == LibraryKind.LibTorch).Select(library => library.FullPath)));
     }
+
+    private static BuildDevice Choose(string device) => BuildDevice.Of(device, NvidiaDriver.Ask, BuildDevice.Platform);
 
     /// <summary>Those of an earlier restore; <see langword="null"/> where there was none, or a file of it is gone.</summary>
     private Library[]? Found()
@@ -82,10 +92,10 @@ internal sealed class TorchLibraries
     private Library[] Restore(IReport report, CancellationToken cancellationToken)
     {
         void Say(string text) => report.Send(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = text });
-        using IDisposable held = cache.Lock("libraries-" + hash, () => Say("waiting for another run that restores the libraries of torch"), cancellationToken);
+        using IDisposable held = cache.Lock("libraries-" + Path.GetFileName(Folder), () => Say("waiting for another run that restores the libraries of torch"), cancellationToken);
         // The other run made them.
         if (Found() is { } made) return made;
-        Say("restoring the libraries of torch (some 450 MB; once for this machine)");
+        Say($"restoring the libraries of {Need}");
         try
         {
             Directory.CreateDirectory(Folder);
@@ -99,18 +109,20 @@ internal sealed class TorchLibraries
         // From where a project in this folder would restore.
         Sdk("restore", "-p:RestoreRootConfigDirectory=" + Environment.CurrentDirectory);
         WholeFile.Write(Path.Combine(Folder, "libraries.json"), Sdk("msbuild", "-getTargetResult:GetLibraries"));
-        return Found() ?? throw Failed("what was restored is not complete. Delete the folders torchsharp and libtorch-cpu-… from the package folder, and try again");
+        return Found() ?? throw Failed("what was restored is not complete. Delete the folders torchsharp and libtorch-… from the package folder, and try again");
 
         string Sdk(string command, string option)
         {
-            (int exitCode, string output, string error) = SdkProcess.Run(Environment.CurrentDirectory, cancellationToken, command, Path.Combine(Folder, "WorkerLibraries.csproj"), option)
+            (int exitCode, string output, string error) = SdkProcess.Run(
+                Environment.CurrentDirectory, cancellationToken, command, Path.Combine(Folder, "WorkerLibraries.csproj"), option, $"-p:LibTorchDevice={(isCuda ? "cuda" : "cpu")}")
                 ?? throw Failed("there is no dotnet command. Install the .NET 10 SDK, and have dotnet on the PATH");
             return exitCode == 0 ? output : throw Failed($"dotnet {command} ended with exit code {exitCode}: {(output + error).Trim()}");
         }
     }
 
-    private static QuantBuildException Failed(string why) => new(
-        DiagnosticIds.WorkerRestoreFailed, $"The libraries that quantize (TorchSharp and libtorch) could not be restored: {why}.");
+    private QuantBuildException Failed(string why) => isCuda
+        ? new(DiagnosticIds.CudaRestoreFailed, $"The libraries that quantize on a GPU (TorchSharp, and libtorch with CUDA) could not be restored: {why}. With --device cpu they are not needed.")
+        : new(DiagnosticIds.WorkerRestoreFailed, $"The libraries that quantize (TorchSharp and libtorch) could not be restored: {why}.");
 
     private enum LibraryKind
     {

@@ -52,7 +52,7 @@ static class DecodeBenchmark
             {
                 string artifact = folder.File(i + ".safetensors");
                 WorkerRun.Quantize(format.Spec, artifact, evaluate: false);
-                return LanguageModel.Load(artifact, new LoadOptions { Threads = 1, PromptCacheTokens = 0 });
+                return LanguageModel.Load(artifact, new LoadOptions { Device = "cpu", Threads = 1, PromptCacheTokens = 0 });
             }),
         ];
         double[][] seconds = [.. models.Select(_ => new double[ShortRuns])];
@@ -82,7 +82,7 @@ static class DecodeBenchmark
 
     private static void Measure(string artifact, int bits, int threads)
     {
-        using LanguageModel model = LanguageModel.Load(artifact, new LoadOptions { Threads = threads, PromptCacheTokens = 0 });
+        using LanguageModel model = LanguageModel.Load(artifact, new LoadOptions { Device = "cpu", Threads = threads, PromptCacheTokens = 0 });
         int[] prompt = [.. model.Tokenizer.Encode(File.ReadAllText(Repository.Evaluation)).Take(PromptTokens)];
         double[][] runs = [.. Enumerable.Range(0, Runs + 1).Select(_ => model.StepSeconds(prompt).Take(NewTokens + 1).ToArray()).Skip(1)];
         double first = Figures.Median(runs.Select(run => run[0])), next = Figures.Median(runs.SelectMany(run => run.Skip(1)));

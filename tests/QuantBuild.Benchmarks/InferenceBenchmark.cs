@@ -59,7 +59,7 @@ static class InferenceBenchmark
     private static (double Prompt, double Decode) Measure(string artifact, int threads)
     {
         long before = GC.GetTotalAllocatedBytes(precise: true), start = Stopwatch.GetTimestamp();
-        using LanguageModel model = LanguageModel.Load(artifact, new LoadOptions { Threads = threads, PromptCacheTokens = 0 });
+        using LanguageModel model = LanguageModel.Load(artifact, new LoadOptions { Device = "cpu", Threads = threads, PromptCacheTokens = 0 });
         double load = Stopwatch.GetElapsedTime(start).TotalSeconds;
         long allocated = GC.GetTotalAllocatedBytes(precise: true) - before;
         int[] tokens = [.. Enumerable.Range(0, 2048).Select(i => 5 + (i * 7 % 200))];
@@ -78,7 +78,7 @@ static class InferenceBenchmark
 
     private static void MeasureMany(string artifact, int threads)
     {
-        using LanguageModel model = LanguageModel.Load(artifact, new LoadOptions { Threads = threads, PromptCacheTokens = 0 });
+        using LanguageModel model = LanguageModel.Load(artifact, new LoadOptions { Device = "cpu", Threads = threads, PromptCacheTokens = 0 });
         GenerationOptions options = new() { MaxTokens = Steps, Temperature = 0, LogitBias = model.Config.EosTokenIds.ToDictionary(id => id, _ => float.NegativeInfinity) };
         model.Generate("a", options with { MaxTokens = 4 });
         double Seconds(int texts) => Figures.Median(Figures.Seconds(3, () =>

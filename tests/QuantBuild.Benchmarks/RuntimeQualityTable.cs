@@ -15,12 +15,12 @@ static class RuntimeQualityTable
         {
             string artifact = folder.File(spec.Method + spec.WidthName + ".safetensors");
             WorkerRun.Quantize(spec, artifact, evaluate: false);
-            double floats = Perplexity(artifact, new LoadOptions { FloatActivations = true });
+            double floats = Perplexity(artifact, new LoadOptions { Device = "cpu", FloatActivations = true });
             foreach (KvPrecision precision in Enum.GetValues<KvPrecision>())
             {
                 foreach (bool inFloats in new[] { true, false })
                 {
-                    double perplexity = Perplexity(artifact, new LoadOptions { FloatActivations = inFloats, KvCache = precision });
+                    double perplexity = Perplexity(artifact, new LoadOptions { Device = "cpu", FloatActivations = inFloats, KvCache = precision });
                     Console.WriteLine(
                         $"| {spec.Method}, {spec.WidthName} bits | {(inFloats ? "float32" : "bytes")} | {precision} | {perplexity:F3} | {100 * ((perplexity / floats) - 1):+0.000;-0.000}% |");
                 }

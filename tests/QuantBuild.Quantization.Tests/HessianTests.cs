@@ -32,6 +32,16 @@ public sealed class HessianTests
     }
 
     [Fact]
+    public void In_one_step_as_on_a_GPU_it_is_the_same_but_for_the_order_of_its_sums()
+    {
+        using torch.Tensor input = torch.tensor(RandomData.Normal(new Random(3), 200 * 300)).view(200, 300);
+        using Hessian tiles = new(300, torch.CPU, tile: 64), whole = new(300, torch.CPU, tile: 300);
+        tiles.Add(input);
+        whole.Add(input);
+        Assert.Equal(tiles.Matrix.data<float>().ToArray(), whole.Matrix.data<float>().ToArray(), (a, b) => Math.Abs(a - b) < 1e-3);
+    }
+
+    [Fact]
     public void The_factor_squared_is_the_inverse_of_the_damped_Hessian()
     {
         double[,] hessian = RandomData.Hessian(new Random(2), 24, tokens: 100);

@@ -55,6 +55,20 @@ public sealed class MemoryEstimateTests(QuantizedSample sample) : IClassFixture<
     }
 
     [Fact]
+    public void A_gpu_needs_a_layer_its_copy_and_the_matrices_and_is_refused_where_the_smallest_batches_do_not_fit()
+    {
+        Gpu gpu = new("NVIDIA GeForce GT 710", 2_000_000_000, new Version(8, 6));
+        Texts texts = new(Windows(6 * 128, 128), 6 * 128, Windows(10 * 64, 64), EvaluationText.EvaluationData);
+        GpuMemoryEstimate half = GpuMemoryEstimate.Of(new QuantizationPlan(Config, new QuantizationSpec()), texts, torch.CPU, DeviceUse.Cpu with { Products = torch.bfloat16 }, gpu);
+        GpuMemoryEstimate full = GpuMemoryEstimate.Of(new QuantizationPlan(Config, new QuantizationSpec()), texts, torch.CPU, DeviceUse.Cpu, gpu);
+        Assert.Equal(MemoryEstimate.LargestLayer(Config) / 2, half.Largest.Weights - full.Largest.Weights);
+        Assert.InRange(full.Least, GpuMemoryEstimate.Context + MemoryEstimate.LargestLayer(Config), GpuMemoryEstimate.Context + full.Largest.Weights + full.Largest.Work);
+        half.Check();
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => (half with { Largest = new("a decoder layer", 1_417_000_000, 0), Least = 3_128_000_000 }).Check());
+        AssertShown("QB1055", error);
+    }
+
+    [Fact]
     public void The_examples_of_the_pages_are_the_messages_that_the_code_gives()
     {
         AssertShown("QB1008", Assert.Throws<QuantBuildException>(() => new MemoryEstimate(

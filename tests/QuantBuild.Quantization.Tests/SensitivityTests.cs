@@ -50,7 +50,7 @@ public sealed class SensitivityTests
     }
 
     private static IReadOnlyDictionary<string, double[]> Measure(QuantizationPlan plan, ModelWeights weights, TokenWindows windows) =>
-        new Sensitivity(plan, weights, torch.CPU, ActivationStore.InMemory, CancellationToken.None).Measure(Sensitivity.Sample(windows));
+        new Sensitivity(plan, weights, torch.CPU, ActivationStore.InMemory, new DeviceMemory(_ => { }), CancellationToken.None).Measure(Sensitivity.Sample(windows));
 
     /// <summary>The KL divergence of the model in which one linear alone is rounded.</summary>
     private static double KlDivergence(QuantizationPlan plan, ModelWeights weights, TokenWindows windows, LinearShape rounded, int bits)

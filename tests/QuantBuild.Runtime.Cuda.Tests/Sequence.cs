@@ -19,4 +19,19 @@ internal static class Sequence
 
         return logits;
     }
+
+    /// <summary>The logits behind two tokens of each of several texts, [texts, vocabulary], which are computed together.</summary>
+    public static float[] Together(LanguageModel model, int texts)
+    {
+        int vocabulary = model.Config.VocabularySize;
+        float[] logits = new float[texts * vocabulary];
+        KvCache[] caches = [.. Enumerable.Range(0, texts).Select(_ => model.CreateCache())];
+        for (int step = 0; step < 2; step++)
+        {
+            model.Forward([.. caches.Select((cache, i) => new BatchPart(cache, new[] { ((i * 37) + step) % vocabulary }) { Logits = logits.AsMemory(i * vocabulary, vocabulary) })]);
+        }
+
+        foreach (KvCache cache in caches) cache.Dispose();
+        return logits;
+    }
 }

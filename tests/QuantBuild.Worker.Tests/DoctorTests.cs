@@ -15,7 +15,7 @@ public sealed class DoctorTests
         Assert.StartsWith("computes on cpu", (string?)torch["found"], StringComparison.Ordinal);
         Assert.Contains(Path.GetFullPath(SampleArtifact.Cache), (string?)Check(run, "cache")["found"], StringComparison.Ordinal);
         Assert.Equal(
-            [".NET", "SDK", "processor", "memory", "device", "torch", "disk of the cache", "disk of temporary files", "cache"],
+            [".NET", "SDK", "processor", "memory", "driver", "device", "torch", "disk of the cache", "disk of temporary files", "cache"],
             run.Json["checks"]!.AsArray().Select(check => (string)check!["name"]!));
     }
 

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.Diagnostics;
 using Microsoft.CodeAnalysis.Operations;
@@ -12,21 +11,18 @@ public sealed class DraftModelUnfitAnalyzer() : ModelAnalyzer(Diagnostics.DraftM
     private protected override void Register(CompilationStartAnalysisContext context, ModelTypes types)
     {
         ModelFacts facts = new(context.Compilation, context.Options);
-        context.RegisterOperationAction(
-            operation =>
+        OnCalls(context, (operation, drafting) =>
+        {
+            if (drafting.TargetMethod.Name != "DraftModel" || !ModelTypes.Is(drafting.TargetMethod.ContainingType, types.Speculation)) return;
+            IOperation draft = drafting.Arguments.First(argument => argument.Parameter?.Ordinal == 0).Value;
+            if (facts.Of(types.ClassOf(draft)) is not { } draftModel) return;
+            foreach (IInvocationOperation call in CallsWith(drafting, types))
             {
-                IInvocationOperation drafting = (IInvocationOperation)operation.Operation;
-                if (drafting.TargetMethod.Name != "DraftModel" || !ModelTypes.Is(drafting.TargetMethod.ContainingType, types.Speculation)) return;
-                IOperation draft = drafting.Arguments.First(argument => argument.Parameter?.Ordinal == 0).Value;
-                if (facts.Of(types.ClassOf(draft)) is not { } draftModel) return;
-                foreach (IInvocationOperation call in CallsWith(drafting, types))
-                {
-                    if (facts.Of(types.ClassOfCall(call)) is not { } model || Reason(draftModel, model, IsShared(draft) && IsShared(call)) is not { } reason) continue;
-                    operation.ReportDiagnostic(Diagnostic.Create(Rule, draft.Syntax.GetLocation(), draftModel.ClassName, model.ClassName, reason));
-                    return;
-                }
-            },
-            OperationKind.Invocation);
+                if (facts.Of(types.ClassOfCall(call)) is not { } model || Reason(draftModel, model, IsShared(draft) && IsShared(call)) is not { } reason) continue;
+                operation.ReportDiagnostic(Diagnostic.Create(Rule, draft.Syntax.GetLocation(), draftModel.ClassName, model.ClassName, reason));
+                return;
+            }
+        });
     }
 
     // The same model in fewer bits has as many weights, and may well guess for itself.
@@ -35,8 +31,6 @@ public sealed class DraftModelUnfitAnalyzer() : ModelAnalyzer(Diagnostics.DraftM
         : draft.Parameters > model.Parameters ? $"it has {Number(draft.Parameters)} parameters, and the model that it is to speed up {Number(model.Parameters)}"
         : isOneInstance && draft == model ? "it is the model itself"
         : null;
-
-    private static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
 
     /// <summary>Whether a model is the shared instance, or a call uses it.</summary>
     private static bool IsShared(IOperation operation) => operation.Value() switch

@@ -11,20 +11,17 @@ public sealed class GenerateInAsyncAnalyzer() : ModelAnalyzer(Diagnostics.Genera
     private protected override void Register(CompilationStartAnalysisContext context, ModelTypes types)
     {
         IMethodSymbol? entryPoint = context.Compilation.GetEntryPoint(context.CancellationToken);
-        context.RegisterOperationAction(
-            operation =>
-            {
-                IInvocationOperation call = (IInvocationOperation)operation.Operation;
-                IMethodSymbol method = call.TargetMethod;
-                bool isSession = ModelTypes.Is(method.ContainingType, types.TextSession);
-                if (method.Name != "Generate" || (!isSession && !types.IsOfModel(method))) return;
-                if (!call.IsInAsync(operation.ContainingSymbol) || !MayAwait(call)) return;
-                if (call.Function() is null && SymbolEqualityComparer.Default.Equals(operation.ContainingSymbol, entryPoint)) return;
-                if (operation.ContainingSymbol.GetAttributes().Any(IsOfTests)) return;
-                string name = method.ContainingType.Name + ".";
-                operation.ReportDiagnostic(Diagnostic.Create(Rule, call.Syntax.GetLocation(), name + method.Name, name + (isSession ? "CompleteAsync" : "GenerateAsync")));
-            },
-            OperationKind.Invocation);
+        OnCalls(context, (operation, call) =>
+        {
+            IMethodSymbol method = call.TargetMethod;
+            bool isSession = ModelTypes.Is(method.ContainingType, types.TextSession);
+            if (method.Name != "Generate" || (!isSession && !types.IsOfModel(method))) return;
+            if (!call.IsInAsync(operation.ContainingSymbol) || !MayAwait(call)) return;
+            if (call.Function() is null && SymbolEqualityComparer.Default.Equals(operation.ContainingSymbol, entryPoint)) return;
+            if (operation.ContainingSymbol.GetAttributes().Any(IsOfTests)) return;
+            string name = method.ContainingType.Name + ".";
+            operation.ReportDiagnostic(Diagnostic.Create(Rule, call.Syntax.GetLocation(), name + method.Name, name + (isSession ? "CompleteAsync" : "GenerateAsync")));
+        });
     }
 
     private static bool IsOfTests(AttributeData attribute) =>

@@ -13,17 +13,14 @@ public sealed class LoadedRepeatedlyAnalyzer() : ModelAnalyzer(Diagnostics.Loade
     private protected override void Register(CompilationStartAnalysisContext context, ModelTypes types)
     {
         Requests requests = new(context.Compilation);
-        context.RegisterOperationAction(
-            operation =>
-            {
-                IInvocationOperation load = (IInvocationOperation)operation.Operation;
-                IMethodSymbol method = load.TargetMethod;
-                if (!types.IsLoad(method) || Repetition(load, operation.ContainingSymbol, requests) is not { } when) return;
-                INamedTypeSymbol? modelClass = types.ClassOf(load);
-                string advice = modelClass is null ? "Move the call to where the program starts" : $"{modelClass.Name}.Shared is such an instance";
-                operation.ReportDiagnostic(Diagnostic.Create(Rule, load.Syntax.GetLocation(), $"{method.ContainingType.Name}.{method.Name}", when, advice));
-            },
-            OperationKind.Invocation);
+        OnCalls(context, (operation, load) =>
+        {
+            IMethodSymbol method = load.TargetMethod;
+            if (!types.IsLoad(method) || Repetition(load, operation.ContainingSymbol, requests) is not { } when) return;
+            INamedTypeSymbol? modelClass = types.ClassOf(load);
+            string advice = modelClass is null ? "Move the call to where the program starts" : $"{modelClass.Name}.Shared is such an instance";
+            operation.ReportDiagnostic(Diagnostic.Create(Rule, load.Syntax.GetLocation(), $"{method.ContainingType.Name}.{method.Name}", when, advice));
+        });
     }
 
     /// <summary>When the same is loaded again; <see langword="null"/> where it is not, or may not be: what happens on a condition is left alone, since it may be the first time alone.</summary>

@@ -1,6 +1,8 @@
 using System.Collections.Immutable;
+using System.Globalization;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.Diagnostics;
+using Microsoft.CodeAnalysis.Operations;
 
 namespace QuantBuild.Generators.Analyzers;
 
@@ -26,4 +28,11 @@ public abstract class ModelAnalyzer : DiagnosticAnalyzer
     }
 
     private protected abstract void Register(CompilationStartAnalysisContext context, ModelTypes types);
+
+    /// <summary>Has every call looked at.</summary>
+    private protected static void OnCalls(CompilationStartAnalysisContext context, Action<OperationAnalysisContext, IInvocationOperation> look) =>
+        context.RegisterOperationAction(operation => look(operation, (IInvocationOperation)operation.Operation), OperationKind.Invocation);
+
+    /// <summary>A number as messages have it.</summary>
+    private protected static string Number(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
 }

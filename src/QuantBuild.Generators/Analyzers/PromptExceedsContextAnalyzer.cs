@@ -1,4 +1,3 @@
-using System.Globalization;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.Diagnostics;
 using Microsoft.CodeAnalysis.Operations;
@@ -15,18 +14,15 @@ public sealed class PromptExceedsContextAnalyzer() : ModelAnalyzer(Diagnostics.P
     private protected override void Register(CompilationStartAnalysisContext context, ModelTypes types)
     {
         ModelFacts facts = new(context.Compilation, context.Options);
-        context.RegisterOperationAction(
-            operation =>
-            {
-                IInvocationOperation call = (IInvocationOperation)operation.Operation;
-                if (call.TargetMethod.Name is not ("Generate" or "GenerateAsync" or "CompleteAsync" or "StreamAsync" or "StreamUpdatesAsync" or "Embed") || !types.IsOfModel(call.TargetMethod)) return;
-                if (call.Arguments.FirstOrDefault(argument => argument.Parameter?.Ordinal == 0)?.Value is not { ConstantValue: { HasValue: true, Value: string text } } prompt) return;
-                // No model has a context of fewer tokens: most prompts need no look at the descriptors.
-                int words = Words.Count(text);
-                if (words < 2 || facts.Of(types.ClassOfCall(call)) is not { WordsAreTokens: true } model || words < model.ContextLength || MayShift(call, types)) return;
-                operation.ReportDiagnostic(Diagnostic.Create(Rule, prompt.Syntax.GetLocation(), Number(words), model.ClassName, Number(model.ContextLength - 1)));
-            },
-            OperationKind.Invocation);
+        OnCalls(context, (operation, call) =>
+        {
+            if (call.TargetMethod.Name is not ("Generate" or "GenerateAsync" or "CompleteAsync" or "StreamAsync" or "StreamUpdatesAsync" or "Embed") || !types.IsOfModel(call.TargetMethod)) return;
+            if (call.Arguments.FirstOrDefault(argument => argument.Parameter?.Ordinal == 0)?.Value is not { ConstantValue: { HasValue: true, Value: string text } } prompt) return;
+            // No model has a context of fewer tokens: most prompts need no look at the descriptors.
+            int words = Words.Count(text);
+            if (words < 2 || facts.Of(types.ClassOfCall(call)) is not { WordsAreTokens: true } model || words < model.ContextLength || MayShift(call, types)) return;
+            operation.ReportDiagnostic(Diagnostic.Create(Rule, prompt.Syntax.GetLocation(), Number(words), model.ClassName, Number(model.ContextLength - 1)));
+        });
     }
 
     // With ContextOverflow.Shift a text of any length is taken.
@@ -37,6 +33,4 @@ public sealed class PromptExceedsContextAnalyzer() : ModelAnalyzer(Diagnostics.P
             IObjectCreationOperation creation => creation.Descendants().Any(part => part is IPropertyReferenceOperation { Property.Name: "ContextOverflow" }),
             _ => true,
         });
-
-    private static string Number(int value) => value.ToString("N0", CultureInfo.InvariantCulture);
 }

@@ -8,14 +8,11 @@ namespace QuantBuild.Generators.Analyzers;
 [DiagnosticAnalyzer(LanguageNames.CSharp)]
 public sealed class StreamNeverReadAnalyzer() : ModelAnalyzer(Diagnostics.StreamNeverRead)
 {
-    private protected override void Register(CompilationStartAnalysisContext context, ModelTypes types) => context.RegisterOperationAction(
-        operation =>
-        {
-            IInvocationOperation stream = (IInvocationOperation)operation.Operation;
-            if (!IsStream(stream.TargetMethod, types) || !IsDropped(stream.Whole())) return;
-            operation.ReportDiagnostic(Diagnostic.Create(Rule, stream.Syntax.GetLocation(), $"{stream.TargetMethod.ContainingType.Name}.{stream.TargetMethod.Name}"));
-        },
-        OperationKind.Invocation);
+    private protected override void Register(CompilationStartAnalysisContext context, ModelTypes types) => OnCalls(context, (operation, stream) =>
+    {
+        if (!IsStream(stream.TargetMethod, types) || !IsDropped(stream.Whole())) return;
+        operation.ReportDiagnostic(Diagnostic.Create(Rule, stream.Syntax.GetLocation(), $"{stream.TargetMethod.ContainingType.Name}.{stream.TargetMethod.Name}"));
+    });
 
     private static bool IsStream(IMethodSymbol method, ModelTypes types) => method.ReturnType.Name == "IAsyncEnumerable" && method.Name switch
     {

@@ -6,10 +6,10 @@ namespace QuantBuild.Quantization;
 /// <summary>Finds libtorch and makes TorchSharp's native library load; call <see cref="Load"/> before anything of torch.</summary>
 public static class NativeLibraries
 {
-    /// <summary>The environment variable that names the folder of libtorch.</summary>
+    /// <summary>The environment variable that names the folder of libtorch; or the folders of its parts, as a path does.</summary>
     public const string FolderVariable = "QUANTBUILD_LIBTORCH";
 
-    /// <summary>The property of <c>runtimeconfig.json</c> that names the folder of libtorch.</summary>
+    /// <summary>The property of <c>runtimeconfig.json</c> that names the folder of libtorch, or the folders of its parts.</summary>
     public const string FolderProperty = "QuantBuild.LibTorch";
 
     // The one symbol of this version that LibTorchSharp asks for is never used, and GCC 12's libstdc++ lacks the version.
@@ -79,16 +79,38 @@ public static class NativeLibraries
         string library = FileName("torch_cpu");
         if (Environment.GetEnvironmentVariable(FolderVariable) is { Length: > 0 } given)
         {
-            if (File.Exists(Path.Combine(given, library))) return Path.GetFullPath(given);
+            if (FolderOf(given, library) is { } named) return Path.GetFullPath(named);
             throw Missing($"{FolderVariable} names {given}, and {library} is not there. Correct the variable, or remove it");
         }
 
         List<string> folders = [.. SearchFolders];
         if (AppContext.GetData(FolderProperty) is string property) folders.Insert(0, property);
-        return folders.FirstOrDefault(folder => File.Exists(Path.Combine(folder, library)))
+        return folders.Select(folder => FolderOf(folder, library)).FirstOrDefault(folder => folder is not null)
             ?? throw Missing(
                 $"{library} is in none of the folders that were looked at: {string.Join(", ", folders)}. Restore the package libtorch-cpu of this system " +
                 $"again, or set {FolderVariable} to the folder that has the library");
+    }
+
+    /// <summary>The folder that has a library, of one that should have it, or of several that have its parts.</summary>
+    private static string? FolderOf(string given, string library)
+    {
+        if (File.Exists(Path.Combine(given, library))) return given;
+        string[] parts = [.. given.Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries).Where(Directory.Exists)];
+        if (parts.Length < 2) return null;
+        ModelCache cache = ModelCache.Default();
+        try
+        {
+            string folder = SplitLibraries.Gather(parts, Path.Combine(cache.Root, "libraries"));
+            return File.Exists(Path.Combine(folder, library)) ? folder : null;
+        }
+        catch (InvalidDataException e)
+        {
+            throw Missing($"{e.Message}. A download was cut short: delete the folders libtorch-cuda-… from the package folder, and restore them again", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw cache.NotWritable(e);
+        }
     }
 
     private static void LoadFile(string path)

@@ -11,6 +11,12 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
     /// <summary>The widest head that the kernels take.</summary>
     public const int WidestHead = 256;
 
+    /// <summary>Tokens of a text that a block of the kernel for prompts takes.</summary>
+    public const int TileTokens = 64;
+
+    // Tensor cores are worth it from about so many tokens of a text on.
+    private const int LeastTileTokens = 8;
+
     private const int RememberThreads = 256;
     private const int AttendThreads = 128;
 
@@ -85,6 +91,14 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
             Window = config.WindowOf(layer) ?? int.MaxValue,
             Bytes = pages.Precision == KvPrecision.Int8 ? 1 : 0,
         };
+        if (tokens > DividedTokens && tokens >= LeastTileTokens * step.TileCount)
+        {
+            IntPtr tiles = step.Tiles;
+            void** prompt = stackalloc void*[] { &attention, &tiles };
+            kernels.Launch(PromptModule, PromptName, (config.Heads, step.TileCount, 1), AttendThreads, prompt);
+            return;
+        }
+
         int groups = (Group + QueriesTogether - 1) / QueriesTogether;
         void** parameters = stackalloc void*[] { &attention, &parts };
         kernels.Launch("attention", Name, (config.KvHeads * groups, tokens, parts), AttendThreads, parameters);
@@ -96,7 +110,14 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
 
     private int QueriesTogether => Group == 1 ? 1 : 4;
 
+    private string PromptModule { get; } = kernels.Newest("prompt");
+
+    private string PromptName { get; } = string.Create(CultureInfo.InvariantCulture, $"attend_prompt_{Rounded(config.HeadDim)}");
+
     private string Name { get; } = string.Create(
         CultureInfo.InvariantCulture,
-        $"attend{(config.Heads == config.KvHeads ? 1 : 4)}_{(pages.Precision == KvPrecision.Int8 ? "s8" : "f16")}_{(config.HeadDim <= 64 ? 64 : config.HeadDim <= 128 ? 128 : WidestHead)}");
+        $"attend{(config.Heads == config.KvHeads ? 1 : 4)}_{(pages.Precision == KvPrecision.Int8 ? "s8" : "f16")}_{Rounded(config.HeadDim)}");
+
+    // The width of a head, as kernels have it.
+    private static int Rounded(int headDim) => headDim <= 64 ? 64 : headDim <= 128 ? 128 : WidestHead;
 }

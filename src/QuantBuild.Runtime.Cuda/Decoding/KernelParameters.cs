@@ -100,6 +100,14 @@ internal struct RowParameters
     public int Pages;
 }
 
+/// <summary>Consecutive tokens of one text (prompt.cu).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct TileParameters
+{
+    public int First;
+    public int Count;
+}
+
 /// <summary>Queries, keys and values on their way to the pages (decoder.cu).</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct HeadsParameters
@@ -125,7 +133,7 @@ internal struct HeadsParameters
     public int Bytes;
 }
 
-/// <summary>Attention over pages (attention.cu).</summary>
+/// <summary>Attention over pages (attention.cu, prompt.cu).</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct AttentionParameters
 {

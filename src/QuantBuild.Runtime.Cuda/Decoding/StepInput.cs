@@ -14,6 +14,7 @@ internal sealed unsafe class StepInput
     private readonly byte* staged;
     private readonly float* hiddenStaged;
     private readonly IntPtr fixedPart;
+    private readonly long tilesOffset;
     private readonly long turnsOffset;
     private readonly long localOffset;
     private readonly long fixedBytes;
@@ -30,7 +31,8 @@ internal sealed unsafe class StepInput
         (this.device, this.config, this.largestBatch) = (device, config, largestBatch);
         pairs = config.TurnedDimensions / 2;
         long turnBytes = DeviceArena.Rounded((long)largestBatch * pairs * sizeof(float));
-        turnsOffset = DeviceArena.Rounded((long)largestBatch * sizeof(RowParameters));
+        tilesOffset = DeviceArena.Rounded((long)largestBatch * sizeof(RowParameters));
+        turnsOffset = tilesOffset + DeviceArena.Rounded((long)largestBatch * sizeof(TileParameters));
         localOffset = turnsOffset + (2 * turnBytes);
         fixedBytes = localOffset + (config.LocalRopeTheta is null ? 0 : 2 * turnBytes);
         // Each text of a pass has at least one token in it.
@@ -54,6 +56,12 @@ internal sealed unsafe class StepInput
     /// <summary>A <see cref="RowParameters"/> for each token.</summary>
     public IntPtr Rows => fixedPart;
 
+    /// <summary>A <see cref="TileParameters"/> for each run of tokens of a text.</summary>
+    public IntPtr Tiles => fixedPart + (nint)tilesOffset;
+
+    /// <summary>How many of them the last pass has.</summary>
+    public int TileCount { get; private set; }
+
     /// <summary>The pages of all texts, one text after the other.</summary>
     public IntPtr Pages { get; }
 
@@ -72,6 +80,8 @@ internal sealed unsafe class StepInput
         ulong* table = (ulong*)(staged + fixedBytes);
         long pages = 0;
         int longest = 0;
+        TileParameters* tiles = (TileParameters*)(staged + tilesOffset);
+        TileCount = 0;
         KvCache? last = null;
         for (int t = 0; t < rows.Count; t++)
         {
@@ -87,7 +97,14 @@ internal sealed unsafe class StepInput
                 }
 
                 foreach (KvPage page in cache.Pages) table[pages++] = (ulong)page.DeviceMemory;
+                tiles[TileCount++] = new TileParameters { First = t };
             }
+            else if (tiles[TileCount - 1].Count == DeviceAttention.TileTokens)
+            {
+                tiles[TileCount++] = new TileParameters { First = t };
+            }
+
+            tiles[TileCount - 1].Count++;
 
             parameters[t] = new RowParameters { Position = position, Pages = (int)(pages - cache.Pages.Count) };
             longest = Math.Max(longest, position + 1);

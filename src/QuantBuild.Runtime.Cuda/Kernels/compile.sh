@@ -11,7 +11,9 @@ mkdir -p "$out"
 compile() # source, name, architecture, options
 {
   "$clang" -x cuda --cuda-device-only --cuda-gpu-arch="$3" -Xclang -target-feature -Xclang +ptx70 -nocudainc -nocudalib \
-    -std=c++17 -O3 -Wall -Werror -S $4 -o - "$1" | grep -v '^ *//' | sed 's/[[:space:]]*\/\/.*$//; s/^\t//' | grep -v '^[[:space:]]*$' | gzip -9n > "$out/$2.ptx.gz"
+    -std=c++17 -O3 -Wall -Werror -S $4 -o "$out/$2.s" "$1"
+  grep -v '^ *//' "$out/$2.s" | sed 's/[[:space:]]*\/\/.*$//; s/^\t//' | grep -v '^[[:space:]]*$' | gzip -9n > "$out/$2.ptx.gz"
+  rm "$out/$2.s"
 }
 
 for format in INT2 INT3 INT4 INT8 CODEBOOK4 INT8ROW; do
@@ -22,6 +24,7 @@ for format in INT2 INT3 INT4 INT8 CODEBOOK4 INT8ROW; do
     wait $other
   done
 done
+for capability in 75 80; do compile prompt.cu "prompt.$capability" sm_$capability ""; done
 compile floats.cu floats sm_75 ""
 compile decoder.cu decoder sm_75 ""
 compile attention.cu attention sm_75 ""

@@ -108,6 +108,9 @@ public sealed partial class LanguageModel
 
     internal void SaveSession(Stream stream, TextState state) => SessionFile.Write(stream, Manifest.Fingerprint, pages, state);
 
+    /// <summary>One pass, for the sake of the time that it takes.</summary>
+    internal void Forward(IReadOnlyList<BatchPart> parts) => decoder.Forward(parts, CancellationToken.None);
+
     /// <summary>Takes the next tokens of a text; logits of the last.</summary>
     internal void Feed(KvCache cache, ReadOnlyMemory<int> tokens, Memory<float> logits, CancellationToken cancellationToken)
     {

@@ -1,0 +1,58 @@
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>Reads the layers of a model one after the other; the next one, where that is asked for, on the host while the last one is worked on.</summary>
+/// <param name="weights">The model's weights.</param>
+/// <param name="device">Where the layers go.</param>
+/// <param name="ahead">Whether to read ahead.</param>
+internal sealed class LayerReader(ModelWeights weights, torch.Device device, bool ahead) : IDisposable
+{
+    private readonly DecoderConfig config = weights.Config;
+    private Task<LayerWeights>? next;
+    private int nextLayer;
+
+    /// <summary>A layer's weights on the device: the caller's to free. Layers are asked for in their order.</summary>
+    /// <exception cref="QuantBuildException">QB3006: a weight is not finite.</exception>
+    public LayerWeights Read(int layer)
+    {
+        if (!ahead) return weights.LoadLayer(config, layer, device);
+        LayerWeights host = Take(layer);
+        // Before the copy to the device, which does not hold the host up.
+        if (layer + 1 < config.Layers) (next, nextLayer) = (Task.Run(() => Load(layer + 1)), layer + 1);
+        if (device.type == DeviceType.CPU) return host;
+        using (host) return host.To(device);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (next is null) return;
+        try
+        {
+            next.GetAwaiter().GetResult().Dispose();
+        }
+        catch (QuantBuildException)
+        {
+            // Nobody wants the layer any more.
+        }
+    }
+
+    private LayerWeights Take(int layer)
+    {
+        if (next is null || nextLayer != layer) return Load(layer);
+        Task<LayerWeights> made = next;
+        next = null;
+        return made.GetAwaiter().GetResult();
+    }
+
+    private LayerWeights Load(int layer)
+    {
+        // Torch keeps this for each thread.
+        using IDisposable noGradient = torch.no_grad();
+        LayerWeights host = weights.LoadLayer(config, layer, torch.CPU);
+        if (device.type == DeviceType.CPU) return host;
+        // The GPU fetches from memory that stays where it is.
+        using (host) return host.Pinned();
+    }
+}
