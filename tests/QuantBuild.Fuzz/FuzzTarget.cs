@@ -12,4 +12,7 @@ internal sealed record FuzzTarget(
 {
     /// <summary>Exceptions that the parser documents besides <see cref="QuantBuildException"/>.</summary>
     public IReadOnlyList<Type> Documented { get; init; } = [];
+
+    /// <summary>Whether some inputs are refused. What a model writes never is: a call that is none is text.</summary>
+    public bool Refuses { get; init; } = true;
 }

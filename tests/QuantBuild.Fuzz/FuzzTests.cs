@@ -11,10 +11,11 @@ public sealed class FuzzTests
     [MemberData(nameof(Names))]
     public void Changed_inputs_are_read_or_refused_as_documented_without_hanging_or_filling_memory(string name)
     {
-        FuzzRun run = new(Targets.All.Single(target => target.Name == name), seed: 20240607);
+        FuzzTarget target = Targets.All.Single(target => target.Name == name);
+        FuzzRun run = new(target, seed: 20240607);
         run.Run(Minute / Targets.All.Count, Path.Combine(Path.GetTempPath(), "quantbuild-fuzz-findings"));
         Assert.True(run.Findings.Count == 0, string.Join("\n\n", run.Findings));
         // A target that refuses all at its first byte tests nothing.
-        Assert.True(run.DistinctOutcomes > 5, $"only {run.DistinctOutcomes} different outcomes");
+        if (target.Refuses) Assert.True(run.DistinctOutcomes > 5, $"only {run.DistinctOutcomes} different outcomes");
     }
 }

@@ -38,7 +38,7 @@ internal static class Targets
             (_, bytes) => GenerationDefaults.Parse(Encoding.UTF8.GetString(bytes), "generation_config.json", DiagnosticIds.ConfigMalformed), IsText: true),
         new("chat template", "chat_template.jinja", [.. Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "templates")).Order(StringComparer.Ordinal).Select(File.ReadAllBytes)],
             (_, bytes) => JinjaEmitter.Write(JinjaParser.Parse(Encoding.UTF8.GetString(bytes).Replace("\r", "", StringComparison.Ordinal))), IsText: true) { Documented = [typeof(JinjaException)] },
-        new("answer with tool calls", "answer.txt", [.. Answers.Select(Encoding.UTF8.GetBytes)], (_, bytes) => ReadAnswer(Encoding.UTF8.GetString(bytes)), IsText: true),
+        new("answer with tool calls", "answer.txt", [.. Answers.Select(Encoding.UTF8.GetBytes)], (_, bytes) => ReadAnswer(Encoding.UTF8.GetString(bytes)), IsText: true) { Refuses = false },
     ];
 
     // What a model writes is no more to be trusted than a file: a message can talk it into anything.

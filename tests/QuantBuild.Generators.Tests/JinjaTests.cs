@@ -143,6 +143,8 @@ public class JinjaTests
     }
 
     [Theory]
+    [InlineData("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}")]
+    [InlineData("{% macro m(n) %}{% if n > 0 %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}")]
     [InlineData("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}")]
     [InlineData("{{ range(1000000000) }}")]
     [InlineData("{% for i in range(10, 0) %}{% endfor %}{{ 'a' * 100000000 * 100 }}")]

@@ -81,11 +81,11 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         if (HasHead) return;
         device.CopyFrom(hidden.Row(0), activations.Hidden, (long)tokens * config.HiddenSize * sizeof(float));
         device.Synchronize();
-        // On the device a row has no padding; on the processor it is zeros.
+        // On the device a row has no padding; here it has, of zeros.
         if (hidden.Stride == config.HiddenSize) return;
         for (int t = tokens - 1; t >= 0; t--)
         {
-            if (t > 0) new ReadOnlySpan<float>(hidden.Row(0) + ((long)t * config.HiddenSize), config.HiddenSize).CopyTo(hidden.Span(t));
+            new ReadOnlySpan<float>(hidden.Row(0) + ((long)t * config.HiddenSize), config.HiddenSize).CopyTo(hidden.Span(t));
             new Span<float>(hidden.Row(t) + config.HiddenSize, hidden.Stride - config.HiddenSize).Clear();
         }
     }
@@ -94,27 +94,17 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
     {
         device.Use();
         int vocabulary = config.VocabularySize, width = config.HiddenSize;
-        List<(int Row, Memory<float> Target)> wanted = [];
-        int first = 0;
-        foreach (BatchPart part in parts)
-        {
-            int end = first + part.Tokens.Length, count = part.Logits.Length / vocabulary;
-            for (int i = 0; i < count; i++) wanted.Add((end - count + i, part.Logits.Slice(i * vocabulary, vocabulary)));
-            first = end;
-        }
-
+        List<WantedLogits> wanted = BatchPart.Wanted(parts, vocabulary);
         for (int done = 0; done < wanted.Count; done += DeviceActivations.LogitRows)
         {
             int count = Math.Min(DeviceActivations.LogitRows, wanted.Count - done);
             Gather(activations.Normed, step.UploadWanted(wanted.Skip(done).Take(count).Select(item => item.Row)), count, activations.Block);
             head!.Multiply(activations.Block, count, activations.Input, isRounded: false);
             Cap((long)count * vocabulary);
-            device.CopyFrom(step.Logits(vocabulary), activations.Logits, (long)count * vocabulary * sizeof(float));
-            device.Synchronize();
-            for (int i = 0; i < count; i++) new ReadOnlySpan<float>(step.Logits(vocabulary) + ((long)i * vocabulary), vocabulary).CopyTo(wanted[done + i].Target.Span);
+            GiveRows(wanted.GetRange(done, count));
         }
 
-        first = 0;
+        int first = 0;
         foreach (BatchPart part in parts)
         {
             if (!part.Hidden.IsEmpty)
@@ -261,6 +251,28 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         int width = config.HiddenSize;
         void** parameters = stackalloc void*[] { &x, &rows, &shares, &y, &width };
         kernels.Launch("decoder", "scatter", (count, 1, 1), Threads, parameters);
+    }
+
+    private void GiveRows(List<WantedLogits> wanted)
+    {
+        int vocabulary = config.VocabularySize;
+        bool all = wanted.Exists(item => item.Likeliest.IsEmpty), some = wanted.Exists(item => !item.Likeliest.IsEmpty);
+        if (all) device.CopyFrom(step.Logits(vocabulary), activations.Logits, (long)wanted.Count * vocabulary * sizeof(float));
+        if (some)
+        {
+            // A few bytes cross the bus in place of all logits.
+            IntPtr logits = activations.Logits, found = step.Found;
+            void** parameters = stackalloc void*[] { &logits, &found, &vocabulary };
+            kernels.Launch("decoder", "largest", (wanted.Count, 1, 1), Threads, parameters);
+            device.CopyFrom(step.FoundStaged, found, wanted.Count * sizeof(int));
+        }
+
+        device.Synchronize();
+        for (int i = 0; i < wanted.Count; i++)
+        {
+            if (wanted[i].Likeliest.IsEmpty) new ReadOnlySpan<float>(step.Logits(vocabulary) + ((long)i * vocabulary), vocabulary).CopyTo(wanted[i].Logits.Span);
+            else wanted[i].Likeliest.Span[0] = step.FoundStaged[i];
+        }
     }
 
     private void Cap(long count)

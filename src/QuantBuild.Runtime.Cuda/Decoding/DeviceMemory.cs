@@ -3,7 +3,7 @@ using QuantBuild.Decoding;
 
 namespace QuantBuild.Cuda.Decoding;
 
-/// <summary>Memory of a device for pages of keys and values; any thread may use it, also while another one computes.</summary>
+/// <summary>Memory of a device for pages of keys and values.</summary>
 /// <param name="device">The device.</param>
 /// <param name="pageBytes">Bytes of a page.</param>
 internal sealed unsafe class DeviceMemory(CudaDevice device, long pageBytes) : IPageMemory
@@ -20,20 +20,19 @@ internal sealed unsafe class DeviceMemory(CudaDevice device, long pageBytes) : I
     public void Clear(IntPtr memory, long bytes)
     {
         device.Use();
-        lock (device.Queue) device.Clear(memory, bytes);
+        device.Clear(memory, bytes);
     }
 
     public void Copy(IntPtr from, IntPtr to, long bytes)
     {
         device.Use();
-        lock (device.Queue) device.Copy(to, from, bytes);
+        device.Copy(to, from, bytes);
     }
 
     public void Read(IntPtr memory, Span<byte> target)
     {
         device.Use();
         fixed (byte* to = target)
-        lock (device.Queue)
         {
             device.CopyFrom(to, memory, target.Length);
             device.Synchronize();
@@ -44,7 +43,6 @@ internal sealed unsafe class DeviceMemory(CudaDevice device, long pageBytes) : I
     {
         device.Use();
         fixed (byte* from = source)
-        lock (device.Queue)
         {
             device.CopyTo(memory, from, source.Length);
             device.Synchronize();

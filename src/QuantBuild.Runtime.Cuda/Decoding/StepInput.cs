@@ -44,6 +44,8 @@ internal sealed unsafe class StepInput
         hiddenStaged = (float*)device.AllocateHost((long)largestBatch * config.HiddenSize * sizeof(float));
         wanted = device.Allocate(DeviceActivations.LogitRows * sizeof(int));
         wantedStaged = (int*)device.AllocateHost(DeviceActivations.LogitRows * sizeof(int));
+        Found = device.Allocate(DeviceActivations.LogitRows * sizeof(int));
+        FoundStaged = (int*)device.AllocateHost(DeviceActivations.LogitRows * sizeof(int));
         if (config.Experts == 0) return;
         expert = device.Allocate(2L * largestBatch * config.Experts * sizeof(int));
         expertStaged = (int*)device.AllocateHost(2L * largestBatch * config.Experts * sizeof(int));
@@ -64,6 +66,12 @@ internal sealed unsafe class StepInput
 
     /// <summary>The pages of all texts, one text after the other.</summary>
     public IntPtr Pages { get; }
+
+    /// <summary>Likeliest tokens, on the device.</summary>
+    public IntPtr Found { get; }
+
+    /// <summary>And in locked memory.</summary>
+    public int* FoundStaged { get; }
 
     /// <summary>The router's scores in the machine's memory, [tokens, experts].</summary>
     public float* Scores { get; }

@@ -18,6 +18,9 @@ internal sealed unsafe class CudaDevice : IDisposable
     private readonly HashSet<IntPtr> events = [];
     private readonly List<IntPtr> graphs = [];
     private readonly Lock guard = new();
+
+    // While a thread captures, whatever another one queued would be captured too: it waits.
+    private readonly Lock queueing = new();
     private bool disposed;
 
     /// <exception cref="QuantBuildException">QB1070: there is no such GPU, or it is too old. QB1072: it failed.</exception>
@@ -61,9 +64,6 @@ internal sealed unsafe class CudaDevice : IDisposable
 
     /// <summary>Bytes that are allocated.</summary>
     public long Allocated { get; private set; }
-
-    /// <summary>Held by whoever queues work from another thread than the one that computes: not in the middle of a capture.</summary>
-    public Lock Queue { get; } = new();
 
     /// <summary>Whether work can be captured and launched as one.</summary>
     public bool HasGraphs => driver.GraphInstantiate != null;
@@ -130,17 +130,32 @@ internal sealed unsafe class CudaDevice : IDisposable
     }
 
     /// <summary>Queues a copy to the device; the source must not change before it is done.</summary>
-    public void CopyTo(IntPtr target, void* source, long bytes) => Do(driver.CopyToDevice(target, source, (nuint)bytes, stream), "copy to the GPU");
+    public void CopyTo(IntPtr target, void* source, long bytes)
+    {
+        lock (queueing) Do(driver.CopyToDevice(target, source, (nuint)bytes, stream), "copy to the GPU");
+    }
 
     /// <summary>Queues a copy from the device.</summary>
-    public void CopyFrom(void* target, IntPtr source, long bytes) => Do(driver.CopyToHost(target, source, (nuint)bytes, stream), "copy from the GPU");
+    public void CopyFrom(void* target, IntPtr source, long bytes)
+    {
+        lock (queueing) Do(driver.CopyToHost(target, source, (nuint)bytes, stream), "copy from the GPU");
+    }
 
-    public void Copy(IntPtr target, IntPtr source, long bytes) => Do(driver.CopyOnDevice(target, source, (nuint)bytes, stream), "copy on the GPU");
+    public void Copy(IntPtr target, IntPtr source, long bytes)
+    {
+        lock (queueing) Do(driver.CopyOnDevice(target, source, (nuint)bytes, stream), "copy on the GPU");
+    }
 
-    public void Clear(IntPtr target, long bytes) => Do(driver.FillBytes(target, 0, (nuint)bytes, stream), "clear memory of the GPU");
+    public void Clear(IntPtr target, long bytes)
+    {
+        lock (queueing) Do(driver.FillBytes(target, 0, (nuint)bytes, stream), "clear memory of the GPU");
+    }
 
     /// <summary>Waits for all that is queued.</summary>
-    public void Synchronize() => Do(driver.StreamSynchronize(stream), "finish what was queued");
+    public void Synchronize()
+    {
+        lock (queueing) Do(driver.StreamSynchronize(stream), "finish what was queued");
+    }
 
     /// <summary>A mark in the queue that can be waited for.</summary>
     public IntPtr CreateEvent()
@@ -153,9 +168,15 @@ internal sealed unsafe class CudaDevice : IDisposable
         return created;
     }
 
-    public void Record(IntPtr mark) => Do(driver.EventRecord(mark, stream), "mark the queue");
+    public void Record(IntPtr mark)
+    {
+        lock (queueing) Do(driver.EventRecord(mark, stream), "mark the queue");
+    }
 
-    public void WaitFor(IntPtr mark) => Do(driver.EventSynchronize(mark), "finish what was queued");
+    public void WaitFor(IntPtr mark)
+    {
+        lock (queueing) Do(driver.EventSynchronize(mark), "finish what was queued");
+    }
 
     public void DestroyEvent(IntPtr mark)
     {
@@ -210,18 +231,47 @@ internal sealed unsafe class CudaDevice : IDisposable
     /// <param name="grid">Blocks.</param>
     /// <param name="threads">Threads of a block.</param>
     /// <param name="parameters">Pointers to its parameters.</param>
-    public void Launch(IntPtr function, (int X, int Y, int Z) grid, int threads, void** parameters) =>
-        Do(driver.Launch(function, (uint)grid.X, (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, 0, stream, parameters, null), "run a kernel");
+    public void Launch(IntPtr function, (int X, int Y, int Z) grid, int threads, void** parameters)
+    {
+        lock (queueing) Do(driver.Launch(function, (uint)grid.X, (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, 0, stream, parameters, null), "run a kernel");
+    }
 
     /// <summary>What is queued meanwhile, as one piece of work that can be repeated; it is not done yet.</summary>
     /// <returns>A graph, for <see cref="Repeat"/>; lives as long as this.</returns>
     public IntPtr Capture(Action queue)
     {
-        // What another thread queues meanwhile would be captured too: not done now, and done again with every repetition.
-        lock (Queue) return CaptureAlone(queue);
+        lock (queueing) return Captured(queue);
     }
 
-    private IntPtr CaptureAlone(Action queue)
+    /// <summary>Queues what was captured.</summary>
+    public void Repeat(IntPtr graph)
+    {
+        lock (queueing) Do(driver.GraphLaunch(graph, stream), "run a graph");
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        lock (guard)
+        {
+            if (disposed) return;
+            disposed = true;
+        }
+
+        // A device that failed answers all of this with errors, and has nothing left to release.
+        _ = driver.ContextSetCurrent(context);
+        _ = driver.StreamSynchronize(stream);
+        foreach (IntPtr graph in graphs) _ = driver.GraphExecDestroy(graph);
+        foreach (IntPtr mark in events) _ = driver.EventDestroy(mark);
+        foreach (IntPtr memory in allocations) _ = driver.MemoryFree(memory);
+        foreach (IntPtr memory in hostAllocations) _ = driver.HostFree((void*)memory);
+        foreach (IntPtr module in modules) _ = driver.ModuleUnload(module);
+        _ = driver.StreamDestroy(stream);
+        _ = driver.ContextSetCurrent(0);
+        _ = driver.ContextRelease(device);
+    }
+
+    private IntPtr Captured(Action queue)
     {
         // Other threads go on to use memory.
         const int threadLocal = 1;
@@ -249,31 +299,6 @@ internal sealed unsafe class CudaDevice : IDisposable
 
         lock (guard) graphs.Add(executable);
         return executable;
-    }
-
-    /// <summary>Queues what was captured.</summary>
-    public void Repeat(IntPtr graph) => Do(driver.GraphLaunch(graph, stream), "run a graph");
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        lock (guard)
-        {
-            if (disposed) return;
-            disposed = true;
-        }
-
-        // A device that failed answers all of this with errors, and has nothing left to release.
-        _ = driver.ContextSetCurrent(context);
-        _ = driver.StreamSynchronize(stream);
-        foreach (IntPtr graph in graphs) _ = driver.GraphExecDestroy(graph);
-        foreach (IntPtr mark in events) _ = driver.EventDestroy(mark);
-        foreach (IntPtr memory in allocations) _ = driver.MemoryFree(memory);
-        foreach (IntPtr memory in hostAllocations) _ = driver.HostFree((void*)memory);
-        foreach (IntPtr module in modules) _ = driver.ModuleUnload(module);
-        _ = driver.StreamDestroy(stream);
-        _ = driver.ContextSetCurrent(0);
-        _ = driver.ContextRelease(device);
     }
 
     private void Enter() => driver.Check(driver.ContextSetCurrent(context), "use the GPU on this thread");

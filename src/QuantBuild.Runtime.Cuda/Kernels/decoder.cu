@@ -376,6 +376,55 @@ KERNEL void THREADS(BLOCK) scatter(const float* x, const int* tokens, const floa
     for (int k = thread(); k < width; k += BLOCK) to[k] = fused(shares[block_x()], x[(s64)block_x() * width + k], to[k]);
 }
 
+// The first of the largest numbers of a row: what is not a number is none of them.
+KERNEL void THREADS(BLOCK) largest(const float* x, int* found, int width)
+{
+    SHARED static float values[BLOCK / 32];
+    SHARED static int places[BLOCK / 32];
+    const float* row = x + (s64)block_x() * width;
+    float value = -__builtin_inff();
+    int place = 0x7fffffff;
+    for (int k = thread(); k < width; k += BLOCK)
+    {
+        if (row[k] > value)
+        {
+            value = row[k];
+            place = k;
+        }
+    }
+
+    for (int lanes = 16; lanes > 0; lanes >>= 1)
+    {
+        float other = exchange(value, lanes);
+        int other_place = __nvvm_shfl_sync_bfly_i32(FULL, place, lanes, 31);
+        if (other > value || (other == value && other_place < place))
+        {
+            value = other;
+            place = other_place;
+        }
+    }
+
+    if (lane() == 0)
+    {
+        values[warp()] = value;
+        places[warp()] = place;
+    }
+
+    barrier();
+    if (thread() != 0) return;
+    for (int w = 1; w < BLOCK / 32; w++)
+    {
+        if (values[w] > value || (values[w] == value && places[w] < place))
+        {
+            value = values[w];
+            place = places[w];
+        }
+    }
+
+    // A row without a number has no largest: the first token, as good as any.
+    found[block_x()] = place < width ? place : 0;
+}
+
 // Logits, scaled and capped where the family does so.
 KERNEL void THREADS(BLOCK) cap(float* logits, float scale, float cap, s64 count)
 {

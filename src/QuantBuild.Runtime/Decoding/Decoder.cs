@@ -229,14 +229,12 @@ internal sealed unsafe class Decoder : IDisposable
     {
         workers.For(rows.Count, 1, norm.Of(activations.Hidden, weights.FinalNorm, activations.Normed));
         int vocabulary = config.VocabularySize;
-        List<(int Row, Memory<float> Target)> wanted = [];
+        List<WantedLogits> wanted = BatchPart.Wanted(parts, vocabulary);
         int first = 0;
         foreach (BatchPart part in parts)
         {
-            int end = first + part.Tokens.Length, count = part.Logits.Length / vocabulary;
-            for (int i = 0; i < count; i++) wanted.Add((end - count + i, part.Logits.Slice(i * vocabulary, vocabulary)));
             for (int i = 0; i < part.Hidden.Length / config.HiddenSize; i++) activations.Normed.Span(first + i).CopyTo(part.Hidden.Span[(i * config.HiddenSize)..]);
-            first = end;
+            first += part.Tokens.Length;
         }
 
         // The rows that are wanted, one after the other, where the queries were.
@@ -246,7 +244,7 @@ internal sealed unsafe class Decoder : IDisposable
             int count = Math.Min(logits.Rows, wanted.Count - done);
             for (int i = 0; i < count; i++) activations.Normed.Span(wanted[done + i].Row).CopyTo(activations.Hidden.Span(i));
             Multiply(activations.Hidden, count, (weights.Head, logits));
-            for (int i = 0; i < count; i++) GiveLogits(logits.Span(i), wanted[done + i].Target.Span);
+            for (int i = 0; i < count; i++) GiveLogits(logits.Span(i), wanted[done + i]);
         }
     }
 
@@ -266,7 +264,7 @@ internal sealed unsafe class Decoder : IDisposable
     private InputForm Form(WeightMatrix weight) => floatActivations ? weight.FloatForm : weight.Form;
 
     /// <summary>Logits, scaled and capped where the family does so.</summary>
-    private void GiveLogits(Span<float> product, Span<float> target)
+    private void GiveLogits(Span<float> product, WantedLogits wanted)
     {
         if (config.LogitScale != 1) TensorPrimitives.Multiply(product, (float)config.LogitScale, product);
         if (config.LogitCap is { } cap)
@@ -276,7 +274,8 @@ internal sealed unsafe class Decoder : IDisposable
             TensorPrimitives.Multiply(product, (float)cap, product);
         }
 
-        product.CopyTo(target);
+        if (wanted.Likeliest.IsEmpty) product.CopyTo(wanted.Logits.Span);
+        else wanted.Likeliest.Span[0] = TensorPrimitives.IndexOfMax<float>(product);
     }
 
     /// <summary>Adds what attention or MLP gave to the residual stream, through a norm and scaled where the family does so.</summary>

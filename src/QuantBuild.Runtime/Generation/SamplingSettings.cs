@@ -5,6 +5,9 @@ internal sealed record SamplingSettings
 {
     public required int MaxTokens { get; init; }
 
+    /// <summary>Whether a token is the likeliest as the model has it, and nothing else is to be known of the logits.</summary>
+    public bool IsPlain => Temperature == 0 && RepetitionPenalty == 1 && FrequencyPenalty == 0 && PresencePenalty == 0 && LogitBias.Length == 0 && LogProbabilities is null;
+
     public required double Temperature { get; init; }
 
     public required int TopK { get; init; }

@@ -26,6 +26,7 @@ internal sealed class TextRun
     private ConstraintState? constraint;
     private IReadOnlyList<int> drafted = [];
     private float[] logits = [];
+    private int[] likeliest = [];
     private int generated;
     private int draftedTokens;
     private int acceptedTokens;
@@ -77,15 +78,22 @@ internal sealed class TextRun
         int most = Math.Min(room - Pending, Math.Min(settings.Sampling.MaxTokens - generated, settings.ContextLength - state.Tokens.Count) - 1);
         drafted = settings.Drafter is { } drafter && most > 0 ? drafter.Draft(state.Tokens, most, CancellationToken) : [];
         draftedTokens += drafted.Count;
-        int wanted = (drafted.Count + 1) * settings.VocabularySize;
+        int rows = drafted.Count + 1, wanted = rows * settings.VocabularySize;
+        int[] tokens = [.. state.Tokens.Skip(first), .. drafted];
+        if (constraint is null && settings.Sampling.IsPlain)
+        {
+            if (likeliest.Length < rows) likeliest = new int[rows];
+            return new BatchPart(state.Cache, tokens) { Likeliest = likeliest.AsMemory(0, rows) };
+        }
+
         if (logits.Length < wanted) logits = new float[wanted];
-        return new BatchPart(state.Cache, (int[])[.. state.Tokens.Skip(first), .. drafted]) { Logits = logits.AsMemory(0, wanted) };
+        return new BatchPart(state.Cache, tokens) { Logits = logits.AsMemory(0, wanted) };
     }
 
     /// <summary>Takes the result of the pass.</summary>
     public void Take(BatchPart part)
     {
-        if (part.Logits.IsEmpty) return;
+        if (part.Logits.IsEmpty && part.Likeliest.IsEmpty) return;
         if (PromptDone is { } done)
         {
             PromptDone = null;
@@ -96,7 +104,9 @@ internal sealed class TextRun
         {
             for (int row = 0; row <= drafted.Count && finish is null; row++)
             {
-                int token = Choose(logits.AsSpan(row * settings.VocabularySize, settings.VocabularySize));
+                int token = part.Likeliest.IsEmpty
+                    ? Choose(logits.AsSpan(row * settings.VocabularySize, settings.VocabularySize))
+                    : Take(new TokenChoice(part.Likeliest.Span[row], null));
                 if (row == drafted.Count || drafted[row] != token) break;
                 acceptedTokens++;
             }
@@ -137,7 +147,11 @@ internal sealed class TextRun
             mask.Apply(row);
         }
 
-        TokenChoice choice = sampler.Choose(row);
+        return Take(sampler.Choose(row));
+    }
+
+    private int Take(TokenChoice choice)
+    {
         int token = choice.Token;
         sampler.Accept(token);
         state.Tokens.Add(token);

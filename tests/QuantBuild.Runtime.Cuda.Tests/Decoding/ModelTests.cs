@@ -1,6 +1,5 @@
 using QuantBuild.Cuda.Driver;
 using QuantBuild.Cuda.Emulator;
-using QuantBuild.Decoding;
 using QuantBuild.Runtime.Tests;
 
 namespace QuantBuild.Cuda.Tests.Decoding;
@@ -118,7 +117,7 @@ public sealed class ModelTests : IDisposable
     [Fact]
     public void Layers_that_have_no_room_stay_on_the_processor()
     {
-        string large = TestModel.Write(folder.File("l"), TestArtifact.Config(hidden: 512, intermediate: 4096, heads: 8, kvHeads: 8, headDim: 64, layers: 6, context: 64), _ => null, seed: 4);
+        string large = TestModel.Write(folder.File("l"), TestArtifact.Config(hidden: 504, intermediate: 4096, heads: 8, kvHeads: 8, headDim: 64, layers: 6, context: 64), _ => null, seed: 4);
         using LanguageModel processor = LanguageModel.Load(large, new LoadOptions { Device = "cpu", PromptCacheTokens = 0 });
         string expected = processor.Generate(Prompt, Greedy(5));
         List<int> layers = [];
@@ -169,26 +168,6 @@ public sealed class ModelTests : IDisposable
         using (LanguageModel model = Load(gpu)) model.Generate(Prompt, Greedy(5));
         Assert.Equal(before, gpu.Machine.LiveObjects);
         Assert.Equal(0, gpu.Machine.LiveAllocations);
-    }
-
-    [Fact]
-    public async Task What_another_thread_does_to_pages_is_not_captured()
-    {
-        using TestGpu gpu = new();
-        using CudaDevice device = new(gpu.Driver(), 0);
-        byte[] numbers = [1, 2, 3, 4], found = new byte[4];
-        IPageMemory pages = new QuantBuild.Cuda.Decoding.DeviceMemory(device, numbers.Length);
-        IntPtr page = pages.Allocate(numbers.Length);
-        Task? write = null;
-        device.Capture(() =>
-        {
-            write = Task.Run(() => pages.Write(numbers, page));
-            Thread.Sleep(100);
-            Assert.False(write.IsCompleted);
-        });
-        await write!;
-        pages.Read(page, found);
-        Assert.Equal(numbers, found);
     }
 
     [Theory]

@@ -116,4 +116,17 @@ public class PatternTests
         Pattern.Parse(pattern).FindAll(text, matches);
         Assert.Equal([0..text.Length], matches);
     }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("&&")]
+    public void A_class_of_many_parts_takes_memory_in_proportion_to_them(string between)
+    {
+        string pattern = $"[{string.Join(between, Enumerable.Range(0, 20_000).Select(i => (char)(0x4E00 + i)))}]+";
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        List<Range> matches = [];
+        Pattern.Parse(pattern).FindAll("a\u4E00\u4E01b", matches);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 64 << 20);
+        Assert.Equal(between.Length == 0 ? [1..3] : (Range[])[], matches);
+    }
 }

@@ -260,6 +260,7 @@ public abstract partial class ChatTemplate
     protected static TemplateValue Call(TemplateValue function, string[] names, params TemplateValue[] arguments)
     {
         RuntimeHelpers.EnsureSufficientExecutionStack();
+        TemplateSteps.Take();
         if (function.IsUndefined) throw function.Undefined();
         if (function.Content is TemplateMethod method && names.Length == 0) return Method(method.Target, method.Name, arguments);
         if (function.Content is not TemplateMacro macro) throw TemplateError.Type($"'{function.TypeName}' object is not callable");

@@ -52,6 +52,7 @@ public abstract partial class ChatTemplate
         foreach ((string name, TemplateValue token) in specialTokens) variables.TryAdd(name, token);
         StringBuilder output = new();
         TemplateVariables given = new(variables, clock ?? TimeProvider.System);
+        TemplateSteps.Begin();
         try
         {
             Write(given, output);

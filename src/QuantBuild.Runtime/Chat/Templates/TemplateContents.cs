@@ -79,7 +79,11 @@ public sealed class TemplateLoop
     public TemplateValue Item => items[index];
 
     /// <summary>Goes on to the next turn, if there is one.</summary>
-    public bool Next() => ++index < items.Count;
+    public bool Next()
+    {
+        TemplateSteps.Take();
+        return ++index < items.Count;
+    }
 
     internal TemplateValue? Attribute(string name) => name switch
     {

@@ -51,11 +51,19 @@ internal sealed class CharacterSet(string name, Predicate<int> contains)
         return CategoryNames.Any(n => n == property || n[..1] == property) ? Categories(label, [property]) : null;
     }
 
-    /// <summary>What is in either.</summary>
-    public CharacterSet Or(CharacterSet other) => new($"({name}|{other.Name})", c => contains(c) || other.Contains(c));
+    /// <summary>What is in any of them, of which there is one at least.</summary>
+    public static CharacterSet AnyOf(IReadOnlyList<CharacterSet> sets)
+    {
+        CharacterSet[] distinct = [.. sets.DistinctBy(set => set.Name)];
+        return distinct is [{ } only] ? only : new CharacterSet($"({string.Join('|', distinct.Select(set => set.Name))})", c => Array.Exists(distinct, set => set.Contains(c)));
+    }
 
-    /// <summary>What is in both.</summary>
-    public CharacterSet And(CharacterSet other) => new($"({name}&{other.Name})", c => contains(c) && other.Contains(c));
+    /// <summary>What is in all of them, of which there is one at least.</summary>
+    public static CharacterSet AllOf(IReadOnlyList<CharacterSet> sets)
+    {
+        CharacterSet[] distinct = [.. sets.DistinctBy(set => set.Name)];
+        return distinct is [{ } only] ? only : new CharacterSet($"({string.Join('&', distinct.Select(set => set.Name))})", c => Array.TrueForAll(distinct, set => set.Contains(c)));
+    }
 
     /// <summary>What is not in it.</summary>
     public CharacterSet Not() => new($"!({name})", c => !contains(c));

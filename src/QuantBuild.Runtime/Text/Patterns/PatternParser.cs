@@ -188,29 +188,28 @@ internal sealed class PatternParser
     {
         if (++depth > MaxDepth) throw Error($"classes are nested more than {MaxDepth} deep");
         bool negative = Take("^");
-        CharacterSet? all = null;
-        CharacterSet? union = null;
+        // Joined once, at the end: a class has as many parts as its author likes.
+        List<CharacterSet> all = [];
+        List<CharacterSet> union = [];
         bool first = true;
         while (first || !Take("]"))
         {
             if (Take("&&"))
             {
-                CharacterSet left = union ?? throw Error("nothing stands before &&");
-                all = all is null ? left : all.And(left);
-                union = null;
+                all.Add(union.Count > 0 ? CharacterSet.AnyOf(union) : throw Error("nothing stands before &&"));
+                union = [];
             }
             else
             {
-                CharacterSet item = ReadClassItem();
-                union = union is null ? item : union.Or(item);
+                union.Add(ReadClassItem());
             }
 
             first = false;
         }
 
         depth--;
-        if (union is null) throw Error("nothing stands after &&");
-        CharacterSet set = all is null ? union : all.And(union);
+        if (union.Count == 0) throw Error("nothing stands after &&");
+        CharacterSet set = CharacterSet.AllOf([.. all, CharacterSet.AnyOf(union)]);
         return negative ? set.Not() : set;
     }
 
