@@ -29,6 +29,9 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
     private readonly DeviceLinears? head;
     private readonly Dictionary<(int Tokens, int Parts), IntPtr> graphs = [];
     private int tokens;
+
+    // Whether a pass failed before it waited for what it had queued.
+    private bool isUnfinished;
     private bool disposed;
 
     /// <param name="device">The GPU; disposed with this.</param>
@@ -73,6 +76,9 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
     {
         cancellationToken.ThrowIfCancellationRequested();
         device.Use();
+        // Its copies may still read what is put together for the next one.
+        if (isUnfinished) device.Synchronize();
+        isUnfinished = true;
         tokens = rows.Count;
         int longest = step.Upload(rows, hidden, activations.Hidden, turns);
         int parts = attention.PartsFor(tokens, longest);
@@ -81,6 +87,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         if (HasHead) return;
         device.CopyFrom(hidden.Row(0), activations.Hidden, (long)tokens * config.HiddenSize * sizeof(float));
         device.Synchronize();
+        isUnfinished = false;
         // On the device a row has no padding; here it has, of zeros.
         if (hidden.Stride == config.HiddenSize) return;
         for (int t = tokens - 1; t >= 0; t--)
@@ -119,6 +126,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
 
         // Nothing is wanted in the middle of a prompt; its errors, if any, should come here and not with the next one.
         if (wanted.Count == 0) device.Synchronize();
+        isUnfinished = false;
     }
 
     public void Dispose()

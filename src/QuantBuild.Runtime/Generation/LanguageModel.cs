@@ -45,9 +45,18 @@ public sealed partial class LanguageModel : IDisposable
         // A negative one means that there is none.
         endTokens = [.. Config.EosTokenIds.Concat(defaults.EosTokenIds).Where(id => id >= 0)];
         (IDeviceLayers? device, Placement) = DeviceChoice.Open(artifact, options);
-        pages = new KvPages(Config, options.KvCache, device);
-        int threads = options.Threads == 0 ? Environment.ProcessorCount : options.Threads;
-        decoder = new Decoder(Config, new DecoderWeights(artifact), pages, new Workers(threads), options.FloatActivations, device);
+        try
+        {
+            pages = new KvPages(Config, options.KvCache, device);
+            int threads = options.Threads == 0 ? Environment.ProcessorCount : options.Threads;
+            decoder = new Decoder(Config, new DecoderWeights(artifact), pages, new Workers(threads), options.FloatActivations, device);
+        }
+        catch
+        {
+            device?.Dispose();
+            throw;
+        }
+
         prompts = new PromptCache(options.PromptCacheTokens);
         loop = new BatchLoop(decoder, options.MaxConcurrentTexts, options.MaxWaitingTexts);
     }
