@@ -69,9 +69,6 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
 
     public IPageMemory Memory { get; }
 
-    /// <summary>Steps that were repeated rather than queued kernel by kernel.</summary>
-    public long Repeated { get; private set; }
-
     public void Forward(IReadOnlyList<BatchRow> rows, Activations hidden, (RotaryEmbedding Most, RotaryEmbedding? Local) turns, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
@@ -148,7 +145,6 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         }
 
         device.Repeat(graph);
-        Repeated++;
     }
 
     private void Queue(int parts)

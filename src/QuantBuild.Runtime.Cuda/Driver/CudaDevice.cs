@@ -41,7 +41,7 @@ internal sealed unsafe class CudaDevice : IDisposable
         context = retained;
         try
         {
-            Enter();
+            Use();
             // Not behind the default stream of others in the process.
             const uint nonBlocking = 1;
             driver.Check(driver.StreamCreate(&created, nonBlocking), "make a stream");
@@ -68,10 +68,13 @@ internal sealed unsafe class CudaDevice : IDisposable
     /// <summary>Whether work can be captured and launched as one.</summary>
     public bool HasGraphs => driver.GraphInstantiate != null;
 
+    /// <summary>Makes the calling thread one that may queue work.</summary>
+    public void Use() => driver.Check(driver.ContextSetCurrent(context), "use the GPU on this thread");
+
     /// <summary>Bytes of memory that nobody uses, other processes included.</summary>
     public long FreeMemory()
     {
-        Enter();
+        Use();
         nuint free = 0, total = 0;
         driver.Check(driver.MemoryInfo(&free, &total), "read how much memory is free");
         return (long)free;
@@ -81,7 +84,7 @@ internal sealed unsafe class CudaDevice : IDisposable
     /// <exception cref="QuantBuildException">QB1071: there is none left.</exception>
     public IntPtr Allocate(long bytes)
     {
-        Enter();
+        Use();
         IntPtr memory = 0;
         driver.Check(driver.MemoryAllocate(&memory, (nuint)Math.Max(1, bytes)), $"allocate {bytes} bytes");
         lock (guard)
@@ -112,7 +115,7 @@ internal sealed unsafe class CudaDevice : IDisposable
     /// <summary>Memory of the machine that the device copies from and to by itself; lives as long as this.</summary>
     public void* AllocateHost(long bytes)
     {
-        Enter();
+        Use();
         void* memory;
         driver.Check(driver.HostAllocate(&memory, (nuint)Math.Max(1, bytes), 0), $"lock {bytes} bytes of the machine's memory");
         lock (guard) hostAllocations.Add((IntPtr)memory);
@@ -160,7 +163,7 @@ internal sealed unsafe class CudaDevice : IDisposable
     /// <summary>A mark in the queue that can be waited for.</summary>
     public IntPtr CreateEvent()
     {
-        Enter();
+        Use();
         IntPtr created = 0;
         const uint noTiming = 2;
         driver.Check(driver.EventCreate(&created, noTiming), "make an event");
@@ -196,7 +199,7 @@ internal sealed unsafe class CudaDevice : IDisposable
     {
         // CU_JIT_ERROR_LOG_BUFFER and its size in bytes.
         const int errorLog = 5, errorLogSize = 6, logBytes = 8192;
-        Enter();
+        Use();
         byte[] log = new byte[logBytes];
         IntPtr module = 0;
         int result;
@@ -220,7 +223,7 @@ internal sealed unsafe class CudaDevice : IDisposable
     /// <summary>A kernel of a module.</summary>
     public IntPtr Function(IntPtr module, string name)
     {
-        Enter();
+        Use();
         IntPtr function = 0;
         fixed (byte* text = Encoding.UTF8.GetBytes(name + "\0")) driver.Check(driver.ModuleGetFunction(&function, module, text), $"find the kernel {name}");
         return function;
@@ -301,16 +304,11 @@ internal sealed unsafe class CudaDevice : IDisposable
         return executable;
     }
 
-    private void Enter() => driver.Check(driver.ContextSetCurrent(context), "use the GPU on this thread");
-
     // The queue may be used by any thread, and each needs the context.
     private void Do(int result, string doing)
     {
         const int invalidContext = 201;
-        if (result == invalidContext) throw new InvalidOperationException($"The GPU was not entered on this thread before it was to {doing}.");
+        if (result == invalidContext) throw new InvalidOperationException($"The GPU was not in use on this thread before it was to {doing}.");
         driver.Check(result, doing);
     }
-
-    /// <summary>Makes the calling thread one that may queue work.</summary>
-    public void Use() => Enter();
 }

@@ -1,39 +1,9 @@
 // softmax(scale q K^T) V over a text's pages, with a running maximum and sum (Milakov and Gimelshein, 2018; Dao et al., 2022). A block has some query heads of one key-value head of one
 // token, and a part of the text (flash decoding, Dao et al., 2023): its warps take the part's pages in turn, and put what they found together in the end.
-#include "device.h"
+#include "pages.h"
 
 #define BLOCK 128
 #define WARPS (BLOCK / 32)
-#define PAGE 32
-
-struct Row
-{
-    int position;
-    int pages;
-};
-
-struct Attention
-{
-    const float* queries; // [tokens, heads * headDim]
-    float* results;       // [tokens, heads * headDim]
-    float* partial;       // [tokens, heads, parts, headDim + 2]: unnormed result, maximum, sum
-    const Row* rows;
-    const u64* pages;
-    s64 layerOffset;
-    int blockBytes;
-    float scale;
-    float cap;            // of scores; 0 for none
-    int heads;
-    int kvHeads;
-    int headDim;
-    int window;           // tokens that are seen at most
-    int bytes;
-};
-
-DEVICE float capped(float score, float cap)
-{
-    return cap * (2 * quotient(1, 1 + exponential(quotient(-2 * score, cap))) - 1);
-}
 
 // QUERIES: query heads that read a page together. DIMS: dimensions of a lane.
 template <int QUERIES, int DIMS, bool BYTES>

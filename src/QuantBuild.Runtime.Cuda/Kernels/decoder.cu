@@ -1,5 +1,6 @@
 // What a decoder does between its linears. A block has a token.
-#include "device.h"
+#include "pages.h"
+#include "segment.h"
 
 #define BLOCK 256
 
@@ -12,12 +13,6 @@
 #define GELU 1
 #define GELU_TANH 2
 #define RELU 3
-
-struct alignas(8) Segment
-{
-    float scale;
-    int sum; // of its bytes
-};
 
 // Where a linear's input goes: as bytes with a scale for each segment, or as floats.
 struct Rounded
@@ -248,13 +243,6 @@ KERNEL void THREADS(BLOCK) gate_round(float* gate, const float* up, int kind, in
     if (rounded.inputs > 0) round_token(rounded, block_x(), gate + row, room);
 }
 
-// A token of a pass.
-struct Row
-{
-    int position;
-    int pages; // where its text's pages begin in the table
-};
-
 struct Heads
 {
     float* queries; // [tokens, heads * headDim]
@@ -277,8 +265,6 @@ struct Heads
     int wholeNorm;   // whether all heads are normed together
     int bytes;       // whether keys and values are kept as bytes
 };
-
-#define PAGE 32
 
 // RMSNorm in place of several vectors [count, width] with one weight: a warp has one.
 DEVICE void norm_heads(float* x, const float* weight, int count, int width, float epsilon)

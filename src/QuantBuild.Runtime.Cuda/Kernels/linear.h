@@ -1,6 +1,6 @@
 // Linears with quantized weights. FORMAT says how they are packed; each format is compiled by itself, and a program loads those that its artifact has.
 #pragma once
-#include "device.h"
+#include "segment.h"
 
 #define INT2 2
 #define INT3 3
@@ -46,12 +46,6 @@ struct Linear
     int yStride;
     int adds;            // whether products are added to y, which is the residual stream; else they are y
     u32 tableBytes[4];   // the codebook times 127, rounded
-};
-
-struct alignas(8) Segment
-{
-    float scale;
-    int sum; // of its bytes
 };
 
 // The input of some tokens, in bytes: x = scale * q for each segment of inputs.

@@ -1,43 +1,18 @@
 // Attention of many tokens of a text, on tensor cores (Dao et al., 2022; Dao, 2023): a block has up to 64 consecutive tokens of one text and a query head, a warp 16 of them. Pages pass through
 // shared memory one after the other, in half precision; scores, maxima, sums and results are float32.
-#include "device.h"
+#include "pages.h"
 
 #define BLOCK 128
 #define WARPS (BLOCK / 32)
-#define PAGE 32
 #define TOKENS_OF_WARP 16
 #define TOKENS (WARPS * TOKENS_OF_WARP)
 #define PAD 8 // halves behind a row, so that eight rows lie in different banks
-
-struct Row
-{
-    int position;
-    int pages;
-};
 
 // Consecutive tokens of one text.
 struct Tile
 {
     int first;
     int count;
-};
-
-struct Attention
-{
-    const float* queries; // [tokens, heads * headDim]
-    float* results;       // [tokens, heads * headDim]
-    float* partial;
-    const Row* rows;
-    const u64* pages;
-    s64 layerOffset;
-    int blockBytes;
-    float scale;
-    float cap;            // of scores; 0 for none
-    int heads;
-    int kvHeads;
-    int headDim;
-    int window;           // tokens that are seen at most
-    int bytes;
 };
 
 DEVICE u32 pack(float low, float high)
@@ -187,7 +162,7 @@ DEVICE void attend(const Attention& a, const Tile* tiles)
             {
                 float s = score[n][e] * a.scale;
                 if (a.bytes) s *= key_steps[n * 8 + 2 * i + (e & 1)];
-                if (a.cap != 0) s = a.cap * (2 * quotient(1, 1 + exponential(quotient(-2 * s, a.cap))) - 1);
+                if (a.cap != 0) s = capped(s, a.cap);
                 int place = page * PAGE + n * 8 + 2 * i + (e & 1), own = position[e >> 1];
                 if (place > own || own - place >= a.window) s = -__builtin_inff();
                 score[n][e] = s;

@@ -1,0 +1,36 @@
+// Keys and values of texts, as KvPages lays them out, and attention over them.
+#pragma once
+#include "device.h"
+
+// Tokens of a page.
+#define PAGE 32
+
+// A token of a pass.
+struct Row
+{
+    int position;
+    int pages; // where its text's pages begin in the table
+};
+
+struct Attention
+{
+    const float* queries; // [tokens, heads * headDim]
+    float* results;       // [tokens, heads * headDim]
+    float* partial;       // [tokens, heads, parts, headDim + 2]: unnormed result, maximum, sum
+    const Row* rows;
+    const u64* pages;
+    s64 layerOffset;
+    int blockBytes;
+    float scale;
+    float cap;            // of scores; 0 for none
+    int heads;
+    int kvHeads;
+    int headDim;
+    int window;           // tokens that are seen at most
+    int bytes;
+};
+
+DEVICE float capped(float score, float cap)
+{
+    return cap * (2 * quotient(1, 1 + exponential(quotient(-2 * score, cap))) - 1);
+}
