@@ -85,7 +85,7 @@ internal sealed class ConfigReader
         }
     }
 
-    /// <summary>The scaling of the rotary embedding, in the older form (<c>rope_scaling</c>) or the newer (<c>rope_parameters</c>); none for <c>default</c>.</summary>
+    /// <summary>The scaling of the rotary embedding, in the older form (<c>rope_scaling</c>) or the newer (<c>rope_parameters</c>); none for <c>default</c>, and for <c>mrope</c> in texts.</summary>
     /// <param name="context">Tokens of the model's context.</param>
     /// <param name="frequencies">How many frequencies there are.</param>
     public RopeScaling? RopeScaling(int context, int frequencies)
@@ -96,7 +96,8 @@ internal sealed class ConfigReader
             if (rope.Kind() != "object") throw Malformed($"\"{name}\" is a JSON {rope.Kind()}, expected an object");
             rope = rope.Member("full_attention") ?? rope;
             string kind = (rope.Member("rope_type") ?? rope.Member("type"))?.Value ?? "default";
-            if (kind == "default") continue;
+            // Of a text's tokens time, height and width are one position.
+            if (kind is "default" or "mrope") continue;
             double Required(string member) => rope.Member(member) is { } value ? Number(member, value) : throw Malformed($"\"{name}\" lacks \"{member}\", which the rotary scaling {kind} needs");
             double Or(string member, double standard) => rope.Member(member) is { } value ? Number(member, value) : standard;
             // Models of before the newer form have the original context at the top.
@@ -175,8 +176,31 @@ internal sealed class ConfigReader
         "gelu" => ActivationKind.Gelu,
         "gelu_new" or "gelu_pytorch_tanh" or "gelu_fast" => ActivationKind.GeluTanh,
         "relu" => ActivationKind.Relu,
-        string other => throw Unsupported($"\"{name}\" is {other}, and only silu, gelu, gelu_new, gelu_pytorch_tanh and relu are supported"),
+        "relu2" => ActivationKind.ReluSquared,
+        string other => throw Unsupported($"\"{name}\" is {other}, and only silu, gelu, gelu_new, gelu_pytorch_tanh, relu and relu2 are supported"),
     };
+
+    /// <summary>Which layers have one kind of attention, where the file counts them off: <c>[[["global", "local"], 6]]</c> is these two, six times.</summary>
+    /// <param name="name">The member.</param>
+    /// <param name="layers">How many layers.</param>
+    /// <param name="standard">The kinds that follow one another where the file does not say it.</param>
+    /// <param name="kind">The kind.</param>
+    public IReadOnlyList<bool> RepeatedLayers(string name, int layers, string[] standard, string kind)
+    {
+        if (Find(name) is not { } list) return [.. Enumerable.Range(0, layers).Select(layer => standard[layer % standard.Length] == kind)];
+        List<bool> flags = [];
+        foreach (XElement part in list.Elements())
+        {
+            XElement[] items = [.. part.Elements()];
+            if (items.Length != 2) throw Malformed($"\"{name}\" has an entry of {items.Length} items, expected the kinds of layers, and how often they follow");
+            for (int count = Integer(name, items[1], MostLayers); count > 0 && flags.Count < layers; count--) flags.AddRange(items[0].Elements().Select(item => item.Value == kind));
+        }
+
+        return flags.Count == layers ? flags : throw Malformed($"\"{name}\" makes {flags.Count} layers, expected {layers}");
+    }
+
+    /// <summary>A text, or a number as it is written.</summary>
+    public string TextOr(string name, string standard) => Find(name)?.Value ?? standard;
 
     /// <summary>Whether a member is there, and is not <c>null</c>.</summary>
     public bool Has(string name) => Find(name) is not null;
@@ -206,16 +230,38 @@ internal sealed class ConfigReader
         Find("rope_parameters")?.Member("sliding_attention")?.Member("rope_theta") is { } value ? Number("rope_theta", value) : NumberOr("rope_local_base_freq", standard);
 
     /// <summary>Lets a member that is absent be a multiple of another.</summary>
-    public ConfigReader WithMultiple(string name, string of, int factor)
+    public ConfigReader WithMultiple(string name, string of, int factor) => Find(name) is null ? WithDefaults((name, (long)factor * Positive(of))) : this;
+
+    /// <summary>Lets members that are absent be numbers.</summary>
+    public ConfigReader WithDefaults(params (string Name, long Value)[] numbers)
     {
-        if (Find(name) is not null) return this;
-        XElement made = new("item", ((long)factor * Positive(of)).ToString(CultureInfo.InvariantCulture));
-        made.SetAttributeValue("name", name);
-        made.SetAttributeValue("type", "number");
-        // One that is null would be found first.
-        root.Elements().Where(member => (string?)member.Attribute("name") == name).Remove();
-        root.Add(made);
+        foreach ((string name, long value) in numbers.Where(number => Find(number.Name) is null))
+        {
+            XElement made = new("item", value.ToString(CultureInfo.InvariantCulture));
+            made.SetAttributeValue("name", name);
+            made.SetAttributeValue("type", "number");
+            Set(name, made);
+        }
+
         return this;
+    }
+
+    /// <summary>Of a model that sees images too, what the file says of its language model, where it says that apart.</summary>
+    public ConfigReader Text()
+    {
+        foreach (XElement member in root.Member("text_config")?.Elements().Where(member => member.Kind() != "null").ToArray() ?? [])
+        {
+            Set((string?)member.Attribute("name") ?? "", new XElement(member));
+        }
+
+        return this;
+    }
+
+    // One that is null would be found first.
+    private void Set(string name, XElement member)
+    {
+        root.Elements().Where(other => (string?)other.Attribute("name") == name).Remove();
+        root.Add(member);
     }
 
     /// <summary>Gives members the names that other families have for them.</summary>

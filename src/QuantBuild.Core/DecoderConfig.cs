@@ -393,4 +393,7 @@ public enum ActivationKind
 
     /// <summary><c>max(x, 0)</c>.</summary>
     Relu,
+
+    /// <summary><c>max(x, 0)^2</c> (So et al., 2021).</summary>
+    ReluSquared,
 }

@@ -26,6 +26,21 @@ public sealed class WeightNames
         return this;
     }
 
+    /// <summary>Adds modules that lie in one tensor, one after the other.</summary>
+    /// <param name="name">Its name in the checkpoint; in a layer without the layer's prefix.</param>
+    /// <param name="parts">Their own names, and their rows.</param>
+    public WeightNames WithFused(string name, params (string Module, int Rows)[] parts)
+    {
+        int first = 0, total = parts.Sum(part => part.Rows);
+        foreach ((string module, int rows) in parts)
+        {
+            With(module, name, RowBlocks.Run(first, rows, total));
+            first += rows;
+        }
+
+        return this;
+    }
+
     /// <summary>Where a tensor is.</summary>
     /// <param name="tensor">Its own name.</param>
     public TensorPlace Of(string tensor)

@@ -268,6 +268,7 @@ internal sealed class DecoderForward : IDisposable
         ActivationKind.Silu => torch.is_grad_enabled() ? silu(input) : silu(input, inplace: true),
         ActivationKind.Gelu => gelu(input),
         ActivationKind.GeluTanh => GeluTanh(input),
+        ActivationKind.ReluSquared => relu(input).square(),
         _ => relu(input),
     };
 

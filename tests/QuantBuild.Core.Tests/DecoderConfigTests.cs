@@ -162,6 +162,45 @@ public class DecoderConfigTests
     public void A_file_nested_without_end_is_malformed() =>
         ErrorAssert.Throws("QB2003", () => Parse(string.Concat(Enumerable.Repeat("[", 100_000))), "config.json");
 
+    // google/gemma-3-4b-it's file: what its smallest model has is left out, and what is of images is beside it.
+    [Fact]
+    public void The_language_model_of_one_that_sees_images_is_read_with_what_its_file_leaves_out()
+    {
+        DecoderConfig config = Parse("""
+            {"architectures": ["Gemma3ForConditionalGeneration"], "boi_token_index": 255999, "eos_token_id": [1, 106], "model_type": "gemma3", "hidden_size": null,
+             "text_config": {"hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text", "num_hidden_layers": 34, "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024},
+             "vision_config": {"hidden_size": 1152, "intermediate_size": 4304, "num_attention_heads": 16, "num_hidden_layers": 27} }
+            """);
+        Assert.Equal((2560, 10240, 34, 8, 4, 256), (config.HiddenSize, config.IntermediateSize, config.Layers, config.Heads, config.KvHeads, config.HeadDim));
+        Assert.Equal((262_208, 131_072, 1024), (config.VocabularySize, config.ContextLength, config.SlidingWindow));
+        Assert.Equal([1, 106], config.EosTokenIds);
+        Assert.True(config.TieWordEmbeddings);
+        Assert.Equal(29, Enumerable.Range(0, 34).Count(config.IsLocal));
+        Assert.Equal((10_000, 1_000_000, RopeScalingKind.Linear), (config.LocalRopeTheta!.Value, config.RopeTheta, config.RopeScaling!.Kind));
+    }
+
+    [Theory]
+    [InlineData("\"LGLL\"", "1011")]
+    [InlineData("\"LLLG\"", "1110")]
+    [InlineData("2", "1010")]
+    [InlineData(null, "1110")]
+    public void A_pattern_of_letters_or_a_number_says_which_layers_have_a_window(string? pattern, string expected)
+    {
+        DecoderConfig config = Parse(With(("architectures", "[\"Exaone4ForCausalLM\"]"), ("num_hidden_layers", "4"), ("sliding_window_pattern", pattern)));
+        Assert.Equal(expected, string.Concat(config.SlidingLayers.Select(sliding => sliding ? '1' : '0')));
+        Assert.Equal(config.SlidingLayers, config.RotaryLayers);
+    }
+
+    [Theory]
+    [InlineData("Exaone4ForCausalLM", "sliding_window_pattern", "\"LXLG\"")]
+    [InlineData("Exaone4ForCausalLM", "sliding_window_pattern", "0")]
+    [InlineData("GPTNeoForCausalLM", "attention_types", "[[[\"global\", \"local\"], 2]]")]
+    [InlineData("GPTNeoForCausalLM", "attention_types", "[[[\"global\"], 6, 1]]")]
+    [InlineData("GPTNeoForCausalLM", "attention_types", "[[[], 6]]")]
+    [InlineData("GPTNeoForCausalLM", "attention_types", "[[[\"global\"], -1]]")]
+    public void A_pattern_of_layers_that_does_not_fit_is_named(string architecture, string name, string json) =>
+        ErrorAssert.Throws("QB2003", () => Parse(With(("architectures", $"[\"{architecture}\"]"), (name, json))), "config.json", name);
+
     [Fact]
     public void An_architecture_that_is_not_supported_is_named_with_those_that_are() =>
         ErrorAssert.Throws("QB2004", () => Parse(With(("architectures", "[\"MambaForCausalLM\"]"))), "MambaForCausalLM", "LlamaForCausalLM", "GPT2LMHeadModel");
@@ -169,7 +208,7 @@ public class DecoderConfigTests
     [Theory]
     [InlineData("hidden_act", "\"xielu\"", "xielu")]
     [InlineData("rope_scaling", """{"rope_type": "proportional", "factor": 8.0}""", "proportional")]
-    [InlineData("rope_parameters", """{"rope_type": "mrope"}""", "mrope")]
+    [InlineData("rope_parameters", """{"rope_type": "ntk"}""", "ntk")]
     [InlineData("quantization_config", """{"quant_method": "hqq", "bits": 4}""", "hqq")]
     public void A_variation_that_is_not_supported_is_named(string name, string json, string part) =>
         ErrorAssert.Throws("QB2011", () => Parse(With((name, json))), "config.json", name, part);

@@ -6,7 +6,8 @@ internal static class Gemma3
     public static DecoderConfig Read(ConfigReader config)
     {
         int pattern = config.PositiveOr("sliding_window_pattern", 6);
-        DecoderConfig decoder = Gemma.Read(config);
+        // The files of the larger models leave out what their smallest one has.
+        DecoderConfig decoder = Gemma.Read(config.WithDefaults(("num_attention_heads", 8), ("num_key_value_heads", 4), ("vocab_size", 262_208), ("max_position_embeddings", 131_072)));
         return decoder with
         {
             PostNorms = true,

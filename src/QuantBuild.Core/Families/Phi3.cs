@@ -6,18 +6,15 @@ internal static class Phi3
     public static DecoderConfig Read(ConfigReader config)
     {
         DecoderConfig decoder = config.Decoder();
-        int queries = decoder.Heads * decoder.HeadDim, keys = decoder.KvHeads * decoder.HeadDim, all = queries + (2 * keys), mlp = decoder.IntermediateSize;
+        int keys = decoder.KvHeads * decoder.HeadDim, mlp = decoder.IntermediateSize;
         return decoder with
         {
             Activation = config.Activation("hidden_act", "silu"),
             NormEpsilon = config.NumberOr("rms_norm_eps", 1e-5),
             SlidingWindow = config.OptionalSize("sliding_window", null),
             Names = new WeightNames()
-                .With("self_attn.q_proj", "self_attn.qkv_proj", RowBlocks.Run(0, queries, all))
-                .With("self_attn.k_proj", "self_attn.qkv_proj", RowBlocks.Run(queries, keys, all))
-                .With("self_attn.v_proj", "self_attn.qkv_proj", RowBlocks.Run(queries + keys, keys, all))
-                .With("mlp.gate_proj", "mlp.gate_up_proj", RowBlocks.Run(0, mlp, 2 * mlp))
-                .With("mlp.up_proj", "mlp.gate_up_proj", RowBlocks.Run(mlp, mlp, 2 * mlp)),
+                .WithFused("self_attn.qkv_proj", ("self_attn.q_proj", decoder.Heads * decoder.HeadDim), ("self_attn.k_proj", keys), ("self_attn.v_proj", keys))
+                .WithFused("mlp.gate_up_proj", ("mlp.gate_proj", mlp), ("mlp.up_proj", mlp)),
         };
     }
 }

@@ -48,7 +48,7 @@ internal sealed class Checkpoint : IDisposable
         {
             foreach (CheckpointTensor tensor in Open(path).Tensors)
             {
-                if (tensors.TryAdd(tensor.Name, tensor)) continue;
+                if (Add(tensor)) continue;
                 throw new QuantBuildException(
                     DiagnosticIds.WeightsMalformed,
                     $"The tensor {tensor.Name} is in two files of {model.Path}, one of them {Path.GetFileName(path)}. Remove the file that is too many, or add the model's " +
@@ -89,7 +89,7 @@ internal sealed class Checkpoint : IDisposable
                     opened.Add(name, file = Open(path).Tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal));
                 }
 
-                if (file.TryGetValue(item.Name, out CheckpointTensor? found)) tensors.TryAdd(item.Name, found);
+                if (file.TryGetValue(item.Name, out CheckpointTensor? found)) Add(found);
             }
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
@@ -97,6 +97,20 @@ internal sealed class Checkpoint : IDisposable
             // InvalidOperationException: a name that is not UTF-16.
             throw Malformed($"it is not valid JSON ({e.Message.TrimEnd('.')})", e);
         }
+    }
+
+    /// <summary>Adds a tensor, unless there is one of its name.</summary>
+    private bool Add(CheckpointTensor tensor)
+    {
+        CheckpointTensor known = tensor.Renamed(InLanguageModel(tensor.Name));
+        return tensors.TryAdd(known.Name, known);
+    }
+
+    /// <summary>The name that a tensor would have in a model of language alone: one that sees images too has its language model under another prefix, in one of two orders.</summary>
+    private static string InLanguageModel(string name)
+    {
+        const string outer = "language_model.", inner = "model.language_model.";
+        return name.StartsWith(outer, StringComparison.Ordinal) ? name[outer.Length..] : name.StartsWith(inner, StringComparison.Ordinal) ? "model." + name[inner.Length..] : name;
     }
 
     private ICheckpointFile Open(string path)

@@ -48,6 +48,9 @@ public sealed class CheckpointTensor
     /// <summary>Number of elements.</summary>
     internal long Elements => ByteLength / Type.Size();
 
+    /// <summary>The same tensor under another name.</summary>
+    internal CheckpointTensor Renamed(string name) => name == Name ? this : new CheckpointTensor(name, Type, Shape, read, StoredBytes);
+
     /// <summary>Reads some of its bytes: see <see cref="Reader"/>.</summary>
     internal void Read(long offset, Span<byte> target)
     {

@@ -13,6 +13,7 @@
 #define GELU 1
 #define GELU_TANH 2
 #define RELU 3
+#define RELU_SQUARED 4
 
 // Where a linear's input goes: as bytes with a scale for each segment, or as floats.
 struct Rounded
@@ -225,7 +226,8 @@ DEVICE float activation(int kind, float x)
     if (kind == SILU) return x * sigmoid(x);
     if (kind == GELU) return x * normal(x);
     if (kind == GELU_TANH) return x * sigmoid(1.5957691216f * x * fused(0.044715f * x, x, 1));
-    return most(x, 0.0f);
+    x = most(x, 0.0f);
+    return kind == RELU_SQUARED ? x * x : x;
 }
 
 // activation(gate) * up, or activation(gate) where up is null, left in gate, and as the next linear reads it.

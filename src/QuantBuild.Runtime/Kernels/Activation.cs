@@ -19,6 +19,10 @@ internal static class Activation
             case ActivationKind.GeluTanh:
                 GeluTanh(values);
                 break;
+            case ActivationKind.ReluSquared:
+                TensorPrimitives.Max(values, 0, values);
+                TensorPrimitives.Multiply(values, values, values);
+                break;
             default:
                 TensorPrimitives.Max(values, 0, values);
                 break;

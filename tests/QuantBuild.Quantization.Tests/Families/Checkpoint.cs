@@ -10,10 +10,22 @@ namespace QuantBuild.Quantization.Tests.Families;
 /// </summary>
 internal sealed class Checkpoint
 {
-    private readonly Dictionary<string, (float[] Values, long[] Shape)> tensors = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, (float[] Values, long[] Shape)> tensors;
+    private readonly Func<string, string> naming;
+
+    public Checkpoint()
+        : this(new(StringComparer.Ordinal), name => name)
+    {
+    }
+
+    private Checkpoint(Dictionary<string, (float[] Values, long[] Shape)> tensors, Func<string, string> naming) => (this.tensors, this.naming) = (tensors, naming);
+
+    /// <summary>The same, with the names that a part of a larger model has: under a prefix, in place of another where there is that.</summary>
+    public Checkpoint Within(string prefix, string instead = "") =>
+        new(tensors, name => name.StartsWith(instead, StringComparison.Ordinal) ? prefix + name[instead.Length..] : name);
 
     /// <summary>A weight [rows, columns], of numbers such that products stay of the size of their inputs.</summary>
-    public float[] Matrix(string name, int rows, int columns) => Make(name, [rows, columns], 0, 1.6 / Math.Sqrt(columns));
+    public float[] Matrix(string name, int rows, int columns, double gain = 1.6) => Make(name, [rows, columns], 0, gain / Math.Sqrt(columns));
 
     /// <summary>A table that is looked up in.</summary>
     public float[] Table(string name, int rows, int columns) => Make(name, [rows, columns], 0, 1);
@@ -27,8 +39,9 @@ internal sealed class Checkpoint
         new Dictionary<string, string> { ["format"] = "pt" },
         [.. tensors.Select(tensor => TensorSource.FromBytes(tensor.Key, ElementType.F32, tensor.Value.Shape, MemoryMarshal.AsBytes<float>(tensor.Value.Values).ToArray()))]);
 
-    private float[] Make(string name, long[] shape, double center, double deviation)
+    private float[] Make(string own, long[] shape, double center, double deviation)
     {
+        string name = naming(own);
         if (tensors.TryGetValue(name, out (float[] Values, long[] Shape) known))
         {
             Assert.Equal(shape, known.Shape);

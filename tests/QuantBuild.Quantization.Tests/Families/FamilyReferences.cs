@@ -6,7 +6,7 @@ namespace QuantBuild.Quantization.Tests.Families;
 /// A small model of each family: its <c>config.json</c> in the form that the family publishes, and its decoder from the papers and the published configuration, in float64, each
 /// equation for all tokens after the other, with the names that its checkpoints have. Nothing here knows of <see cref="DecoderConfig"/>.
 /// </summary>
-internal sealed record FamilyReference(string Name, string Config, Func<Checkpoint, int[], double[][]> Logits)
+internal sealed partial record FamilyReference(string Name, string Config, Func<Checkpoint, int[], double[][]> Logits)
 {
     // The sizes of all of them, where a family does not need others.
     private const int Width = 64, Heads = 4, KvHeads = 2, HeadDim = 16, Mlp = 96, Layers = 2, Vocabulary = 258;
@@ -131,6 +131,7 @@ internal sealed record FamilyReference(string Name, string Config, Func<Checkpoi
             """,
             (w, tokens) => Falcon(w, tokens, keyHeads: 2, norms: 2)),
         new("Cohere", $$"""{"architectures": ["CohereForCausalLM"], {{Sizes}}, "layer_norm_eps": 1e-5, "logit_scale": 0.25, "use_qk_norm": false, "rope_theta": 10000.0}""", Cohere),
+        .. Variations,
     ];
 
     /// <summary>For the test's name.</summary>

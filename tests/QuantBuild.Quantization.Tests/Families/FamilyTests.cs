@@ -63,6 +63,11 @@ public sealed class FamilyTests
     [InlineData("Cohere", "AutoRound", true)]
     [InlineData("Mixtral", "AutoRound", true)]
     [InlineData("OPT", "Nf4", true)]
+    [InlineData("GLM-4-0414", "Gptq", true)]
+    [InlineData("InternLM2", "Gptq", false)]
+    [InlineData("Nemotron", "Awq", true)]
+    [InlineData("Exaone4", "Awq", true)]
+    [InlineData("Gemma3-with-vision", "AutoRound", true)]
     public void A_quantized_model_runs_as_torch_does_on_its_weights_and_is_near_the_float_one(string name, string method, bool trueSequential)
     {
         using FamilyModel model = FamilyModel.Of(name);
