@@ -13,8 +13,8 @@ public sealed record CheckpointQuantization
     public required CheckpointFormat Format { get; init; }
 
     /// <summary>
-    /// How the weights are quantized, as a declaration would say it, the linears that stay in floating point among its overrides; <see langword="null"/> where they are in 8-bit floating
-    /// point, which is read as any other.
+    /// How the weights are quantized, as a declaration would say it, the linears that stay in floating point among its overrides; <see langword="null"/> where they are in floating
+    /// point of 8 or 4 bits, which is read as any other.
     /// </summary>
     public QuantizationSpec? Spec { get; init; }
 
@@ -86,9 +86,10 @@ public sealed record CheckpointQuantization
             "gptq" => Gptq(members, config, Unsupported),
             "awq" => Awq(members, config, Unsupported),
             "bitsandbytes" => BitsAndBytes(members, config, Unsupported),
+            "mxfp4" => new CheckpointQuantization { Format = CheckpointFormat.Mxfp4 },
             "fp8" or "fbgemm_fp8" => new CheckpointQuantization { Format = CheckpointFormat.Float8, Block = members.Block() },
             "compressed-tensors" when members.Text("format") is "float-quantized" or "naive-quantized" => new CheckpointQuantization { Format = CheckpointFormat.Float8 },
-            _ => throw Unsupported("and only those of gptq, awq, bitsandbytes and 8-bit floating point are read"),
+            _ => throw Unsupported("and only those of gptq, awq, bitsandbytes, mxfp4 and 8-bit floating point are read"),
         };
     }
 
@@ -177,7 +178,7 @@ public sealed record CheckpointQuantization
         string Stored(string name)
         {
             string weight = config.Names.Of(name + ".weight").Name;
-            return weight.Substring(0, weight.Length - ".weight".Length);
+            return weight.EndsWith(".weight", StringComparison.Ordinal) ? weight.Substring(0, weight.Length - ".weight".Length) : weight;
         }
 
         List<string> overrides = [];
@@ -253,4 +254,7 @@ public enum CheckpointFormat
 
     /// <summary>8-bit floating point, which is read as weights in floating point.</summary>
     Float8,
+
+    /// <summary>4-bit floating point with a power of two for each 32 (OCP Microscaling Formats), which is read as weights in floating point.</summary>
+    Mxfp4,
 }

@@ -96,6 +96,9 @@ public sealed record DecoderConfig
     /// <summary>Whether the MLP is <c>down(activation(gate x) * up x)</c>; else it is <c>down(activation(up x))</c>.</summary>
     public bool GatedMlp { get; init; } = true;
 
+    /// <summary>What the gate is capped at, and up at both ends, before one is added to it: <c>down(activation(min(gate x, c)) * (clamp(up x, -c, c) + 1))</c>; <see langword="null"/> where it is not so.</summary>
+    public double? GateLimit { get; init; }
+
     /// <summary>Experts of a layer, each an MLP of <see cref="IntermediateSize"/>; 0 where the layer has one MLP.</summary>
     public int Experts { get; init; }
 
@@ -104,6 +107,9 @@ public sealed record DecoderConfig
 
     /// <summary>Whether the probabilities of a token's experts are divided by their sum.</summary>
     public bool NormalizesExperts { get; init; }
+
+    /// <summary>Whether the router's scores have a bias.</summary>
+    public bool RouterBias { get; init; }
 
     /// <summary>How many dimensions of a head are turned by its position, the first ones; <see langword="null"/> for all.</summary>
     public int? RotaryDim { get; init; }
@@ -134,6 +140,9 @@ public sealed record DecoderConfig
 
     /// <summary>The cap c of scores, <c>c tanh(s / c)</c>, where they have one.</summary>
     public double? ScoreCap { get; init; }
+
+    /// <summary>Whether each query head has a learned score beside those of the tokens, which takes its part of the weights and gives nothing (Xiao et al., 2023, arXiv:2309.17453).</summary>
+    public bool AttentionSinks { get; init; }
 
     /// <summary>The cap of logits, likewise.</summary>
     public double? LogitCap { get; init; }
@@ -264,6 +273,9 @@ public sealed record DecoderConfig
     /// <summary>Name of the norm of a layer's keys.</summary>
     public static string KeyNormName(int layer) => LayerPrefix(layer) + "self_attn.k_norm.weight";
 
+    /// <summary>Name of the scores that a layer's query heads have beside those of the tokens, [heads].</summary>
+    public static string SinksName(int layer) => LayerPrefix(layer) + "self_attn.sinks";
+
     /// <summary>Name of what gives each expert's score for a token, [experts, hidden].</summary>
     public static string RouterName(int layer) => LayerPrefix(layer) + "mlp.router.weight";
 
@@ -279,7 +291,9 @@ public sealed record DecoderConfig
         for (int layer = 0; layer < Layers; layer++)
         {
             foreach ((string name, int width) in LayerNorms(layer)) yield return new(name, [width]);
+            if (AttentionSinks) yield return new(SinksName(layer), [Heads]);
             if (Experts > 0) yield return new(RouterName(layer), [Experts, HiddenSize]);
+            if (RouterBias) yield return new(BiasName(RouterName(layer)), [Experts]);
             foreach (LinearShape linear in Linears(layer))
             {
                 yield return new(linear.WeightName, [linear.Outputs, linear.Inputs]);
@@ -393,6 +407,9 @@ public enum ActivationKind
 
     /// <summary><c>max(x, 0)</c>.</summary>
     Relu,
+
+    /// <summary><c>x sigmoid(1.702 x)</c> (Hendrycks and Gimpel, 2016).</summary>
+    GeluSigmoid,
 
     /// <summary><c>max(x, 0)^2</c> (So et al., 2021).</summary>
     ReluSquared,

@@ -9,6 +9,7 @@ namespace QuantBuild;
 public sealed class WeightNames
 {
     private readonly Dictionary<string, TensorPlace> places = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, (string Weight, string Bias)> suffixes = new(StringComparer.Ordinal);
     private readonly string layerPrefix;
 
     /// <summary>Names that are those of Llama but for what is added.</summary>
@@ -23,6 +24,21 @@ public sealed class WeightNames
     public WeightNames With(string module, string name, RowBlocks? rows = null, bool transposed = false)
     {
         places[module] = new TensorPlace(name, rows, transposed);
+        return this;
+    }
+
+    /// <summary>Adds a module of each expert, of which one tensor holds those of all, [experts, ...].</summary>
+    /// <param name="module">Its own name in a layer, with <c>*</c> for the number of the expert.</param>
+    /// <param name="name">Its name in the checkpoint.</param>
+    /// <param name="experts">How many they are.</param>
+    /// <param name="rows">Which rows of an expert's part it is; <see langword="null"/> for all of them.</param>
+    /// <param name="transposed">Whether the parts of the weight are [inputs, outputs].</param>
+    /// <param name="weight">What follows the name in that of the weight.</param>
+    /// <param name="bias">What follows it in that of the bias.</param>
+    public WeightNames WithExperts(string module, string name, int experts, RowBlocks? rows = null, bool transposed = false, string weight = ".weight", string bias = ".bias")
+    {
+        places[module] = new TensorPlace(name, rows, transposed, new ExpertPart(0, experts));
+        suffixes[module] = (weight, bias);
         return this;
     }
 
@@ -63,11 +79,13 @@ public sealed class WeightNames
 
         string inLayer = string.Join(".", parts, 3, parts.Length - 3);
         TensorPlace place = places.TryGetValue(inLayer, out TensorPlace? found) ? found : new TensorPlace(inLayer);
+        string suffix = !suffixes.TryGetValue(inLayer, out (string Weight, string Bias) own) ? kind : kind == ".weight" ? own.Weight : own.Bias;
         return place with
         {
-            Name = layerPrefix.Replace("*", layer) + place.Name.Replace("*", expert) + kind,
+            Name = layerPrefix.Replace("*", layer) + place.Name.Replace("*", expert) + suffix,
             // A bias has one number for each output, and nothing to transpose.
             Transposed = place.Transposed && kind == ".weight",
+            Expert = place.Expert is { } part ? part with { Index = int.Parse(expert, CultureInfo.InvariantCulture) } : null,
         };
     }
 }
@@ -76,7 +94,13 @@ public sealed class WeightNames
 /// <param name="Name">The tensor.</param>
 /// <param name="Rows">Which of its rows; <see langword="null"/> for all of them.</param>
 /// <param name="Transposed">Whether the tensor is [inputs, outputs]: its rows are then columns.</param>
-public sealed record TensorPlace(string Name, RowBlocks? Rows = null, bool Transposed = false);
+/// <param name="Expert">Which part of the tensor that is, where it holds those of all experts; <see langword="null"/> where it is a tensor of its own.</param>
+public sealed record TensorPlace(string Name, RowBlocks? Rows = null, bool Transposed = false, ExpertPart? Expert = null);
+
+/// <summary>One of the equal parts of a tensor in which something of all experts is, one after the other.</summary>
+/// <param name="Index">Which, from 0.</param>
+/// <param name="Count">How many.</param>
+public sealed record ExpertPart(int Index, int Count);
 
 /// <summary>Rows of a tensor in which several are fused: blocks of consecutive rows at equal distances.</summary>
 /// <param name="First">The first row.</param>

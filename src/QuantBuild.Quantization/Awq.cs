@@ -48,7 +48,7 @@ internal sealed class Awq(
 
     private bool ScalesMlp => config is { HasMlpNorm: true, Experts: 0 } && Mlp.All(IsQuantized);
 
-    private bool ScalesDown => config is { GatedMlp: true, Experts: 0 } && IsQuantized(LinearRole.Up) && IsQuantized(LinearRole.Down);
+    private bool ScalesDown => config is { GatedMlp: true, GateLimit: null, Experts: 0 } && IsQuantized(LinearRole.Up) && IsQuantized(LinearRole.Down);
 
     /// <summary>Finds the scales and applies them to the layer.</summary>
     /// <param name="states">The calibration text's residual stream before the layer.</param>

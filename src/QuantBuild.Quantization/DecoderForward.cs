@@ -20,6 +20,12 @@ internal sealed class DecoderForward : IDisposable
     private readonly torch.Tensor? residualScale; // [1]
     private readonly torch.Tensor? geluCubic; // [1]
     private readonly torch.Tensor? geluRoot; // [1]
+    private readonly torch.Tensor? geluFactor; // [1]
+    private readonly torch.Tensor? gateLimit; // [1]
+    private readonly torch.Tensor? gateFloor; // [1]
+    private readonly torch.Tensor? one; // [1]
+    private readonly torch.Tensor? sinkScale; // [1]
+    private readonly torch.Tensor? sinkRoot; // [1]
     private readonly torch.Tensor? capScale; // [1]
     private readonly torch.Tensor? never; // [1], minus infinity
     private readonly torch.Tensor? unseen; // [context, context], true where a key comes after the query
@@ -43,11 +49,14 @@ internal sealed class DecoderForward : IDisposable
         scoreCap = config.ScoreCap is { } scores ? One(scores) : null;
         capScale = config.ScoreCap is { } cap ? One(cap * Math.Sqrt(config.HeadDim)) : null;
         if (config.Activation == ActivationKind.GeluTanh) (geluCubic, geluRoot) = (One(0.044715), One(2 * Math.Sqrt(2 / Math.PI)));
+        if (config.Activation == ActivationKind.GeluSigmoid) geluFactor = One(1.702);
+        if (config.GateLimit is { } limit) (gateLimit, gateFloor, one) = (One(limit), One(-limit), One(1));
+        if (config.AttentionSinks) (sinkScale, sinkRoot) = (One(Math.Sqrt((config.HeadDim + 1.0) / config.HeadDim)), One(Math.Sqrt(config.HeadDim + 1.0)));
         never = config.ScoreCap is null ? null : One(double.NegativeInfinity);
         logitCap = config.LogitCap is { } logits ? One(logits) : null;
         logitScale = Other(config.LogitScale, 1);
         residualScale = Other(config.ResidualScale, 1);
-        if (config.SlidingWindow is { } window && window < context || config.ScoreCap is not null)
+        if (config.SlidingWindow is { } window && window < context || config.ScoreCap is not null || config.AttentionSinks)
         {
             unseen = torch.ones(context, context, torch.float32, device).triu(1).to(torch.@bool).DetachFromDisposeScope();
         }
@@ -72,7 +81,8 @@ internal sealed class DecoderForward : IDisposable
             using DisposeScope scope = torch.NewDisposeScope();
             torch.Tensor queries = query.narrow(1, head * shared, shared);
             torch.Tensor context = Attention(
-                Turned(queries), Turned(key.narrow(1, head, 1)).expand(-1, shared, -1, -1), value.narrow(1, head, 1).expand(-1, shared, -1, -1), config.WindowOf(layer.Index));
+                Turned(queries), Turned(key.narrow(1, head, 1)).expand(-1, shared, -1, -1), value.narrow(1, head, 1).expand(-1, shared, -1, -1), config.WindowOf(layer.Index),
+                layer.Sinks?.narrow(0, (long)head * shared, shared));
             // Nobody reads these queries again, and the context is as large.
             contexts[head] = (torch.is_grad_enabled() ? context : queries.copy_(context)).MoveToOuterDisposeScope();
         }
@@ -123,10 +133,14 @@ internal sealed class DecoderForward : IDisposable
     {
         if (!config.GatedMlp) return Activate(layer.Apply(LinearRole.Up.Of(expert), tokens));
         torch.Tensor gate = layer.Apply(LinearRole.Gate.Of(expert), tokens);
-        if (torch.is_grad_enabled()) return Activate(gate) * layer.Apply(LinearRole.Up.Of(expert), tokens);
-        using torch.Tensor up = layer.Apply(LinearRole.Up.Of(expert), tokens);
+        if (gateLimit is not null) gate = gate.minimum(gateLimit);
+        if (torch.is_grad_enabled()) return Activate(gate) * Limited(layer.Apply(LinearRole.Up.Of(expert), tokens));
+        using torch.Tensor up = Limited(layer.Apply(LinearRole.Up.Of(expert), tokens));
         return Activate(gate).mul_(up);
     });
+
+    /// <summary>What the gate is multiplied with: between the limits and one more, where there are limits.</summary>
+    private torch.Tensor Limited(torch.Tensor up) => gateLimit is null ? up : up.minimum(gateLimit).maximum(gateFloor!).Plus(one!);
 
     /// <summary>The whole layer, [B, T, D] to [B, T, D].</summary>
     public torch.Tensor Layer(torch.Tensor hidden, LayerWeights layer)
@@ -149,7 +163,7 @@ internal sealed class DecoderForward : IDisposable
     /// <param name="layer">The layer.</param>
     public (torch.Tensor Shares, torch.Tensor Experts) Route(torch.Tensor input, LayerWeights layer)
     {
-        torch.Tensor probabilities = linear(input.reshape(-1, config.HiddenSize), layer.Router!).softmax(-1);
+        torch.Tensor probabilities = linear(input.reshape(-1, config.HiddenSize), layer.Router!, layer.RouterBias).softmax(-1);
         (torch.Tensor shares, torch.Tensor experts) = probabilities.topk(config.ExpertsPerToken, -1);
         return (config.NormalizesExperts ? shares / shares.sum(-1, keepdim: true) : shares, experts);
     }
@@ -179,7 +193,7 @@ internal sealed class DecoderForward : IDisposable
         rotary.Dispose();
         local?.Dispose();
         epsilon.Dispose();
-        foreach (torch.Tensor? made in new[] { queryScale, scoreCap, capScale, geluCubic, geluRoot, never, logitCap, logitScale, residualScale, unseen }) made?.Dispose();
+        foreach (torch.Tensor? made in new[] { queryScale, scoreCap, capScale, geluCubic, geluRoot, geluFactor, gateLimit, gateFloor, one, sinkScale, sinkRoot, never, logitCap, logitScale, residualScale, unseen }) made?.Dispose();
     }
 
     /// <summary>An MLP sees each token alone, and is wide: a part of the tokens at a time needs a part of the memory.</summary>
@@ -242,11 +256,13 @@ internal sealed class DecoderForward : IDisposable
     /// <param name="key">The keys.</param>
     /// <param name="value">The values.</param>
     /// <param name="window">How many tokens each sees; <see langword="null"/> for all before it.</param>
-    private torch.Tensor Attention(torch.Tensor query, torch.Tensor key, torch.Tensor value, int? window)
+    /// <param name="sinks">The heads' scores beside those of the tokens, [heads], where there are any.</param>
+    private torch.Tensor Attention(torch.Tensor query, torch.Tensor key, torch.Tensor value, int? window, torch.Tensor? sinks)
     {
         long tokens = query.shape[2];
         if (queryScale is not null) query = query * queryScale;
         torch.Tensor? masked = window is { } size && size < tokens ? Unseen(tokens).logical_or(torch.ones_like(Unseen(tokens)).tril(-size)) : null;
+        if (sinks is not null) return WithSinks(query, key, value, masked ?? Unseen(tokens), sinks);
         if (scoreCap is null)
         {
             return masked is null ? scaled_dot_product_attention(query, key, value, is_casual: true) : scaled_dot_product_attention(query, key, value, masked.logical_not());
@@ -259,6 +275,20 @@ internal sealed class DecoderForward : IDisposable
             .bmm(right.reshape(-1, right.shape[2], right.shape[3])).view(left.shape[0], left.shape[1], left.shape[2], right.shape[3]);
     }
 
+    /// <summary>
+    /// Attention with a score for each head beside those of the tokens: as one more token, without a value, whose key is nothing but one more dimension, in which the head's queries have that score.
+    /// </summary>
+    private torch.Tensor WithSinks(torch.Tensor query, torch.Tensor key, torch.Tensor value, torch.Tensor masked, torch.Tensor sinks)
+    {
+        (long windows, long heads, long tokens, long width) = (query.shape[0], query.shape[1], query.shape[2], query.shape[3]);
+        torch.Tensor own = (sinks * sinkRoot!).view(1, heads, 1, 1).expand(windows, heads, tokens, 1);
+        torch.Tensor none = torch.zeros([windows, heads, tokens, 1], query.dtype, query.device);
+        torch.Tensor token = torch.cat([torch.zeros([windows, heads, 1, width], query.dtype, query.device), torch.ones([windows, heads, 1, 1], query.dtype, query.device)], -1);
+        torch.Tensor keys = torch.cat([torch.cat([key, none], -1), token], 2), values = torch.cat([torch.cat([value, none], -1), torch.zeros_like(token)], 2);
+        torch.Tensor seen = torch.cat([masked.logical_not(), torch.ones([tokens, 1], torch.@bool, query.device)], -1);
+        return scaled_dot_product_attention(torch.cat([query * sinkScale!, own], -1), keys, values, seen).narrow(-1, 0, width);
+    }
+
     /// <summary>What comes after each token, [T, T].</summary>
     private torch.Tensor Unseen(long tokens) => unseen!.narrow(0, 0, tokens).narrow(1, 0, tokens);
 
@@ -268,9 +298,16 @@ internal sealed class DecoderForward : IDisposable
         ActivationKind.Silu => torch.is_grad_enabled() ? silu(input) : silu(input, inplace: true),
         ActivationKind.Gelu => gelu(input),
         ActivationKind.GeluTanh => GeluTanh(input),
-        ActivationKind.ReluSquared => relu(input).square(),
+        ActivationKind.GeluSigmoid => input * (input * geluFactor!).sigmoid(),
+        ActivationKind.ReluSquared => ReluSquared(input),
         _ => relu(input),
     };
+
+    private static torch.Tensor ReluSquared(torch.Tensor x)
+    {
+        using torch.Tensor positive = relu(x);
+        return positive * positive;
+    }
 
     /// <summary><c>x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3))</c>, which is the same.</summary>
     private torch.Tensor GeluTanh(torch.Tensor x) => x * (x.Plus(x * x * x * geluCubic!) * geluRoot!).sigmoid();

@@ -72,6 +72,12 @@ internal sealed class LayerWeights : IDisposable
     /// <summary>What gives each expert's score, [experts, hidden], where there are experts.</summary>
     public torch.Tensor? Router { get; set; }
 
+    /// <summary>The bias of these scores, [experts], where they have one.</summary>
+    public torch.Tensor? RouterBias { get; set; }
+
+    /// <summary>The scores of query heads beside those of the tokens, [heads], where there are any.</summary>
+    public torch.Tensor? Sinks { get; set; }
+
     /// <summary>The weight of a linear, [outputs, inputs].</summary>
     public torch.Tensor this[LinearRole role] => linears[(int)role]!;
 
@@ -106,6 +112,8 @@ internal sealed class LayerWeights : IDisposable
             QueryNorm = QueryNorm?.Share(),
             KeyNorm = KeyNorm?.Share(),
             Router = Router?.alias().DetachFromDisposeScope(),
+            RouterBias = RouterBias?.alias().DetachFromDisposeScope(),
+            Sinks = Sinks?.alias().DetachFromDisposeScope(),
             Products = Products,
         };
         roundings.CopyTo(shared.roundings, 0);
@@ -123,6 +131,7 @@ internal sealed class LayerWeights : IDisposable
         using DisposeScope scope = torch.NewDisposeScope();
         LinearRole[] roles = LinearRoles.All(config);
         NormWeights? Norm(NormWeights? norm) => norm is null ? null : new NormWeights(copy(norm.Weight), norm.Bias is null ? null : copy(norm.Bias));
+        torch.Tensor? Other(torch.Tensor? tensor) => tensor is null ? null : copy(tensor).DetachFromDisposeScope();
         return new LayerWeights(config, Index, roles.Select(role => copy(this[role])), roles.Select(role => Bias(role) is { } bias ? copy(bias) : null))
         {
             AttentionNorm = Norm(AttentionNorm),
@@ -131,7 +140,9 @@ internal sealed class LayerWeights : IDisposable
             MlpPostNorm = Norm(MlpPostNorm),
             QueryNorm = Norm(QueryNorm),
             KeyNorm = Norm(KeyNorm),
-            Router = Router is null ? null : copy(Router).DetachFromDisposeScope(),
+            Router = Other(Router),
+            RouterBias = Other(RouterBias),
+            Sinks = Other(Sinks),
             Products = Products,
         };
     }
@@ -197,8 +208,7 @@ internal sealed class LayerWeights : IDisposable
     public void Dispose()
     {
         foreach (NormWeights? norm in new[] { AttentionNorm, MlpNorm, AttentionPostNorm, MlpPostNorm, QueryNorm, KeyNorm }) norm?.Dispose();
-        Router?.Dispose();
-        foreach (torch.Tensor? tensor in linears.Concat(biases).Concat(copies)) tensor?.Dispose();
+        foreach (torch.Tensor? tensor in linears.Concat(biases).Concat(copies).Append(Router).Append(RouterBias).Append(Sinks)) tensor?.Dispose();
     }
 
     /// <summary>The output of a linear, multiplied in the type of <see cref="Products"/>.</summary>

@@ -59,11 +59,13 @@ public sealed class ModelWeights : IDisposable
                 if (!found.TryGetValue(place.Name, out CheckpointTensor? tensor)
                     && !found.TryGetValue(place.Name[(place.Name.IndexOf('.', StringComparison.Ordinal) + 1)..], out tensor))
                 {
-                    throw TensorMissing(model, place.Name, found.Keys);
+                    tensor = Mxfp4.Find(place.Name, found) ?? throw TensorMissing(model, place.Name, found.Keys);
                 }
 
-                Check(model, tensor, PlacedTensor.ShapeIn(shape, place));
+                long[] stored = PlacedTensor.ShapeIn(shape, place);
+                Check(model, tensor, place.Expert is { } of ? [of.Count, .. stored] : stored);
                 if (tensor.Type is ElementType.F8E4M3 or ElementType.F8E5M2) tensor = Float8.Scaled(tensor, found, model.Config.Quantization?.Block);
+                if (place.Expert is { } part) tensor = tensor.Part(part.Index);
                 weights.tensors.Add(name, new PlacedTensor(name, shape, place, tensor));
             }
 
@@ -153,7 +155,9 @@ public sealed class ModelWeights : IDisposable
             weights.KeyNorm = LoadNorm(DecoderConfig.KeyNormName(layer), device, bias: false);
         }
 
+        if (config.AttentionSinks) weights.Sinks = Load(DecoderConfig.SinksName(layer), device).DetachFromDisposeScope();
         if (config.Experts > 0) weights.Router = Load(DecoderConfig.RouterName(layer), device).DetachFromDisposeScope();
+        if (config.RouterBias) weights.RouterBias = Load(DecoderConfig.BiasName(DecoderConfig.RouterName(layer)), device).DetachFromDisposeScope();
         return weights;
     }
 

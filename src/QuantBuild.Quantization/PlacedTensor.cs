@@ -29,7 +29,7 @@ internal sealed class PlacedTensor(string name, IReadOnlyList<int> shape, Tensor
     /// <summary>Bytes that they take in their file.</summary>
     public long StoredBytes => (long)((double)whole.StoredBytes / whole.ByteLength * ByteLength);
 
-    /// <summary>The shape that the checkpoint's tensor should have.</summary>
+    /// <summary>The shape that the checkpoint's tensor should have, or the expert's part of it.</summary>
     /// <param name="shape">The tensor's own.</param>
     /// <param name="place">Where it is.</param>
     public static long[] ShapeIn(IReadOnlyList<int> shape, TensorPlace place)
@@ -74,13 +74,15 @@ internal sealed class PlacedTensor(string name, IReadOnlyList<int> shape, Tensor
     private void ReadColumns(long first, Span<byte> target)
     {
         int rows = (int)(target.Length / RowBytes);
-        long width = place.Rows?.Total ?? shape[0], start = (place.Rows?.First ?? 0) + first;
-        byte[] rented = ArrayPool<byte>.Shared.Rent(rows * elementBytes);
-        Span<byte> column = rented.AsSpan(0, rows * elementBytes);
+        RowBlocks blocks = place.Rows ?? RowBlocks.Run(0, shape[0], shape[0]);
+        // From the first of them to the last, with what lies between.
+        int[] places = [.. Enumerable.Range(0, rows).Select(row => (int)(blocks[first + row] - blocks[first]) * elementBytes)];
+        byte[] rented = ArrayPool<byte>.Shared.Rent(places[^1] + elementBytes);
+        Span<byte> column = rented.AsSpan(0, places[^1] + elementBytes);
         for (int k = 0; k < columns; k++)
         {
-            whole.Read(((k * width) + start) * elementBytes, column);
-            for (int row = 0; row < rows; row++) column.Slice(row * elementBytes, elementBytes).CopyTo(target[(int)((row * RowBytes) + (k * elementBytes))..]);
+            whole.Read((((long)k * blocks.Total) + blocks[first]) * elementBytes, column);
+            for (int row = 0; row < rows; row++) column.Slice(places[row], elementBytes).CopyTo(target[(int)((row * RowBytes) + (k * elementBytes))..]);
         }
 
         ArrayPool<byte>.Shared.Return(rented);

@@ -47,5 +47,6 @@ internal sealed record DecoderFamily(string Architecture, Func<ConfigReader, Dec
         new("InternLM3ForCausalLM", InternLM3.Read),
         new("MiniCPMForCausalLM", MiniCpm.Read),
         new("GPTNeoForCausalLM", GptNeo.Read),
+        new("GptOssForCausalLM", GptOss.Read),
     ];
 }

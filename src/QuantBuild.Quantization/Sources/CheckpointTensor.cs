@@ -51,6 +51,13 @@ public sealed class CheckpointTensor
     /// <summary>The same tensor under another name.</summary>
     internal CheckpointTensor Renamed(string name) => name == Name ? this : new CheckpointTensor(name, Type, Shape, read, StoredBytes);
 
+    /// <summary>One of the parts along its slowest dimension.</summary>
+    internal CheckpointTensor Part(int index)
+    {
+        long start = ByteLength / Shape[0] * index;
+        return new CheckpointTensor(Name, Type, [.. Shape.Skip(1)], (offset, target) => read(start + offset, target), StoredBytes / Shape[0]);
+    }
+
     /// <summary>Reads some of its bytes: see <see cref="Reader"/>.</summary>
     internal void Read(long offset, Span<byte> target)
     {

@@ -45,7 +45,14 @@ internal sealed class QuantizedCheckpoint(CheckpointQuantization quantization, W
 
     private Func<QuantizedLinear> Linear(LinearShape part, QuantizationSpec spec, Action<CheckpointTensor> found)
     {
-        string name = names.Of(part.WeightName).Name;
+        TensorPlace place = names.Of(part.WeightName);
+        string name = place.Name;
+        if (place.Expert is not null)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.ConfigUnsupported, $"The weight {name} holds all experts of a layer, and is quantized already in a form that is not read. Take the model as it was before it was quantized.");
+        }
+
         LinearShape shape = Whole(part);
         CheckpointLinear linear = new(name.Substring(0, name.Length - ".weight".Length), shape, tensors, found);
         return (quantization.Format, LinearFormats.Of(spec, shape)) switch

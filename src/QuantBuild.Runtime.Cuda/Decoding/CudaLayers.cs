@@ -168,7 +168,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         }
 
         attention.Remember(layer.Number, tokens, layer.QueryNorm, layer.KeyNorm);
-        attention.Attend(layer.Number, tokens, parts);
+        attention.Attend(layer.Number, layer.Sinks, tokens, parts);
         layer.Output.Multiply(activations.Attended, tokens, activations.Input, isRounded: false);
         if (!layer.AddsAttention) pending = (activations.Block, layer.AttentionPostNorm);
         isRounded = false;
@@ -217,9 +217,10 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         layer.GateUp[expert].Multiply(input, count, activations.Input, isRounded);
         IntPtr gate = activations.Gate, up = config.GatedMlp ? activations.Up : 0;
         int kind = (int)config.Activation, width = config.IntermediateSize;
+        float limit = (float)(config.GateLimit ?? 0);
         DeviceLinears down = layer.Down[expert];
         RoundedParameters rounded = down.FirstIsFloat ? default : activations.Input.Target(width, down.FirstLayout);
-        void** parameters = stackalloc void*[] { &gate, &up, &kind, &width, &rounded };
+        void** parameters = stackalloc void*[] { &gate, &up, &kind, &limit, &width, &rounded };
         kernels.Launch("decoder", "gate_round", (count, 1, 1), Threads, parameters);
         down.Multiply(gate, count, activations.Input, isRounded: !down.FirstIsFloat);
     }

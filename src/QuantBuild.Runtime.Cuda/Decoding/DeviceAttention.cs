@@ -72,7 +72,11 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
     }
 
     /// <summary>Queues attention.</summary>
-    public void Attend(int layer, int tokens, int parts)
+    /// <param name="layer">The layer.</param>
+    /// <param name="sinks">The scores of its query heads beside those of the tokens, or 0.</param>
+    /// <param name="tokens">Tokens of the pass.</param>
+    /// <param name="parts">Into how many parts texts are divided.</param>
+    public void Attend(int layer, IntPtr sinks, int tokens, int parts)
     {
         AttentionParameters attention = new()
         {
@@ -81,6 +85,7 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
             Partial = activations.Partial,
             Rows = step.Rows,
             Pages = step.Pages,
+            Sinks = sinks,
             LayerOffset = layer * pages.LayerBytes,
             BlockBytes = pages.BlockBytes,
             Scale = config.ScoreScale,

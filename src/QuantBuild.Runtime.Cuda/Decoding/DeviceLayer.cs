@@ -18,6 +18,7 @@ internal sealed class DeviceLayer
         AttentionPostNorm = weights.Norm(source.AttentionPostNorm);
         MlpNorm = weights.Norm(source.MlpNorm);
         MlpPostNorm = weights.Norm(source.MlpPostNorm);
+        Sinks = weights.Vector(source.Sinks);
         int queries = config.Heads * config.HeadDim, keys = config.KvHeads * config.HeadDim, hidden = config.HiddenSize, width = config.IntermediateSize;
         (LinearShape?, WeightMatrix, IntPtr, int, float?) Of(string name, WeightMatrix weight, IntPtr y, int yStride) => (shapes[prefix + name], weight, y, yStride, null);
         // Nothing comes between such a product and the residual stream: it is added at once.
@@ -57,6 +58,9 @@ internal sealed class DeviceLayer
     public NormParameters MlpNorm { get; }
 
     public NormParameters MlpPostNorm { get; }
+
+    /// <summary>The scores of query heads beside those of the tokens; 0 where there are none.</summary>
+    public IntPtr Sinks { get; }
 
     /// <summary>q, k and v.</summary>
     public DeviceLinears Projections { get; }

@@ -53,10 +53,13 @@ internal sealed unsafe class DeviceWeights : IDisposable
     public NormParameters Norm(NormVectors? norm) => norm is null ? default : new NormParameters
     {
         Weight = Upload<float>(norm.Weight),
-        Bias = norm.Bias is { } bias ? Upload<float>(bias) : 0,
+        Bias = Vector(norm.Bias),
         Epsilon = (float)artifact.Config.NormEpsilon,
         Kind = (int)artifact.Config.Norm,
     };
+
+    /// <summary>Uploads numbers; nothing where there are none.</summary>
+    public IntPtr Vector(float[]? values) => values is null ? 0 : Upload<float>(values);
 
     /// <summary>Uploads linears that read one input.</summary>
     /// <param name="linears">Each with its weight as the processor would read it, and where its products go: added to what is there, times the scale, or in its place.</param>
@@ -97,7 +100,7 @@ internal sealed unsafe class DeviceWeights : IDisposable
             if (last is not null && (last.VectorModule != next.VectorModule || last.Layout != next.Layout)) Close();
             LinearParameters linear = Parameters(shape!, format) with
             {
-                Bias = weight.Bias is { } bias ? Upload<float>(bias) : 0,
+                Bias = Vector(weight.Bias),
                 Y = y,
                 YStride = yStride,
                 Adds = addScale is null ? 0 : 1,
@@ -145,7 +148,7 @@ internal sealed unsafe class DeviceWeights : IDisposable
             Float = new FloatLinearParameters
             {
                 Weight = Upload((void*)memory, (long)weight.Outputs * weight.Inputs * size),
-                Bias = weight.Bias is { } bias ? Upload<float>(bias) : 0,
+                Bias = Vector(weight.Bias),
                 Y = y,
                 Scale = addScale ?? 1,
                 Outputs = weight.Outputs,

@@ -142,6 +142,7 @@ internal struct AttentionParameters
     public IntPtr Partial;
     public IntPtr Rows;
     public IntPtr Pages;
+    public IntPtr Sinks;
     public long LayerOffset;
     public int BlockBytes;
     public float Scale;

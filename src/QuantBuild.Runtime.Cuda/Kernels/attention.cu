@@ -122,7 +122,7 @@ DEVICE void attend(const Attention& a)
 
         if (parts == 1)
         {
-            a.results[query_place + q * a.headDim + k] = quotient(value, total);
+            a.results[query_place + q * a.headDim + k] = quotient(value, with_sink(a, head * group + first + q, largest, total));
             continue;
         }
 
@@ -163,6 +163,7 @@ KERNEL void THREADS(BLOCK) join_parts(const Attention a, int parts)
         if (maximum != -__builtin_inff()) total = fused(partial[p * (a.headDim + 2) + a.headDim + 1], exponential(maximum - largest), total);
     }
 
+    total = with_sink(a, head, largest, total);
     for (int k = lane(); k < a.headDim; k += 32)
     {
         float value = 0;

@@ -13,7 +13,8 @@
 #define GELU 1
 #define GELU_TANH 2
 #define RELU 3
-#define RELU_SQUARED 4
+#define GELU_SIGMOID 4
+#define RELU_SQUARED 5
 
 // Where a linear's input goes: as bytes with a scale for each segment, or as floats.
 struct Rounded
@@ -226,19 +227,26 @@ DEVICE float activation(int kind, float x)
     if (kind == SILU) return x * sigmoid(x);
     if (kind == GELU) return x * normal(x);
     if (kind == GELU_TANH) return x * sigmoid(1.5957691216f * x * fused(0.044715f * x, x, 1));
+    if (kind == GELU_SIGMOID) return x * sigmoid(1.702f * x);
     x = most(x, 0.0f);
     return kind == RELU_SQUARED ? x * x : x;
 }
 
-// activation(gate) * up, or activation(gate) where up is null, left in gate, and as the next linear reads it.
-KERNEL void THREADS(BLOCK) gate_round(float* gate, const float* up, int kind, int width, const Rounded rounded)
+// activation(gate) * up, or activation(gate) where up is null, left in gate, and as the next linear reads it. Where there is a limit, both are kept within it, and up is one more.
+KERNEL void THREADS(BLOCK) gate_round(float* gate, const float* up, int kind, float limit, int width, const Rounded rounded)
 {
     SHARED static float room[32];
     s64 row = (s64)block_x() * width;
     for (int k = thread(); k < width; k += BLOCK)
     {
-        float a = activation(kind, gate[row + k]);
-        gate[row + k] = up ? a * up[row + k] : a;
+        float g = gate[row + k], u = up ? up[row + k] : 1;
+        if (limit > 0)
+        {
+            g = least(g, limit);
+            u = most(-limit, least(limit, u)) + 1;
+        }
+
+        gate[row + k] = activation(kind, g) * u;
     }
 
     barrier();

@@ -19,6 +19,7 @@ struct Attention
     float* partial;       // [tokens, heads, parts, headDim + 2]: unnormed result, maximum, sum
     const Row* rows;
     const u64* pages;
+    const float* sinks;   // [heads], scores beside those of the tokens; null where there are none
     s64 layerOffset;
     int blockBytes;
     float scale;
@@ -29,6 +30,12 @@ struct Attention
     int window;           // tokens that are seen at most
     int bytes;
 };
+
+// The sum of a head's weights with that of its own score.
+DEVICE float with_sink(const Attention& a, int head, float maximum, float sum)
+{
+    return a.sinks ? sum + exponential(a.sinks[head] - maximum) : sum;
+}
 
 DEVICE float capped(float score, float cap)
 {

@@ -218,7 +218,7 @@ DEVICE void attend(const Attention& a, const Tile* tiles)
     for (int part = 0; part < 2; part++)
     {
         if (warp() * TOKENS_OF_WARP + part * 8 + g >= tile.count) continue;
-        float share = quotient(1, sum[part]);
+        float share = quotient(1, with_sink(a, head, maximum[part], sum[part]));
         float* target = a.results + ((s64)token[part] * a.heads + head) * a.headDim;
 #pragma unroll
         for (int n = 0; n < DIM / 8; n++)

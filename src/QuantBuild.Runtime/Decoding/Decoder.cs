@@ -141,7 +141,7 @@ internal sealed unsafe class Decoder : IDisposable
         if (activations.Parallel is { } parallel) Normed(config.SharedNorm ? w.AttentionNorm : w.MlpNorm, parallel);
         Multiply(input, rows.Count, (w.Query, activations.Queries), (w.Key, activations.Keys), (w.Value, activations.Values));
         workers.For(rows.Count, 1, remember.Of(activations, rows, layer, w));
-        workers.For(attend.Items, 1, attend.Of(activations, layer));
+        workers.For(attend.Items, 1, attend.Of(activations, layer, w.Sinks));
         Multiply(activations.Attended, rows.Count, (w.Output, activations.Normed));
         AddToHidden(w.AttentionPostNorm);
     }

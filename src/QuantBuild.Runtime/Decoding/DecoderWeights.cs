@@ -59,11 +59,20 @@ internal sealed class DecoderWeights
             AttentionPostNorm = Have(config.PostNorms, DecoderConfig.AttentionPostNormName(layer)),
             MlpNorm = Have(config.HasMlpNorm, DecoderConfig.MlpNormName(layer)),
             MlpPostNorm = Have(config.PostNorms, DecoderConfig.MlpPostNormName(layer)),
-            Router = config.Experts > 0 ? Float(DecoderConfig.RouterName(layer), config.Experts, config.HiddenSize) : null,
+            Sinks = config.AttentionSinks ? Vector(DecoderConfig.SinksName(layer), config.Heads) : null,
+            Router = config.Experts > 0 ? Router(layer) : null,
             Mlps = config.Experts == 0
                 ? [Mlp("mlp.")]
                 : [.. Enumerable.Range(0, config.Experts).Select(expert => Mlp(string.Create(CultureInfo.InvariantCulture, $"mlp.experts.{expert}.")))],
         };
+    }
+
+    private WeightMatrix Router(int layer)
+    {
+        string name = DecoderConfig.RouterName(layer);
+        WeightMatrix router = Float(name, artifact.Config.Experts, artifact.Config.HiddenSize);
+        if (artifact.Config.RouterBias) router.Bias = Vector(DecoderConfig.BiasName(name), artifact.Config.Experts);
+        return router;
     }
 
     private WeightMatrix Linear(LinearShape linear)
@@ -132,6 +141,9 @@ internal sealed record LayerWeights(WeightMatrix Query, WeightMatrix Key, Weight
 
     /// <summary>Behind the MLP.</summary>
     public NormVectors? MlpPostNorm { get; init; }
+
+    /// <summary>The scores of query heads beside those of the tokens, [heads].</summary>
+    public float[]? Sinks { get; init; }
 
     /// <summary>Gives each expert's score, [experts, hidden].</summary>
     public WeightMatrix? Router { get; init; }

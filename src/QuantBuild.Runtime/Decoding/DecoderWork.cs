@@ -173,6 +173,13 @@ internal sealed class GateWork(DecoderConfig config) : IParallelWork
             }
 
             Span<float> up = activations.Up.Span(t);
+            if (config.GateLimit is { } limit)
+            {
+                TensorPrimitives.Min(gate, (float)limit, gate);
+                TensorPrimitives.Clamp(up, -(float)limit, (float)limit, up);
+                TensorPrimitives.Add(up, 1, up);
+            }
+
             if (config.Activation == ActivationKind.Silu)
             {
                 TensorPrimitives.Multiply(up, gate, up);
@@ -258,6 +265,7 @@ internal sealed unsafe class AttendWork(DecoderConfig config, AttentionKernel ke
     private readonly List<(KvCache Cache, int First, int Count, int Position, int Head)> items = [];
     private DecoderActivations activations = null!;
     private int layer;
+    private float[] sinks = [];
 
     public int Items => items.Count;
 
@@ -275,9 +283,9 @@ internal sealed unsafe class AttendWork(DecoderConfig config, AttentionKernel ke
         }
     }
 
-    public AttendWork Of(DecoderActivations of, int inLayer)
+    public AttendWork Of(DecoderActivations of, int inLayer, float[]? beside)
     {
-        (activations, layer) = (of, inLayer);
+        (activations, layer, sinks) = (of, inLayer, beside ?? []);
         return this;
     }
 
@@ -300,7 +308,7 @@ internal sealed unsafe class AttendWork(DecoderConfig config, AttentionKernel ke
 
                 kernel.Attend(
                     cache, layer, head, activations.Queries.Row(first) + (head * group * headDim), activations.Attended.Row(first) + (head * group * headDim),
-                    places.AsSpan(0, queries), places.AsSpan(most, queries), window, free);
+                    places.AsSpan(0, queries), places.AsSpan(most, queries), window, sinks.Length == 0 ? [] : sinks.AsSpan(head * group, group), free);
             }
         }
 

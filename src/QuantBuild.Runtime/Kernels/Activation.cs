@@ -19,6 +19,9 @@ internal static class Activation
             case ActivationKind.GeluTanh:
                 GeluTanh(values);
                 break;
+            case ActivationKind.GeluSigmoid:
+                for (int i = 0; i < values.Length; i++) values[i] /= 1 + MathF.Exp(-1.702f * values[i]);
+                break;
             case ActivationKind.ReluSquared:
                 TensorPrimitives.Max(values, 0, values);
                 TensorPrimitives.Multiply(values, values, values);

@@ -56,9 +56,10 @@ internal sealed unsafe class AttentionKernel(KvPages pages, float scale, float c
     /// <param name="places">How many floats each query and result lies after the first.</param>
     /// <param name="lengths">How many tokens the text has for each query; ascending.</param>
     /// <param name="window">How many of the last of them it sees at most.</param>
+    /// <param name="sinks">For each query head of the key-value head, its score beside those of the tokens; empty where there is none. The queries follow one another in their order.</param>
     /// <param name="room">See <see cref="RoomFor"/>.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public void Attend(KvCache cache, int layer, int head, float* queries, float* results, ReadOnlySpan<int> places, ReadOnlySpan<int> lengths, int window, float* room)
+    public void Attend(KvCache cache, int layer, int head, float* queries, float* results, ReadOnlySpan<int> places, ReadOnlySpan<int> lengths, int window, ReadOnlySpan<float> sinks, float* room)
     {
         float* keys = room, values = room + (Tokens * headDim), weights = values + (Tokens * headDim), maxima = weights + Tokens, sums = maxima + places.Length;
         for (int i = 0; i < places.Length; i++)
@@ -85,7 +86,7 @@ internal sealed unsafe class AttentionKernel(KvPages pages, float scale, float c
 
         for (int i = 0; i < places.Length; i++)
         {
-            float share = 1 / sums[i];
+            float share = 1 / (sinks.IsEmpty ? sums[i] : sums[i] + MathF.Exp(sinks[i % sinks.Length] - maxima[i]));
             float* result = results + places[i];
             for (int k = 0; k < headDim; k++) result[k] *= share;
         }

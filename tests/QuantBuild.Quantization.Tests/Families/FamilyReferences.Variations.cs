@@ -102,6 +102,9 @@ internal sealed partial record FamilyReference
             {"architectures": ["GPTNeoForCausalLM"], "hidden_size": 64, "intermediate_size": null, "num_layers": 4, "num_heads": 4, "vocab_size": 258, "max_position_embeddings": 96,
              "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new", "window_size": 9, "attention_types": [[["global", "local"], 2]]}
             """, GptNeo),
+        new("GPT-OSS", GptOssConfig(each: 4), (w, tokens) => GptOss(w, tokens, each: 4, packed: false)),
+        new("GPT-OSS-MXFP4", GptOssConfig(each: 2, """, "quantization_config": {"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router"]}"""),
+            (w, tokens) => GptOss(w, tokens, each: 2, packed: true)),
     ];
 
     /// <summary>What a family's decoder is made of.</summary>
@@ -248,6 +251,52 @@ internal sealed partial record FamilyReference
         }
 
         return Scale(Linear(LayerNorm(x, w.Vector("model.norm.weight", Width, 1), null, 1e-5), table), 0.25);
+    }
+
+    private static string GptOssConfig(int each, string more = "") => $$"""
+        {"architectures": ["GptOssForCausalLM"], "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 258,
+         "max_position_embeddings": 96, "head_dim": 16, "rms_norm_eps": 1e-5, "rope_theta": 150000, "num_local_experts": 4, "num_experts_per_tok": {{each}}, "attention_bias": true, "sliding_window": 9,
+         "layer_types": ["sliding_attention", "full_attention"], "swiglu_limit": 1.5, "hidden_act": "silu",
+         "rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 24, "beta_fast": 32.0, "beta_slow": 1.0, "truncate": false}{{more}} }
+        """;
+
+    // OpenAI's gpt-oss model card, 2025, and its published configuration; the scores beside those of the tokens: Xiao et al., 2023.
+    private static double[][] GptOss(Checkpoint w, int[] tokens, int each, bool packed)
+    {
+        const int experts = 4, queries = Heads * HeadDim, keys = KvHeads * HeadDim;
+        const double limit = 1.5;
+        double[] frequencies = Yarn(150000, 4, 24, truncate: false);
+        double scale = 1 + (0.1 * Math.Log(4));
+        double[][] x = Embed(w.Table("model.embed_tokens.weight", Vocabulary, Width), tokens, Width);
+        for (int layer = 0; layer < Layers; layer++)
+        {
+            string p = $"model.layers.{layer}.", e = p + "mlp.experts.";
+            double[][] Project(double[][] from, string name, int outputs, int inputs) => Linear(from, w.Matrix(p + name + ".weight", outputs, inputs), w.Vector(p + name + ".bias", outputs, 0));
+            double[][] h = Rms(x, w.Vector(p + "input_layernorm.weight", Width, 1), 1e-5);
+            double[][] attended = Attention(
+                Rotate(Project(h, "self_attn.q_proj", queries, Width), HeadDim, frequencies, scale), Rotate(Project(h, "self_attn.k_proj", keys, Width), HeadDim, frequencies, scale),
+                Project(h, "self_attn.v_proj", keys, Width), HeadDim, window: layer == 0 ? 9 : int.MaxValue, sinks: w.Vector(p + "self_attn.sinks", Heads, 0.5));
+            x = Add(x, Project(attended, "self_attn.o_proj", Width, queries));
+            h = Rms(x, w.Vector(p + "post_attention_layernorm.weight", Width, 1), 1e-5);
+            // [experts][outputs, inputs].
+            float[][] gateUp = packed ? w.Mxfp4(e + "gate_up_proj", experts, 2 * Mlp, Width) : w.Transposed(e + "gate_up_proj", experts, 2 * Mlp, Width);
+            float[][] down = packed ? w.Mxfp4(e + "down_proj", experts, Width, Mlp) : w.Transposed(e + "down_proj", experts, Width, Mlp);
+            float[] gateUpBias = w.Matrix(e + "gate_up_proj_bias", experts, 2 * Mlp), downBias = w.Matrix(e + "down_proj_bias", experts, Width);
+            x = Add(x, Experts(h, w.Matrix(p + "mlp.router.weight", experts, Width), each, true, bias: w.Vector(p + "mlp.router.bias", experts, 0), expert: (n, row) =>
+            {
+                double[] both = Linear(row, gateUp[n], gateUpBias[(n * 2 * Mlp)..((n + 1) * 2 * Mlp)])[0];
+                double[] mixed = new double[Mlp];
+                for (int i = 0; i < Mlp; i++)
+                {
+                    double gate = Math.Min(both[2 * i], limit), up = Math.Clamp(both[(2 * i) + 1], -limit, limit);
+                    mixed[i] = (up + 1) * gate / (1 + Math.Exp(-1.702 * gate));
+                }
+
+                return Linear([mixed], down[n], downBias[(n * Width)..((n + 1) * Width)]);
+            }));
+        }
+
+        return Linear(Rms(x, w.Vector("model.norm.weight", Width, 1), 1e-5), w.Matrix("lm_head.weight", Vocabulary, Width));
     }
 
     // Black et al., 2021.

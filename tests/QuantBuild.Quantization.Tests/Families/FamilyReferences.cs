@@ -198,10 +198,12 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
     }
 
     // Peng et al., 2023, section 3.2, with 32 and 1 rotations.
-    private static double[] Yarn(double theta, double factor, double context)
+    private static double[] Yarn(double theta, double factor, double context, bool truncate = true)
     {
         double Dimension(double rotations) => HeadDim * Math.Log(context / (2 * Math.PI * rotations)) / (2 * Math.Log(theta));
-        double low = Math.Max(0, Math.Floor(Dimension(32))), high = Math.Min(HeadDim - 1, Math.Ceiling(Dimension(1)));
+        double low = Dimension(32), high = Dimension(1);
+        if (truncate) (low, high) = (Math.Floor(low), Math.Ceiling(high));
+        (low, high) = (Math.Max(0, low), Math.Min(HeadDim - 1, high));
         return [.. Frequencies(theta, HeadDim).Select((frequency, i) =>
         {
             double ramp = Math.Clamp((i - low) / (high - low), 0, 1);

@@ -68,6 +68,8 @@ public sealed class FamilyTests
     [InlineData("Nemotron", "Awq", true)]
     [InlineData("Exaone4", "Awq", true)]
     [InlineData("Gemma3-with-vision", "AutoRound", true)]
+    [InlineData("GPT-OSS", "Gptq", true)]
+    [InlineData("GPT-OSS-MXFP4", "Awq", true)]
     public void A_quantized_model_runs_as_torch_does_on_its_weights_and_is_near_the_float_one(string name, string method, bool trueSequential)
     {
         using FamilyModel model = FamilyModel.Of(name);

@@ -84,7 +84,7 @@ internal static class ReferenceMath
     })];
 
     /// <summary>Causal attention: the heads of q share those of k and v in order.</summary>
-    public static double[][] Attention(double[][] q, double[][] k, double[][] v, int headDim, double? scale = null, int window = int.MaxValue, double cap = 0)
+    public static double[][] Attention(double[][] q, double[][] k, double[][] v, int headDim, double? scale = null, int window = int.MaxValue, double cap = 0, float[]? sinks = null)
     {
         int heads = q[0].Length / headDim, shared = heads / (k[0].Length / headDim);
         return [.. q.Select((row, t) =>
@@ -101,7 +101,7 @@ internal static class ReferenceMath
                     if (cap > 0) scores[s - first] = cap * Math.Tanh(scores[s - first] / cap);
                 }
 
-                double[] shares = Softmax(scores);
+                double[] shares = Softmax(sinks is null ? scores : [.. scores, sinks[head]]);
                 for (int s = first; s <= t; s++)
                 {
                     for (int i = 0; i < headDim; i++) result[own + i] += shares[s - first] * v[s][theirs + i];
@@ -119,9 +119,9 @@ internal static class ReferenceMath
     }
 
     /// <summary>Each token by the experts of its highest probabilities, weighted by them.</summary>
-    public static double[][] Experts(double[][] x, float[] router, int each, bool normalized, Func<int, double[][], double[][]> expert) => Each(x, row =>
+    public static double[][] Experts(double[][] x, float[] router, int each, bool normalized, Func<int, double[][], double[][]> expert, float[]? bias = null) => Each(x, row =>
     {
-        double[] shares = Softmax(Linear([row], router)[0]);
+        double[] shares = Softmax(Linear([row], router, bias)[0]);
         int[] chosen = [.. Enumerable.Range(0, shares.Length).OrderByDescending(e => shares[e]).Take(each)];
         double sum = normalized ? chosen.Sum(e => shares[e]) : 1;
         double[] mixed = new double[row.Length];

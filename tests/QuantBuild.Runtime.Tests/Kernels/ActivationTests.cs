@@ -20,6 +20,7 @@ public sealed class ActivationTests
                 ActivationKind.Silu => x / (1 + Math.Exp(-x)),
                 ActivationKind.Gelu => x * Normal(x),
                 ActivationKind.GeluTanh => 0.5 * x * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (x + (0.044715 * x * x * x)))),
+                ActivationKind.GeluSigmoid => x / (1 + Math.Exp(-1.702 * x)),
                 ActivationKind.ReluSquared => Math.Pow(Math.Max(x, 0), 2),
                 _ => Math.Max(x, 0),
             };
