@@ -52,6 +52,14 @@ public class ToolSyntaxTests
 
             public static string Conversation(object format, int calls) => ((ChatFormat)format).Render([Question, Call(calls), .. Results(calls)], [Weather], true);
 
+            public static string Thought(object format)
+            {
+                ChatMessage message = Call(1);
+                message.Contents.Insert(0, new TextReasoningContent("Hm."));
+                message.Contents.Insert(1, new TextContent("I look."));
+                return ((ChatFormat)format).Render([Question, message], [Weather], false);
+            }
+
             // What the template writes of calls is what the model would: read again, it is the calls.
             public static string RoundTrip(object format, int calls)
             {
@@ -160,6 +168,22 @@ public class ToolSyntaxTests
             {%- for m in messages %}{{ '<|start_of_role|>' + m.role + '<|end_of_role|>' + m.content + '<|end_of_text|>\n' }}{% endfor %}
             {%- if add_generation_prompt %}<|start_of_role|>assistant<|end_of_role|>{% endif %}
             """,
+        ["gpt-oss"] = """
+            {{- '<|start|>system<|message|>' ~ (model_identity or 'You help.') ~ '\nReasoning: ' ~ (reasoning_effort or 'medium') ~ '<|end|>' }}
+            {%- if tools %}{{ '<|start|>developer<|message|># Tools\n\nnamespace functions {\n' }}{% for t in tools %}{{ '// ' ~ t.function.description ~ '\ntype ' ~ t.function.name ~ '\n' }}{% endfor %}{{ '}<|end|>' }}{% endif %}
+            {%- for m in messages %}
+                {%- if m.role == 'user' %}{{ '<|start|>user<|message|>' ~ m.content ~ '<|end|>' }}
+                {%- elif m.role == 'tool' %}{{ '<|start|>functions.' ~ 'weather to=assistant<|channel|>commentary<|message|>' ~ m.content | tojson ~ '<|end|>' }}
+                {%- elif 'tool_calls' in m %}
+                    {%- if m.content and m.thinking %}{{ raise_exception('Cannot pass both content and thinking in an assistant message with tool calls!') }}{% endif %}
+                    {%- if 'final' in m.content %}{{ raise_exception('tags') }}{% endif %}
+                    {%- if m.thinking %}{{ '<|start|>assistant<|channel|>analysis<|message|>' ~ m.thinking ~ '<|end|>' }}{% endif %}
+                    {{- '<|start|>assistant to=functions.' ~ m.tool_calls[0].function.name ~ '<|channel|>commentary json<|message|>' ~ m.tool_calls[0].function.arguments | tojson ~ '<|call|>' }}
+                {%- else %}{{ '<|start|>assistant<|channel|>final<|message|>' ~ m.content ~ ('<|return|>' if loop.last and not add_generation_prompt else '<|end|>') }}
+                {%- endif %}
+            {%- endfor %}
+            {%- if add_generation_prompt %}<|start|>assistant{% endif %}
+            """,
         ["no tools"] = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}",
     };
 
@@ -172,6 +196,7 @@ public class ToolSyntaxTests
     private static readonly string[] SpecialTokens =
     [
         "</s>", "<|im_end|>", "<|end|>", "<|eot_id|>", "<|eom_id|>", "<｜end▁of▁sentence｜>", "<|END_OF_TURN_TOKEN|>", "<|user|>", "<|observation|>", "[TOOL_CALLS]", "[ARGS]", "<|tool_call|>", "<|/tool_call|>", "<|START_ACTION|>", "<|END_ACTION|>",
+        "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|call|>", "<|return|>",
     ];
 
     private static readonly Lazy<Dictionary<string, object>> Formats = new(Compile);
@@ -271,6 +296,25 @@ public class ToolSyntaxTests
         Assert.EndsWith("<think>\n\n</think>\n\n", Call("PromptWith", format, "enable_thinking", false), StringComparison.Ordinal);
         Assert.EndsWith("assistant\n", Call("PromptWith", format, "enable_thinking", true), StringComparison.Ordinal);
         Assert.DoesNotContain("enable_thinking", Call("Variables", Formats.Value["Qwen2.5-7B-Instruct"]).Split(' '));
+    }
+
+    // Its calls and its reasoning are in channels, which another parser reads: see ChannelParserTests.
+    [Fact]
+    public void A_template_of_channels_is_known_by_what_it_writes()
+    {
+        object format = Formats.Value["gpt-oss"];
+        Assert.Equal(" (<|channel|>commentary to=functions.) … <|constrain|>json<|message|> (<|call|>) ", Call("Describe", format));
+        Assert.Equal("<|channel|>analysis<|message|>…<|end|>", Call("Think", format));
+        Assert.Equal("<|return|> <|call|>", Call("Stops", format));
+        Assert.Equal(["model_identity", "reasoning_effort"], Call("Variables", format).Split(' '));
+        Assert.EndsWith("type weather\n}<|end|><|start|>user<|message|>How warm is it?<|end|><|start|>assistant", Call("Prompt", format), StringComparison.Ordinal);
+        // One call a message, its result behind it; what was thought and said before it is thought.
+        Assert.EndsWith(
+            """
+            <|start|>assistant to=functions.weather<|channel|>commentary json<|message|>{"city": "Oslo", "days": 3}<|call|><|start|>functions.weather to=assistant<|channel|>commentary<|message|>"7 degrees"<|end|><|start|>assistant to=functions.weather<|channel|>commentary json<|message|>{"city": "Tromsø", "days": 4}<|call|><|start|>functions.weather to=assistant<|channel|>commentary<|message|>"6 degrees"<|end|><|start|>assistant
+            """,
+            Call("Conversation", format, 2), StringComparison.Ordinal);
+        Assert.Contains("<|channel|>analysis<|message|>Hm.\n\nI look.<|end|><|start|>assistant to=", Call("Thought", format), StringComparison.Ordinal);
     }
 
     private static string Call(string method, params object[] arguments) => (string)methods.Single(m => m.Name == method).Invoke(null, arguments)!;

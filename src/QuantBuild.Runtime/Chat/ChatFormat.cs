@@ -19,6 +19,9 @@ public abstract class ChatFormat
     /// <summary>How the model writes its reasoning; <see langword="null"/> where it has none, or the format knows nothing of it, and all that it writes is its answer.</summary>
     public virtual ReasoningSyntax? Reasoning => null;
 
+    /// <summary>Whether answers are in channels: see <see cref="ChannelParser"/>.</summary>
+    internal virtual bool HasChannels => false;
+
     /// <summary>The names of the variables that a request may set, in <see cref="ChatOptions.AdditionalProperties"/>.</summary>
     public virtual IReadOnlyCollection<string> Variables => [];
 

@@ -76,7 +76,7 @@ internal sealed class ModelChatClient : IChatClient
             StopStrings = [.. generation.StopStrings, .. format.StopStrings],
             StopTokens = [.. generation.StopTokens, .. stopTokens],
             IsPromptWhole = format.WritesSpecialTokens,
-            VisibleTokens = [.. (syntax?.Marks ?? []).Concat(reasoning is null ? [] : [reasoning.Start, reasoning.End]).SelectMany(SpecialTokens).Except(stopTokens)],
+            VisibleTokens = [.. (syntax?.Marks ?? []).Concat(reasoning is null ? [] : [reasoning.Start, reasoning.End]).Concat(format.HasChannels ? ChannelParser.Marks : []).SelectMany(SpecialTokens).Except(stopTokens)],
         };
 
         bool mustCall = options?.ToolMode is RequiredChatToolMode;
@@ -94,6 +94,8 @@ internal sealed class ModelChatClient : IChatClient
         {
             (mustCall, tokensBefore) = await ChoosesCallAsync(prompt, syntax, tools, generation, cancellationToken).ConfigureAwait(false);
         }
+
+        if (format.HasChannels && !mustCall && answerFormat is not null) prompt += ChannelParser.FinalHeader;
 
         bool trims = !mustCall && !EndsInSpace(prompt);
         bool isSingle = options?.AllowMultipleToolCalls == false;
@@ -114,8 +116,9 @@ internal sealed class ModelChatClient : IChatClient
 
         // The end of the first call is that of the answer, where there shall be no second, or arguments have no form that ends them.
         if (syntax is not null && syntax.End.Trim() is { Length: > 0 } end && (isSingle || (mustCall && generation.Format is null))) generation = generation with { StopStrings = [.. generation.StopStrings, end] };
-        ToolCallParser? calls = syntax is not null && (mustCall || answerFormat is null) ? new ToolCallParser(syntax, tools, begun, isSingle) : null;
-        ReasoningParser? thoughts = reasoning is null || generation.Format is not null || mustCall ? null : new ReasoningParser(reasoning, thinks);
+        ChannelParser? channels = format.HasChannels && generation.Format is null && !mustCall ? new ChannelParser(tools) : null;
+        ToolCallParser? calls = channels is null && syntax is not null && (mustCall || answerFormat is null) ? new ToolCallParser(syntax, tools, begun, isSingle) : null;
+        ReasoningParser? thoughts = channels is not null || reasoning is null || generation.Format is not null || mustCall ? null : new ReasoningParser(reasoning, thinks);
         bool showsThoughts = options?.Reasoning?.Output != ReasoningOutput.None;
 
         string responseId = Guid.NewGuid().ToString("N"), messageId = Guid.NewGuid().ToString("N");
@@ -133,7 +136,8 @@ internal sealed class ModelChatClient : IChatClient
                 if (thought.Length > 0 && showsThoughts) contents.Add(new TextReasoningContent(thought));
             }
 
-            if (calls is not null) contents.AddRange(calls.Append(text));
+            if (channels is not null) contents.AddRange(channels.Append(text, isLast: update.Result is not null).Where(content => showsThoughts || content is not TextReasoningContent));
+            else if (calls is not null) contents.AddRange(calls.Append(text));
             else if (text.Length > 0) contents.Add(new TextContent(text));
             if (update.Result is not null && calls is not null) contents.AddRange(calls.Finish());
             called |= contents.Exists(content => content is FunctionCallContent);
@@ -156,11 +160,19 @@ internal sealed class ModelChatClient : IChatClient
         string prompt, ToolCallSyntax syntax, IReadOnlyList<AIFunctionDeclaration> tools, GenerationOptions options, CancellationToken cancellationToken)
     {
         ToolCallParser parser = new(syntax, tools);
+        ChannelParser? channels = format.HasChannels ? new ChannelParser(tools) : null;
         string text = "";
         int tokens = 0;
         await foreach (GenerationUpdate update in model.StreamUpdatesAsync(prompt, options with { Format = null }, cancellationToken).ConfigureAwait(false))
         {
             tokens++;
+            if (channels is not null)
+            {
+                channels.Append(update.Text, isLast: false);
+                if (channels.Calls is { } calls) return (calls, tokens);
+                continue;
+            }
+
             text = (text + update.Text).TrimStart();
             Progress progress = parser.Begins(text);
             if (progress == Progress.Complete) return (true, tokens);

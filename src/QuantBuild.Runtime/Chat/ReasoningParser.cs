@@ -1,4 +1,5 @@
 using System.Text;
+using QuantBuild.Generation;
 
 namespace QuantBuild.Chat;
 
@@ -38,7 +39,7 @@ internal sealed class ReasoningParser(ReasoningSyntax syntax, bool isWithin)
         if (part == Part.Reasoning)
         {
             int at = held.IndexOf(end, StringComparison.Ordinal);
-            int certain = at >= 0 ? at : isLast ? held.Length : held.Length - OverlapLength(held, end);
+            int certain = at >= 0 ? at : isLast ? held.Length : held.Length - StopStrings.OverlapLength(held, end);
             while (certain > 0 && char.IsWhiteSpace(held[certain - 1])) certain--;
             string text = hasReasoning ? held[..certain] : held[..certain].TrimStart();
             hasReasoning |= text.Length > 0;
@@ -57,13 +58,5 @@ internal sealed class ReasoningParser(ReasoningSyntax syntax, bool isWithin)
         string answer = held;
         held = "";
         return (reasoning.ToString(), answer);
-    }
-
-    /// <summary>Length of the longest end of a text that begins a mark.</summary>
-    private static int OverlapLength(string text, string mark)
-    {
-        int length = Math.Min(text.Length, mark.Length - 1);
-        while (length > 0 && !text.AsSpan().EndsWith(mark.AsSpan(0, length), StringComparison.Ordinal)) length--;
-        return length;
     }
 }

@@ -22,6 +22,9 @@ internal sealed record TemplateDialect
     /// <summary>How reasoning is written, where the template knows it.</summary>
     public ReasoningSyntax? Reasoning { get; init; }
 
+    /// <summary>Whether answers are in channels. Such a template has reasoning in <c>thinking</c>, and of a message with calls no other text.</summary>
+    public bool HasChannels { get; init; }
+
     /// <summary>How tools are called; <see langword="null"/> where the template has no place for tools.</summary>
     public ToolCallSyntax? Calls { get; init; }
 

@@ -42,6 +42,8 @@ internal sealed class TemplateFormat : ChatFormat
 
     public override ReasoningSyntax? Reasoning => dialect.Reasoning;
 
+    internal override bool HasChannels => dialect.HasChannels;
+
     public override IReadOnlyCollection<string> Variables { get; }
 
     public override bool WritesSpecialTokens => true;

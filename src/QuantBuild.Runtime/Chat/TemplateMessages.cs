@@ -31,16 +31,18 @@ internal static class TemplateMessages
             foreach (FunctionCallContent call in calls) names[call.CallId] = call.Name;
             List<(string Key, TemplateValue Value)> members = [("role", message.Role.Value)];
             string reasoning = string.Concat(message.Contents.OfType<TextReasoningContent>().Select(content => content.Text));
-            if (reasoning.Length > 0 && dialect.Reasoning is not null) members.Add(("reasoning_content", reasoning));
+            string text = message.Text;
+            if (dialect.HasChannels && calls.Count > 0) (reasoning, text) = (string.Join("\n\n", new[] { reasoning, text }.Where(part => part.Length > 0)), "");
+            if (reasoning.Length > 0 && dialect.Reasoning is not null) members.Add((dialect.HasChannels ? "thinking" : "reasoning_content", reasoning));
             if (calls.Count > 0 && dialect.CallsHaveNoText)
             {
                 // What is said before the calls is a message of its own.
-                if (message.Text.Length > 0) yield return Mapping([.. members, ("content", message.Text)]);
+                if (text.Length > 0) yield return Mapping([.. members, ("content", text)]);
                 members = [members[0], ("content", TemplateValue.None)];
             }
             else
             {
-                members.Add(("content", message.Text));
+                members.Add(("content", text));
             }
 
             if (calls.Count > 0) members.Add(("tool_calls", List(calls.Select(call => CallOf(call, dialect.ArgumentsAreText)))));

@@ -23,9 +23,22 @@ internal sealed class TemplateProbe(Func<IReadOnlyList<ChatMessage>, IReadOnlyLi
     /// <summary>Reads everything.</summary>
     public TemplateDialect Read()
     {
+        if (Render(Question, new(ChatRole.Assistant, Mark))?.Contains(ChannelParser.FinalHeader + Mark, StringComparison.Ordinal) == true) return Channels();
         string? stop = FindStop();
         TemplateDialect dialect = new() { StopStrings = stop is { Length: > 0 } ? [stop] : [], Reasoning = FindReasoning() };
         return FindTools(dialect);
+    }
+
+    /// <summary>A format of channels is known whole. A message of the assistant ends as it does in a conversation, and an answer otherwise.</summary>
+    private TemplateDialect Channels()
+    {
+        TemplateDialect dialect = new()
+        {
+            HasChannels = true, Reasoning = ChannelParser.Reasoning, StopStrings = ["<|return|>", ChannelParser.Call.End], Tools = ToolsPlace.Variable, Calls = ChannelParser.Call, WritesCalls = true, WritesResults = true, CallsAreSingle = true,
+        };
+        // For the names of its variables.
+        Render([Question, Calls(Mark)], [], dialect, prompt: true);
+        return dialect;
     }
 
     private string? Render(IReadOnlyList<ChatMessage> messages, IReadOnlyList<AIFunctionDeclaration> tools, TemplateDialect dialect, bool prompt = false) => render(messages, tools, dialect, prompt, NoVariables);

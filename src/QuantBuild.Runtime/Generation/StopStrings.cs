@@ -49,7 +49,7 @@ internal sealed class StopStrings(IReadOnlyList<string> stops)
     }
 
     /// <summary>Length of the longest end of a text that begins a stop string.</summary>
-    private static int OverlapLength(string text, string stop)
+    public static int OverlapLength(string text, string stop)
     {
         int length = Math.Min(text.Length, stop.Length - 1);
         while (length > 0 && !text.AsSpan(text.Length - length).SequenceEqual(stop.AsSpan(0, length))) length--;
