@@ -14,7 +14,7 @@ public sealed record CheckpointQuantization
 
     /// <summary>
     /// How the weights are quantized, as a declaration would say it, the linears that stay in floating point among its overrides; <see langword="null"/> where they are in floating
-    /// point of 8 or 4 bits, which is read as any other.
+    /// point of 8 bits, which is read as any other.
     /// </summary>
     public QuantizationSpec? Spec { get; init; }
 
@@ -86,7 +86,7 @@ public sealed record CheckpointQuantization
             "gptq" => Gptq(members, config, Unsupported),
             "awq" => Awq(members, config, Unsupported),
             "bitsandbytes" => BitsAndBytes(members, config, Unsupported),
-            "mxfp4" => new CheckpointQuantization { Format = CheckpointFormat.Mxfp4 },
+            "mxfp4" => Mxfp4(config),
             "fp8" or "fbgemm_fp8" => new CheckpointQuantization { Format = CheckpointFormat.Float8, Block = members.Block() },
             "compressed-tensors" when members.Text("format") is "float-quantized" or "naive-quantized" => new CheckpointQuantization { Format = CheckpointFormat.Float8 },
             _ => throw Unsupported("and only those of gptq, awq, bitsandbytes, mxfp4 and 8-bit floating point are read"),
@@ -136,6 +136,18 @@ public sealed record CheckpointQuantization
             },
         };
     }
+
+    // Only experts are ever in it, whatever the file says of other modules.
+    private static CheckpointQuantization Mxfp4(DecoderConfig config) => new()
+    {
+        Format = CheckpointFormat.Mxfp4,
+        Spec = new QuantizationSpec
+        {
+            FromCheckpoint = true,
+            Method = QuantizationMethod.Mxfp4,
+            Override = KeptFloat(config.Linears(0).Select(linear => linear.Name.Substring(DecoderConfig.LayerPrefix(0).Length)).Where(name => !name.Contains(".experts.")), config),
+        },
+    };
 
     private static CheckpointQuantization BitsAndBytes(Members members, DecoderConfig config, Func<string, QuantBuildException> unsupported)
     {
@@ -255,6 +267,6 @@ public enum CheckpointFormat
     /// <summary>8-bit floating point, which is read as weights in floating point.</summary>
     Float8,
 
-    /// <summary>4-bit floating point with a power of two for each 32 (OCP Microscaling Formats), which is read as weights in floating point.</summary>
+    /// <summary>4-bit floating point with a power of two for each 32 (OCP Microscaling Formats), of experts.</summary>
     Mxfp4,
 }

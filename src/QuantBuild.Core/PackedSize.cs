@@ -25,6 +25,7 @@ public static class PackedSize
             return (rows * padded / 2) + scales;
         }
 
+        if (spec.Method == QuantizationMethod.Mxfp4) return (rows * padded / 2) + (((outputs * inputs) + spec.GroupSize - 1) / spec.GroupSize);
         if (spec.Method == QuantizationMethod.Int8) return rows * (padded + sizeof(float));
         long groups = rows * (spec.GroupSize == QuantizationSpec.PerChannel ? 1 : inputs / spec.GroupSize);
         long order = spec is { Method: QuantizationMethod.Gptq, ActOrder: true, StaticGroups: false } ? inputs * sizeof(int) : 0;

@@ -34,6 +34,12 @@ public enum QuantizationMethod
     Fp4,
 
     /// <summary>
+    /// MXFP4: floating-point numbers of 4 bits, and a power of two for each 32 (OCP Microscaling Formats, 2023). No calibration data. What gpt-oss is published in; of a model in floating
+    /// point, <see cref="Nf4"/> keeps more.
+    /// </summary>
+    Mxfp4,
+
+    /// <summary>
     /// LLM.int8(): rows of weights and activations rounded to 8 bits, the few large activations kept in floating point. No calibration data.
     /// Dettmers et al., 2022, arXiv:2208.07339.
     /// </summary>

@@ -41,12 +41,12 @@ public sealed record QuantizationSpec
     public string WidthName => TargetBitsPerWeight is { } target ? Text(target) : TargetSize is { } size ? ByteSize.Text(size) : Text(Bits);
 
     /// <summary>
-    /// Inputs that share one scale (and zero point): 16 or more, or <see cref="PerChannel"/>. Of NF4 and FP4 it is <see cref="BlockSize"/>, of Int8
+    /// Inputs that share one scale (and zero point): 16 or more, or <see cref="PerChannel"/>. Of NF4 and FP4 it is <see cref="BlockSize"/>, of MXFP4 32, of Int8
     /// <see cref="PerChannel"/>.
     /// </summary>
     public int GroupSize
     {
-        get => UsesBlocks ? BlockSize : HasGroups ? field : PerChannel;
+        get => UsesBlocks ? BlockSize : Method == QuantizationMethod.Mxfp4 ? 32 : HasGroups ? field : PerChannel;
         init;
     } = 128;
 
@@ -141,7 +141,7 @@ public sealed record QuantizationSpec
     /// <summary>The only width that a method has, or <see langword="null"/> where it has all of <see cref="SupportedBits"/>.</summary>
     public static int? BitsOf(QuantizationMethod method) => method switch
     {
-        QuantizationMethod.Nf4 or QuantizationMethod.Fp4 => 4,
+        QuantizationMethod.Nf4 or QuantizationMethod.Fp4 or QuantizationMethod.Mxfp4 => 4,
         QuantizationMethod.Int8 => 8,
         _ => null,
     };
@@ -345,7 +345,7 @@ public sealed record QuantizationSpec
             throw new QuantBuildException(
                 DiagnosticIds.GroupSizeInvalid,
                 $"GroupSize=\"{text}\" has no meaning for Method=\"{method}\", which has " +
-                (spec.UsesBlocks ? "blocks. Set BlockSize in its place (32, 64, 128, … 4096)." : "one scale for each row. Leave GroupSize out."));
+                (spec.UsesBlocks ? "blocks. Set BlockSize in its place (32, 64, 128, … 4096)." : $"{Scales(method)}. Leave GroupSize out."));
         }
 
         if (string.Equals(text!.Trim(), nameof(PerChannel), StringComparison.OrdinalIgnoreCase)) return PerChannel;
@@ -365,7 +365,7 @@ public sealed record QuantizationSpec
             throw new QuantBuildException(
                 DiagnosticIds.MetadataInvalid,
                 $"BlockSize=\"{text}\" has no meaning for Method=\"{method}\", which has " +
-                (spec.HasGroups ? "groups within a row. Set GroupSize in its place (16, 32, 64, 128, …)." : "one scale for each row. Leave BlockSize out."));
+                (spec.HasGroups ? "groups within a row. Set GroupSize in its place (16, 32, 64, 128, …)." : $"{Scales(method)}. Leave BlockSize out."));
         }
 
         if (TryReadInteger(text!, out int size) && size is >= 32 and <= 4096 && (size & (size - 1)) == 0) return size;
@@ -373,6 +373,8 @@ public sealed record QuantizationSpec
             DiagnosticIds.MetadataInvalid,
             $"BlockSize=\"{text}\" is not a block size. It is a power of two from 32 to 4096. 64 is usual; a larger one takes less space and loses more.");
     }
+
+    private static string Scales(QuantizationMethod method) => method == QuantizationMethod.Mxfp4 ? "one scale for each 32 weights" : "one scale for each row";
 
     private static double ReadOutlierThreshold(string? text, double standard)
     {

@@ -189,13 +189,14 @@ internal static class ModelClassEmitter
         QuantizationMethod.Awq => "AWQ",
         QuantizationMethod.Nf4 => "NF4",
         QuantizationMethod.Fp4 => "FP4",
+        QuantizationMethod.Mxfp4 => "MXFP4",
         QuantizationMethod.Int8 => "LLM.int8()",
         _ => method.ToString(),
     };
 
     private static string Groups(ModelDescriptor model) => model.Method switch
     {
-        QuantizationMethod.Nf4 or QuantizationMethod.Fp4 => $"in blocks of {Number(model.GroupSize)}",
+        QuantizationMethod.Nf4 or QuantizationMethod.Fp4 or QuantizationMethod.Mxfp4 => $"in blocks of {Number(model.GroupSize)}",
         _ => model.GroupSize > 0 ? $"in groups of {Number(model.GroupSize)}" : "one group for each row",
     };
 

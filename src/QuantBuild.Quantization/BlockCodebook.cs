@@ -5,7 +5,7 @@ using TorchSharp;
 namespace QuantBuild.Quantization;
 
 /// <summary>
-/// NF4 and FP4 as bitsandbytes has them, to the bit: each block of the flattened weight is divided by its absolute maximum, and each weight
+/// MXFP4 as its specification has it; and NF4 and FP4 as bitsandbytes has them, to the bit: each block of the flattened weight is divided by its absolute maximum, and each weight
 /// goes to an entry of the table. Its CUDA kernels' rules: <c>x * (1 / absmax)</c> in float32; a value equal to the middle of two entries goes to the lower.
 /// </summary>
 /// <remarks>
@@ -23,6 +23,7 @@ public static class BlockCodebook
     ];
 
     private static readonly float[] Fp4Middles = [0.00260417f, 0.0859375f, 0.20833333f, 0.29166667f, 0.4166667f, 0.583333f, 0.8333333f];
+    private static readonly float[] Mxfp4Middles = [0.25f, 0.75f, 1.25f, 1.75f, 2.5f, 3.5f, 5f];
     private static readonly byte[] Fp4Ascending = [0, 1, 6, 7, 4, 5, 2, 3];
     private const byte Fp4Sign = 8;
 
@@ -35,6 +36,7 @@ public static class BlockCodebook
         using DisposeScope scope = torch.NewDisposeScope();
         (int outputs, int inputs) = ((int)weight.shape[0], (int)weight.shape[1]);
         byte[] values = new byte[(long)outputs * inputs];
+        byte[] exponents = format.HasPowers ? new byte[Codebook4.Blocks(outputs, inputs, format.BlockSize)] : [];
         float[] absmax = new float[Codebook4.Blocks(outputs, inputs, format.BlockSize)];
         torch.Tensor host = weight.cpu().contiguous();
         fixed (byte* bytes = host.bytes)
@@ -44,11 +46,13 @@ public static class BlockCodebook
             {
                 int start = block * format.BlockSize;
                 int length = Math.Min(format.BlockSize, values.Length - start);
-                absmax[block] = QuantizeBlock(new ReadOnlySpan<float>(first + start, length), values.AsSpan(start, length), format.Codebook);
+                ReadOnlySpan<float> weights = new(first + start, length);
+                if (format.HasPowers) exponents[block] = QuantizeByPower(weights, values.AsSpan(start, length));
+                else absmax[block] = QuantizeBlock(weights, values.AsSpan(start, length), format.Codebook);
             });
         }
 
-        CodebookLinear linear = new(outputs, inputs, format, format.DoubleQuantized ? QuantizeAbsmax(absmax) : new BlockAbsmax(absmax));
+        CodebookLinear linear = new(outputs, inputs, format, format.HasPowers ? new BlockAbsmax(exponents) : format.DoubleQuantized ? QuantizeAbsmax(absmax) : new BlockAbsmax(absmax));
         values.CopyTo(linear.Values, 0);
         return linear;
     }
@@ -58,6 +62,29 @@ public static class BlockCodebook
 
     /// <summary>The index of a value of [-1, 1] in FP4: the sign of a negative number stays also where its magnitude becomes 0.</summary>
     internal static byte Fp4Index(float x) => Fp4Value(CountBelow(Fp4Middles, MathF.Abs(x)), x);
+
+    /// <summary>The index of a value of [-8, 8] in MXFP4, whose table is over 8: the nearest, of two the even one, and the largest beyond it (OCP Microscaling Formats, 5.3.3 and 6.3).</summary>
+    internal static byte Mxfp4Index(float x)
+    {
+        float magnitude = MathF.Abs(x);
+        int index = 0;
+        for (int i = 0; i < Mxfp4Middles.Length; i++)
+        {
+            // Between i and i + 1: of two as near the even one.
+            if (magnitude > Mxfp4Middles[i] || (magnitude == Mxfp4Middles[i] && i % 2 == 1)) index = i + 1;
+        }
+
+        return (byte)(index + (x < 0 ? Fp4Sign : 0));
+    }
+
+    /// <summary>Divides a block by the power of two that leaves its largest magnitude between 4 and 8.</summary>
+    private static byte QuantizeByPower(ReadOnlySpan<float> block, Span<byte> values)
+    {
+        float absmax = MathF.Abs(TensorPrimitives.MaxMagnitude(block));
+        int exponent = absmax == 0 ? 0 : Math.Clamp(MathF.ILogB(absmax) - 2, -127, Codebook4.LargestExponent - 127);
+        for (int i = 0; i < block.Length; i++) values[i] = Mxfp4Index(MathF.ScaleB(block[i], -exponent));
+        return (byte)(exponent + 127);
+    }
 
     /// <summary>
     /// The index of a value of [-1, 1] in the dynamic map. The kernel's binary search ends at an even index and compares the value with the

@@ -25,7 +25,7 @@ public sealed class CodebookLinear(int outputs, int inputs, Codebook4Format form
     {
         (int outputs, int inputs) = (shape.Outputs, shape.Inputs);
         long blocks = Codebook4.Blocks(outputs, inputs, format.BlockSize);
-        BlockAbsmax absmax = format.DoubleQuantized
+        BlockAbsmax absmax = format.HasPowers ? new BlockAbsmax(part(Codebook4.ExponentSuffix, blocks).ToArray()) : format.DoubleQuantized
             ? new BlockAbsmax(
                 part(Codebook4.AbsmaxSuffix, blocks).ToArray(),
                 Floats(part(Codebook4.NestedAbsmaxSuffix, Codebook4.NestedBlocks(outputs, inputs, format.BlockSize) * sizeof(float))),
@@ -49,8 +49,14 @@ public sealed class CodebookLinear(int outputs, int inputs, Codebook4Format form
             yield break;
         }
 
+        if (Absmax.Nested is null)
+        {
+            yield return new(Codebook4.ExponentSuffix, ElementType.U8, [codes.Length], codes);
+            yield break;
+        }
+
         yield return new(Codebook4.AbsmaxSuffix, ElementType.U8, [codes.Length], codes);
-        yield return new(Codebook4.NestedAbsmaxSuffix, ElementType.F32, [Absmax.Nested!.Length], MemoryMarshal.AsBytes<float>(Absmax.Nested).ToArray());
+        yield return new(Codebook4.NestedAbsmaxSuffix, ElementType.F32, [Absmax.Nested.Length], MemoryMarshal.AsBytes<float>(Absmax.Nested).ToArray());
         yield return new(Codebook4.OffsetSuffix, ElementType.F32, [1], BitConverter.GetBytes(Absmax.Offset));
     }
 
@@ -58,7 +64,7 @@ public sealed class CodebookLinear(int outputs, int inputs, Codebook4Format form
     internal override CodebookLinear? Take(RowBlocks rows)
     {
         // Blocks go on over the ends of rows, and quantized maxima in blocks of theirs: only whole ones can be moved.
-        long whole = Format.BlockSize * (Absmax.Codes is null ? 1L : Codebook4.NestedBlockSize), width = (long)rows.Count * Inputs;
+        long whole = Format.BlockSize * (Absmax.Nested is null ? 1L : Codebook4.NestedBlockSize), width = (long)rows.Count * Inputs;
         bool isWhole = Enumerable.Range(0, rows.Blocks).All(block => (rows.First + ((long)block * rows.Stride)) * Inputs % whole == 0 && (width % whole == 0 || block == rows.Blocks - 1));
         if (!isWhole) return null;
         T[] Of<T>(T[] all, long elements)
@@ -74,7 +80,8 @@ public sealed class CodebookLinear(int outputs, int inputs, Codebook4Format form
 
         CodebookLinear part = new((int)rows.Rows, Inputs, Format, Absmax.Codes is null
             ? new BlockAbsmax(Of(Absmax.Values, Format.BlockSize))
-            : new BlockAbsmax(Of(Absmax.Codes, Format.BlockSize), Of(Absmax.Nested!, whole), Absmax.Offset));
+            : Absmax.Nested is null ? new BlockAbsmax(Of(Absmax.Codes, Format.BlockSize))
+            : new BlockAbsmax(Of(Absmax.Codes, Format.BlockSize), Of(Absmax.Nested, whole), Absmax.Offset));
         rows.Take(Values, part.Values);
         return part;
     }
@@ -97,6 +104,10 @@ public sealed class BlockAbsmax
     /// <param name="values">One a block.</param>
     public BlockAbsmax(float[] values) => Values = values;
 
+    /// <summary>Powers of two in their place: <c>8 * 2^(exponent - 127)</c>.</summary>
+    /// <param name="exponents">One a block.</param>
+    public BlockAbsmax(byte[] exponents) => (Codes, Values) = (exponents, [.. exponents.Select(Codebook4.Power)]);
+
     /// <summary>Absolute maxima that are quantized: <c>DynamicMap[code[i]] * nested[i / 256] + offset</c>.</summary>
     /// <param name="codes">One a block.</param>
     /// <param name="nested">One for each 256 blocks.</param>
@@ -111,7 +122,7 @@ public sealed class BlockAbsmax
     /// <summary>What each block's table is multiplied by.</summary>
     public float[] Values { get; }
 
-    /// <summary>Indices into the dynamic map, or <see langword="null"/> where the maxima are as they are.</summary>
+    /// <summary>Indices into the dynamic map, or exponents; <see langword="null"/> where the maxima are as they are.</summary>
     public byte[]? Codes { get; }
 
     /// <summary>The scales of the indices, or <see langword="null"/>.</summary>

@@ -59,7 +59,7 @@ public sealed class ModelWeights : IDisposable
                 if (!found.TryGetValue(place.Name, out CheckpointTensor? tensor)
                     && !found.TryGetValue(place.Name[(place.Name.IndexOf('.', StringComparison.Ordinal) + 1)..], out tensor))
                 {
-                    tensor = Mxfp4.Find(place.Name, found) ?? throw TensorMissing(model, place.Name, found.Keys);
+                    throw TensorMissing(model, place.Name, found.Keys);
                 }
 
                 long[] stored = PlacedTensor.ShapeIn(shape, place);

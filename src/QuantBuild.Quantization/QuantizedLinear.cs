@@ -69,6 +69,7 @@ internal static class LinearFormats
     {
         QuantizationMethod.Nf4 => new Codebook4Format(Codebook.Nf4, spec.BlockSize, spec.DoubleQuantization),
         QuantizationMethod.Fp4 => new Codebook4Format(Codebook.Fp4, spec.BlockSize, spec.DoubleQuantization),
+        QuantizationMethod.Mxfp4 => new Codebook4Format(Codebook.Mxfp4, spec.GroupSize, DoubleQuantized: false),
         QuantizationMethod.Int8 => new Int8RowOutlierFormat(spec.OutlierThreshold),
         _ => new IntAffineFormat(
             spec.Bits,

@@ -80,6 +80,24 @@ public sealed class CheckpointQuantizationTests
     [InlineData("""{"quant_method":"gptq","bits":3,"group_size":-1}""", QuantizationMethod.Gptq)]
     public void The_method_is_the_tools(string json, QuantizationMethod method) => Assert.Equal(method, Of(json).Spec!.Method);
 
+    [Fact]
+    public void Of_a_model_in_MXFP4_experts_alone_are_quantized()
+    {
+        DecoderConfig config = DecoderConfig.Parse(
+            """
+            {"architectures": ["GptOssForCausalLM"], "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 64, "num_local_experts": 4,
+             "num_experts_per_tok": 2, "quantization_config": {"modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"], "quant_method": "mxfp4"} }
+            """,
+            "config.json");
+        QuantizationSpec spec = config.Quantization!.Spec!;
+        QuantizationPlan plan = new(config, spec);
+        Assert.Equal(QuantizationMethod.Mxfp4, spec.Method);
+        Assert.Equal(config.QuantizableLinears().Where(linear => linear.Name.Contains(".experts.")), plan.Quantized);
+        // 4 bits a weight and an exponent for each 32.
+        Assert.All(plan.Quantized, linear => Assert.Equal((linear.Outputs * linear.Inputs / 2) + (linear.Outputs * linear.Inputs / 32), PackedSize.Of(plan[linear]!, linear)));
+        ErrorAssert.Throws("QB2043", () => config.Quantization.Adopt(name => name == "Method" ? "Gptq" : null, "models/m"), "Mxfp4");
+    }
+
     [Theory]
     [InlineData("""{"quant_method":"fp8","weight_block_size":[128,64]}""", 128)]
     [InlineData("""{"quant_method":"compressed-tensors","format":"float-quantized"}""", null)]

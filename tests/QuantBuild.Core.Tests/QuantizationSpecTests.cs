@@ -102,7 +102,7 @@ public class QuantizationSpecTests
     [Fact]
     public void An_error_lists_what_exists()
     {
-        ErrorAssert.Throws("QB0001", () => Read(("Method", "Gguf")), "Rtn, Gptq, Awq, AutoRound, Nf4, Fp4, Int8");
+        ErrorAssert.Throws("QB0001", () => Read(("Method", "Gguf")), "Rtn, Gptq, Awq, AutoRound, Nf4, Fp4, Mxfp4, Int8");
         ErrorAssert.Throws("QB0002", () => Read(("Bits", "5")), "2, 3, 4, 8");
         ErrorAssert.Throws("QB0003", () => Read(("GroupSize", "8")), "multiple of 16", "PerChannel");
     }
@@ -149,7 +149,8 @@ public class QuantizationSpecTests
     [Fact]
     public void Bits_and_group_size_follow_from_a_method_that_has_one_of_each()
     {
-        QuantizationSpec nf4 = Read(("Method", "nf4"), ("BlockSize", "256")), int8 = Read(("Method", "INT8"));
+        QuantizationSpec nf4 = Read(("Method", "nf4"), ("BlockSize", "256")), int8 = Read(("Method", "INT8")), mxfp4 = Read(("Method", "mxfp4"));
+        Assert.Equal((4, 32), (mxfp4.Bits, mxfp4.GroupSize));
         Assert.Equal((4, 256), (nf4.Bits, nf4.GroupSize));
         Assert.Equal((8, QuantizationSpec.PerChannel), (int8.Bits, int8.GroupSize));
         Assert.Equal(4, Read(("Method", "Fp4"), ("Bits", "4")).Bits);
@@ -164,6 +165,9 @@ public class QuantizationSpecTests
     [InlineData("Nf4", "GroupSize", "128", "QB0003", "Set BlockSize")]
     [InlineData("Fp4", "GroupSize", "PerChannel", "QB0003", "Set BlockSize")]
     [InlineData("Int8", "GroupSize", "128", "QB0003", "Leave GroupSize out")]
+    [InlineData("Mxfp4", "GroupSize", "32", "QB0003", "one scale for each 32 weights")]
+    [InlineData("Mxfp4", "BlockSize", "32", "QB0006", "one scale for each 32 weights")]
+    [InlineData("Mxfp4", "Bits", "8", "QB0002", "has 4 bits")]
     [InlineData("Gptq", "BlockSize", "64", "QB0006", "Set GroupSize")]
     [InlineData("Int8", "BlockSize", "64", "QB0006", "Leave BlockSize out")]
     [InlineData("Nf4", "BlockSize", "16", "QB0006", "power of two from 32 to 4096")]

@@ -175,7 +175,7 @@ public sealed class QuantizedSample : IDisposable
             int index = Value(packed, shape, n, k, 4);
             float absmax = format.DoubleQuantized
                 ? (Codebook4.DynamicMap[Part(".absmax")[block]] * ((float*)Part(".nested_absmax"))[block / 256]) + *(float*)Part(".offset")
-                : ((float*)Part(".absmax"))[block];
+                : format.Codebook == Codebook.Mxfp4 ? MathF.Pow(2, Part(".exponent")[block] - 124) : ((float*)Part(".absmax"))[block];
             weight[i] = Codebook4.Values(format.Codebook)[index] * absmax;
         }
 

@@ -74,6 +74,13 @@ internal static class TestModel
             case Codebook4Format codebook:
                 long blocks = Codebook4.Blocks(linear.Outputs, inputs, codebook.BlockSize), nested = Codebook4.NestedBlocks(linear.Outputs, inputs, codebook.BlockSize);
                 yield return TensorSource.FromBytes(name + Codebook4.WeightSuffix, ElementType.U8, [tiles, PackedTiles.Bytes(inputs, 4)], Random(tiles * PackedTiles.Bytes(inputs, 4)));
+                if (codebook.Codebook == Codebook.Mxfp4)
+                {
+                    int own = 127 + (int)MathF.Round(MathF.Log2(Scale(3)));
+                    yield return TensorSource.FromBytes(name + Codebook4.ExponentSuffix, ElementType.U8, [blocks], [.. Enumerable.Range(0, (int)blocks).Select(_ => (byte)(own + random.Next(-1, 2)))]);
+                    break;
+                }
+
                 float[] maxima = [.. Enumerable.Range(0, (int)(codebook.DoubleQuantized ? nested : blocks)).Select(_ => Scale(0.5))];
                 byte[] bytes = MemoryMarshal.AsBytes(maxima.AsSpan()).ToArray();
                 if (!codebook.DoubleQuantized)

@@ -25,7 +25,7 @@ internal sealed class QuantizedCheckpoint(CheckpointQuantization quantization, W
     {
         long bytes = 0;
         Linear(shape, spec, tensor => bytes += tensor.StoredBytes);
-        return (long)((double)bytes / Whole(shape).Outputs * shape.Outputs);
+        return (long)((double)bytes / (names.Of(shape.WeightName).Expert?.Count ?? 1) / Whole(shape).Outputs * shape.Outputs);
     }
 
     /// <summary>Reads a linear.</summary>
@@ -47,19 +47,21 @@ internal sealed class QuantizedCheckpoint(CheckpointQuantization quantization, W
     {
         TensorPlace place = names.Of(part.WeightName);
         string name = place.Name;
-        if (place.Expert is not null)
+        if (place.Expert is not null && quantization.Format != CheckpointFormat.Mxfp4)
         {
             throw new QuantBuildException(
                 DiagnosticIds.ConfigUnsupported, $"The weight {name} holds all experts of a layer, and is quantized already in a form that is not read. Take the model as it was before it was quantized.");
         }
 
         LinearShape shape = Whole(part);
-        CheckpointLinear linear = new(name.Substring(0, name.Length - ".weight".Length), shape, tensors, found);
+        if (name.EndsWith(".weight", StringComparison.Ordinal)) name = name.Substring(0, name.Length - ".weight".Length);
+        CheckpointLinear linear = new(name, shape, tensors, found);
         return (quantization.Format, LinearFormats.Of(spec, shape)) switch
         {
             (CheckpointFormat.Gptq, IntAffineFormat format) => GptqLinear.Find(linear, format, quantization.ZerosLessOne),
             (CheckpointFormat.Awq, IntAffineFormat format) => AwqLinear.Find(linear, format),
             (CheckpointFormat.BitsAndBytes, Codebook4Format format) => BitsAndBytesLinear.Find(linear, format),
+            (CheckpointFormat.Mxfp4, Codebook4Format format) => Mxfp4.Find(linear, format, place.Expert ?? new ExpertPart(0, 1)),
             (CheckpointFormat.BitsAndBytes, Int8RowOutlierFormat format) => BitsAndBytesLinear.Find(linear, format),
             var (format, layer) => throw new InvalidOperationException($"{format} has no {layer}."),
         };

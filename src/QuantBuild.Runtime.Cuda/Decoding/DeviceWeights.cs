@@ -19,13 +19,15 @@ internal sealed unsafe class DeviceWeights : IDisposable
     private readonly Uploader uploader;
     private readonly Dictionary<IntPtr, IntPtr> orders = [];
     private readonly IntPtr dynamicMap;
+    private readonly IntPtr powers;
 
     public DeviceWeights(Artifact artifact, CudaDevice device, KernelLibrary kernels, bool floatActivations)
     {
         (this.artifact, this.kernels, this.floatActivations) = (artifact, kernels, floatActivations);
         arena = new DeviceArena(device);
         uploader = new Uploader(device);
-        if (artifact.Manifest.Layers.Values.Any(format => format is Codebook4Format)) dynamicMap = Upload(Codebook4.DynamicMap);
+        if (artifact.Manifest.Layers.Values.Any(format => format is Codebook4Format { DoubleQuantized: true })) dynamicMap = Upload(Codebook4.DynamicMap);
+        if (artifact.Manifest.Layers.Values.Any(format => format is Codebook4Format { HasPowers: true })) powers = Upload<float>(BlockScales.KernelPowers);
     }
 
     /// <summary>For each order of columns in the artifact's memory, its copy on the device.</summary>
@@ -179,13 +181,14 @@ internal sealed unsafe class DeviceWeights : IDisposable
                 linear.PerGroup = RoundedInput.Reciprocal(Math.Max(1, affine.GroupSize / 16));
                 break;
             case Codebook4Format codebook:
-                linear.Scales = Tensor(shape.Name + Codebook4.AbsmaxSuffix);
+                linear.Scales = Tensor(shape.Name + (codebook.HasPowers ? Codebook4.ExponentSuffix : Codebook4.AbsmaxSuffix));
                 linear.Nested = codebook.DoubleQuantized ? Tensor(shape.Name + Codebook4.NestedAbsmaxSuffix) : 0;
                 linear.Offset = codebook.DoubleQuantized ? *(float*)artifact.File.Pointer(artifact.File.Tensors[shape.Name + Codebook4.OffsetSuffix]) : 0;
-                linear.Map = dynamicMap;
-                linear.Table = Upload(Codebook4.Values(codebook.Codebook));
+                linear.Map = codebook.HasPowers ? powers : codebook.DoubleQuantized ? dynamicMap : 0;
+                float[] table = codebook.KernelTable;
+                linear.Table = Upload<float>(table);
                 linear.Shift = BitOperations.Log2((uint)codebook.BlockSize);
-                for (int i = 0; i < 16; i++) linear.TableBytes[i] = (sbyte)MathF.Round(Codebook4.Values(codebook.Codebook)[i] * TableEntries.Largest);
+                for (int i = 0; i < 16; i++) linear.TableBytes[i] = (sbyte)MathF.Round(table[i] * TableEntries.Largest);
                 break;
             default:
                 linear.Scales = Tensor(shape.Name + Int8RowOutlier.AbsmaxSuffix);

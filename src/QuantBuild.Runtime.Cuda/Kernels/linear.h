@@ -30,7 +30,7 @@ struct Linear
     const void* scales;  // halves [tiles, groups, 8]; absolute maxima of blocks, F32 or U8; of rows, F32 [tiles, 8]
     const u8* zeros;     // [tiles, groups, 8], or null where every zero point is `zero`
     const float* nested; // maxima of the maxima, or null where scales are F32
-    const float* map;    // what a byte of scales stands for, [256]
+    const float* map;    // what a byte of scales stands for, [256]; null where scales are F32
     const float* table;  // the codebook, [16]
     const float* bias;   // [outputs], or null
     float* y;            // [tokens, yStride]
@@ -148,7 +148,9 @@ DEVICE void multiply_chunk(int (&c)[4], const u32 (&a)[4], u32 b0, u32 b1)
 // The absolute maximum of a block.
 DEVICE float maximum_of(const Linear& w, s64 block)
 {
-    return w.nested ? w.map[((const u8*)w.scales)[block]] * w.nested[block >> 8] + w.offset : ((const float*)w.scales)[block];
+    if (!w.map) return ((const float*)w.scales)[block];
+    float mapped = w.map[((const u8*)w.scales)[block]];
+    return w.nested ? mapped * w.nested[block >> 8] + w.offset : mapped;
 }
 #endif
 

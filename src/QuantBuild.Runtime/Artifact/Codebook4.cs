@@ -11,6 +11,9 @@ public enum Codebook
 
     /// <summary>bitsandbytes' FP4: a sign and three bits, over 12.</summary>
     Fp4,
+
+    /// <summary>The E2M1 of the OCP Microscaling Formats: a sign, two bits of exponent and one of mantissa, over 8.</summary>
+    Mxfp4,
 }
 
 /// <summary>
@@ -20,7 +23,8 @@ public enum Codebook
 /// </summary>
 /// <remarks>
 /// <c>X.weight</c> U8 [tiles, <see cref="PackedTiles.Bytes"/>] holds the indices, 4 bits each. <c>X.absmax</c> is F32 [blocks]; or, double-quantized, U8 [blocks], with <c>X.nested_absmax</c> F32 [blocks / 256, rounded up] and
-/// <c>X.offset</c> F32 [1]: <c>absmax[i] = DynamicMap[u[i]] * nested_absmax[i / 256] + offset</c>, in float32.
+/// <c>X.offset</c> F32 [1]: <c>absmax[i] = DynamicMap[u[i]] * nested_absmax[i / 256] + offset</c>, in float32. Of MXFP4 it is a power of two in place of a maximum: <c>X.exponent</c> U8 [blocks],
+/// <c>absmax[i] = 8 * 2^(u[i] - 127)</c>.
 /// </remarks>
 public static class Codebook4
 {
@@ -38,6 +42,9 @@ public static class Codebook4
 
     /// <summary>What follows the linear's name in the name of the mean absolute maximum.</summary>
     public const string OffsetSuffix = ".offset";
+
+    /// <summary>What follows the linear's name in the name of its blocks' exponents.</summary>
+    public const string ExponentSuffix = ".exponent";
 
     /// <summary>Bits of an index.</summary>
     public const int Bits = 4;
@@ -57,13 +64,35 @@ public static class Codebook4
         -0f / 12, -0.0625f / 12, -8f / 12, -12f / 12, -4f / 12, -6f / 12, -2f / 12, -3f / 12,
     ];
 
+    private static readonly float[] Mxfp4 =
+    [
+        0f / 8, 0.5f / 8, 1f / 8, 1.5f / 8, 2f / 8, 3f / 8, 4f / 8, 6f / 8,
+        -0f / 8, -0.5f / 8, -1f / 8, -1.5f / 8, -2f / 8, -3f / 8, -4f / 8, -6f / 8,
+    ];
+
     private static readonly float[] Dynamic = CreateDynamicMap();
 
     /// <summary>The 256 values, ascending, that an absolute maximum can have when it is quantized itself: bitsandbytes' signed dynamic map.</summary>
     public static ReadOnlySpan<float> DynamicMap => Dynamic;
 
     /// <summary>The 16 values of a table, by index.</summary>
-    public static ReadOnlySpan<float> Values(Codebook codebook) => codebook == Codebook.Nf4 ? Nf4 : Fp4;
+    public static ReadOnlySpan<float> Values(Codebook codebook) => codebook switch
+    {
+        Codebook.Nf4 => Nf4,
+        Codebook.Fp4 => Fp4,
+        _ => Mxfp4,
+    };
+
+    /// <summary>The largest exponent of a block of MXFP4 whose values are all finite numbers.</summary>
+    public const byte LargestExponent = 251;
+
+    /// <summary>What the table is multiplied by in a block of MXFP4: <c>8 * 2^(exponent - 127)</c>.</summary>
+    public static float Power(byte exponent) => MathF.ScaleB(8, exponent - 127);
+
+    /// <summary>
+    /// By how much a table and what it is multiplied by are larger and smaller in kernels, which make the table times 127 bytes: whole numbers come of MXFP4's, and nothing is rounded.
+    /// </summary>
+    internal static float KernelFactor(Codebook codebook) => codebook == Codebook.Mxfp4 ? 160f / 127 : 1;
 
     /// <summary>Whether blocks can have a size: a power of two from 32 to 4,096.</summary>
     public static bool IsBlockSize(int blockSize) => blockSize is >= 32 and <= 4096 && (blockSize & (blockSize - 1)) == 0;

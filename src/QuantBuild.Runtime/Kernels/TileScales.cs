@@ -56,7 +56,8 @@ internal readonly unsafe struct GroupScales(IntPtr scales, IntPtr zeros, int zer
 internal readonly unsafe struct BlockScales : ITileScales
 {
     // Memory that does not move: a block's scale is one read away.
-    private static readonly float[] Map = PinnedMap();
+    private static readonly float[] Map = Pinned(Codebook4.DynamicMap);
+    private static readonly float[] Powers = Pinned(KernelPowers);
 
     private readonly byte* absmax;
     private readonly float* nested;
@@ -67,21 +68,25 @@ internal readonly unsafe struct BlockScales : ITileScales
     private readonly int shift;
     private readonly long last;
 
-    /// <param name="absmax">[blocks], F32, or U8 where double-quantized.</param>
+    /// <param name="absmax">[blocks], F32, or U8 where double-quantized or powers of two.</param>
+    /// <param name="arePowers">Whether they are exponents of two.</param>
     /// <param name="nested">[blocks / 256], or 0.</param>
     /// <param name="offset">Added to each double-quantized maximum.</param>
     /// <param name="linear">The weight.</param>
     /// <param name="blockSize">Weights of a block.</param>
     /// <param name="segmentInputs">Inputs of a segment.</param>
-    public BlockScales(IntPtr absmax, IntPtr nested, float offset, LinearShape linear, int blockSize, int segmentInputs)
+    public BlockScales(IntPtr absmax, bool arePowers, IntPtr nested, float offset, LinearShape linear, int blockSize, int segmentInputs)
     {
         this.absmax = (byte*)absmax;
         this.nested = (float*)nested;
         (this.offset, inputs, this.segmentInputs) = (offset, linear.Inputs, segmentInputs);
-        map = (float*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(Map));
+        map = arePowers || nested != 0 ? (float*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(arePowers ? Powers : Map)) : null;
         shift = BitOperations.Log2((uint)blockSize);
         last = Codebook4.Blocks(linear.Outputs, linear.Inputs, blockSize) - 1;
     }
+
+    /// <summary>What the table is multiplied by for each exponent of MXFP4, as kernels have it.</summary>
+    public static float[] KernelPowers => [.. Enumerable.Range(0, 256).Select(exponent => Codebook4.Power((byte)exponent) / Codebook4.KernelFactor(Codebook.Mxfp4))];
 
     public bool HasZeros => false;
 
@@ -105,13 +110,14 @@ internal readonly unsafe struct BlockScales : ITileScales
     {
         // Rows that only fill a tile lie past the last block.
         long block = Math.Min(flat >> shift, last);
-        return nested is null ? ((float*)absmax)[block] : (map[absmax[block]] * nested[block / Codebook4.NestedBlockSize]) + offset;
+        if (map is null) return ((float*)absmax)[block];
+        return nested is null ? map[absmax[block]] : (map[absmax[block]] * nested[block / Codebook4.NestedBlockSize]) + offset;
     }
 
-    private static float[] PinnedMap()
+    private static float[] Pinned(ReadOnlySpan<float> values)
     {
-        float[] map = GC.AllocateUninitializedArray<float>(Codebook4.DynamicMap.Length, pinned: true);
-        Codebook4.DynamicMap.CopyTo(map);
+        float[] map = GC.AllocateUninitializedArray<float>(values.Length, pinned: true);
+        values.CopyTo(map);
         return map;
     }
 }

@@ -1,60 +1,97 @@
+using TorchSharp;
+
 namespace QuantBuild.Quantization.Tests;
 
 public sealed class Mxfp4Tests
 {
+    private static readonly Codebook4Format Format = new(Codebook.Mxfp4, 32, DoubleQuantized: false);
+
+    public Mxfp4Tests() => NativeLibraries.Load();
+
     [Fact]
     public void Every_code_times_every_power_is_what_its_bits_say()
     {
-        byte[] codes = [.. Enumerable.Range(0, 256).SelectMany(_ => Enumerable.Range(0, 8).Select(i => (byte)((2 * i) | (((2 * i) + 1) << 4)))).SelectMany(code => new[] { code, code })];
-        byte[] scales = [.. Enumerable.Range(0, 256).Select(i => (byte)i)];
-        CheckpointTensor weight = Mxfp4.Find("w", Tensors(codes, [256, 1, 16], scales, [256, 1]))!;
-        Assert.Equal([256, 32], weight.Shape);
-        ushort[] values = weight.ReadAll<ushort>();
-        for (int row = 0; row < 256; row++)
+        // A row for each exponent whose values are finite, of all pairs of codes.
+        int rows = Codebook4.LargestExponent + 1;
+        byte[] pairs = [.. Enumerable.Range(0, rows * 16).Select(i => (byte)((i % 16) | ((15 - (i % 16)) << 4)))];
+        byte[] scales = [.. Enumerable.Range(0, rows).Select(i => (byte)i)];
+        CodebookLinear linear = Read(pairs, scales, rows, 32);
+        using torch.Tensor weight = linear.Dequantize(torch.CPU);
+        float[] actual = weight.data<float>().ToArray();
+        for (int i = 0; i < actual.Length; i++)
         {
-            for (int column = 0; column < 32; column++)
-            {
-                int byteAt = column / 2, code = (codes[(row * 16) + byteAt] >> (column % 2 * 4)) & 15;
-                (int exponent, int mantissa) = (code >> 1 & 3, code & 1);
-                double value = (code < 8 ? 1 : -1) * (exponent == 0 ? mantissa / 2.0 : (1 + (mantissa / 2.0)) * Math.Pow(2, exponent - 1));
-                double expected = row == 255 ? double.NaN : value * Math.Pow(2, row - 127);
-                // The largest powers are beyond what BF16 has.
-                if (Math.Abs(expected) > float.MaxValue) expected = double.PositiveInfinity * Math.Sign(expected);
-                Assert.Equal(expected, BitConverter.UInt32BitsToSingle((uint)values[(row * 32) + column] << 16));
-            }
+            int code = i % 2 == 0 ? i % 32 / 2 : 15 - (i % 32 / 2);
+            Assert.Equal((float)(E2M1(code) * Math.Pow(2, (i / 32) - 127)), actual[i]);
+            Assert.True(float.IsFinite(actual[i]));
         }
     }
 
     [Theory]
-    [InlineData(0, 2)]
-    [InlineData(2, 60)]
-    [InlineData(62, 4)]
-    [InlineData(64, 64)]
-    [InlineData(126, 66)]
-    public void Any_part_of_it_can_be_read(int offset, int length)
+    [InlineData(255)]
+    [InlineData(252)]
+    public void An_exponent_that_is_no_number_is_named(int exponent)
     {
-        Random random = new(3);
-        byte[] codes = new byte[6 * 16], scales = [.. Enumerable.Range(0, 6).Select(_ => (byte)random.Next(100, 150))];
-        random.NextBytes(codes);
-        CheckpointTensor weight = Mxfp4.Find("w", Tensors(codes, [3, 2, 16], scales, [3, 2]))!;
-        byte[] part = new byte[length];
-        weight.Read(offset, part);
-        Assert.Equal(System.Runtime.InteropServices.MemoryMarshal.AsBytes(weight.ReadAll<ushort>().AsSpan()).Slice(offset, length).ToArray(), part);
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => Read(new byte[32], [127, (byte)exponent], 1, 64));
+        Assert.Equal(DiagnosticIds.TensorMismatch, error.Id);
+        Assert.Contains($"w_scales has the exponent {exponent}", error.Message, StringComparison.Ordinal);
     }
 
     [Theory]
-    [InlineData(new long[] { 3, 2, 15 }, new long[] { 3, 2 })]
-    [InlineData(new long[] { 3, 2, 16 }, new long[] { 2, 3 })]
-    [InlineData(new long[] { 96 }, new long[] { 6 })]
-    public void Blocks_that_do_not_fit_their_scales_are_named(long[] blocks, long[] scales)
+    [InlineData(new long[] { 1, 2, 2, 15 }, new long[] { 1, 2, 2 })]
+    [InlineData(new long[] { 1, 2, 2, 16 }, new long[] { 2, 2 })]
+    [InlineData(new long[] { 2, 2, 2, 16 }, new long[] { 2, 2, 2 })]
+    public void Blocks_and_scales_of_another_shape_are_named(long[] blocks, long[] scales)
     {
-        QuantBuildException error = Assert.Throws<QuantBuildException>(() => Mxfp4.Find("w", Tensors(new byte[blocks.Aggregate((a, b) => a * b)], blocks, new byte[scales.Aggregate((a, b) => a * b)], scales)));
+        Dictionary<string, CheckpointTensor> tensors = Tensors(new byte[blocks.Aggregate((a, b) => a * b)], blocks, new byte[scales.Aggregate((a, b) => a * b)], scales);
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => Mxfp4.Find(new CheckpointLinear("w", new LinearShape("x", 64, 2), tensors, _ => { }), Format, new ExpertPart(0, 1)));
         Assert.Equal(DiagnosticIds.TensorMismatch, error.Id);
-        Assert.Contains("w_blocks", error.Message, StringComparison.Ordinal);
+        Assert.Contains("The tensor w_", error.Message, StringComparison.Ordinal);
+    }
+
+    // The nearest of all values that there are, of two as near the one whose last bit is 0, and the largest for what is beyond it.
+    [Fact]
+    public void A_weight_goes_to_the_nearest_value()
+    {
+        for (double x = -9; x <= 9; x += 1 / 64.0)
+        {
+            int[] nearest = [.. Enumerable.Range(0, 16).Where(code => (code < 8) == (x >= 0)).GroupBy(code => Math.Abs(E2M1(code) - x)).MinBy(group => group.Key)!];
+            int expected = nearest.Length == 1 ? nearest[0] : nearest.Single(code => code % 2 == 0);
+            Assert.Equal(expected, BlockCodebook.Mxfp4Index((float)x));
+        }
     }
 
     [Fact]
-    public void A_weight_without_blocks_is_not_found() => Assert.Null(Mxfp4.Find("w", new Dictionary<string, CheckpointTensor>()));
+    public void A_block_is_divided_by_the_power_of_two_that_its_specification_says()
+    {
+        Random random = new(11);
+        float[] values = [.. RandomData.Normal(random, 5 * 64).Select((v, i) => v * MathF.ScaleB(1, i / 32 * 5 - 20)), .. new float[32], .. Enumerable.Repeat(1e-45f, 32)];
+        using torch.Tensor weight = torch.tensor(values).view(6, 64);
+        CodebookLinear linear = BlockCodebook.Quantize(weight, Format);
+        using torch.Tensor back = linear.Dequantize(torch.CPU);
+        float[] actual = back.data<float>().ToArray();
+        for (int block = 0; block < values.Length / 32; block++)
+        {
+            double largest = values.Skip(block * 32).Take(32).Max(Math.Abs);
+            // The exponent of the largest magnitude, less that of the largest value, 6 = 1.5 * 2^2.
+            int exponent = largest == 0 ? 0 : Math.Max((int)Math.Floor(Math.Log2(largest)) - 2, -127);
+            Assert.Equal(exponent + 127, linear.Absmax.Codes![block]);
+            for (int i = block * 32; i < (block + 1) * 32; i++)
+            {
+                double power = Math.Pow(2, exponent), nearest = Enumerable.Range(0, 16).Min(code => Math.Abs((E2M1(code) * power) - values[i]));
+                Assert.Equal(nearest, Math.Abs((double)actual[i] - values[i]), 1e-6 * power);
+            }
+        }
+    }
+
+    // A sign, two bits of exponent with a bias of 1, and a bit of mantissa.
+    private static double E2M1(int code)
+    {
+        (int exponent, int mantissa) = (code >> 1 & 3, code & 1);
+        return (code < 8 ? 1 : -1) * (exponent == 0 ? mantissa / 2.0 : (1 + (mantissa / 2.0)) * Math.Pow(2, exponent - 1));
+    }
+
+    private static CodebookLinear Read(byte[] pairs, byte[] scales, int outputs, int inputs) => Mxfp4.Find(
+        new CheckpointLinear("w", new LinearShape("x", inputs, outputs), Tensors(pairs, [1, outputs, inputs / 32, 16], scales, [1, outputs, inputs / 32]), _ => { }), Format, new ExpertPart(0, 1))();
 
     private static Dictionary<string, CheckpointTensor> Tensors(byte[] blocks, long[] blockShape, byte[] scales, long[] scaleShape) => new()
     {

@@ -36,6 +36,8 @@ public sealed class LogitsTests : IDisposable
         { "nf4 64 nested", 96, 160 },
         { "fp4 32", 50, 70 },
         { "nf4 4096 nested", 160, 96 },
+        { "mxfp4 32", 64, 128 },
+        { "mxfp4 32", 50, 70 },
         { "int8row 0", 72, 100 },
         { "int8row 1.5", 160, 96 },
         { "f32", 50, 70 },
@@ -115,6 +117,7 @@ public sealed class LogitsTests : IDisposable
             "int2" or "int3" or "int4" or "int8" => new IntAffineFormat(words[0][3] - '0', Group(), !Has("zeros"), ordered),
             "nf4" => new Codebook4Format(Codebook.Nf4, int.Parse(words[1]), Has("nested")),
             "fp4" => new Codebook4Format(Codebook.Fp4, int.Parse(words[1]), Has("nested")),
+            "mxfp4" => new Codebook4Format(Codebook.Mxfp4, int.Parse(words[1]), false),
             "int8row" => new Int8RowOutlierFormat(double.Parse(words[1], System.Globalization.CultureInfo.InvariantCulture)),
             _ => null,
         };
