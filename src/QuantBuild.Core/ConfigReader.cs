@@ -120,8 +120,9 @@ internal sealed class ConfigReader
                 // Phi-3's first name for it was "su".
                 "longrope" or "su" => new RopeScaling(RopeScalingKind.LongRope)
                 {
-                    Factor = (double)context / original, OriginalContext = original, ShortFactors = Factors(rope, "short_factor", frequencies),
-                    AttentionFactor = Or("attention_factor", context <= original ? 1 : Math.Sqrt(1 + (Math.Log((double)context / original) / Math.Log(original)))),
+                    OriginalContext = original, ShortFactors = Factors(rope, "short_factor", frequencies), LongFactors = Factors(rope, "long_factor", frequencies),
+                    AttentionFactor = Or("short_mscale", LongRopeAttention(Or("attention_factor", 0), Or("factor", (double)context / original), original)),
+                    LongAttentionFactor = Or("long_mscale", LongRopeAttention(Or("attention_factor", 0), Or("factor", (double)context / original), original)),
                 },
                 _ => throw Unsupported($"\"{name}\" asks for the rotary scaling {kind}, and only linear, dynamic, llama3, yarn and longrope are supported"),
             };
@@ -136,6 +137,10 @@ internal sealed class ConfigReader
         double Of(double by) => factor <= 1 ? 1 : (0.1 * by * Math.Log(factor)) + 1;
         return scale > 0 && scaleOfAll > 0 ? Of(scale) / Of(scaleOfAll) : Of(1);
     }
+
+    // The same for LongRoPE: sqrt(1 + ln s / ln of the original context), unless the file says it.
+    private static double LongRopeAttention(double said, double factor, int original) =>
+        said > 0 ? said : factor <= 1 ? 1 : Math.Sqrt(1 + (Math.Log(factor) / Math.Log(original)));
 
     private double[] Factors(XElement rope, string name, int count)
     {
@@ -302,8 +307,7 @@ internal sealed class ConfigReader
             HeadDim = headDim,
             RotaryDim = rotated,
             VocabularySize = Positive("vocab_size"),
-            // Texts beyond the original context would need other factors, and all of their keys anew.
-            ContextLength = scaling?.Kind == RopeScalingKind.LongRope ? Math.Min(context, scaling.OriginalContext) : context,
+            ContextLength = context,
             NormEpsilon = NumberOr("rms_norm_eps", 1e-6),
             RopeTheta = RopeTheta(10000),
             RopeScaling = scaling,

@@ -39,6 +39,11 @@ public sealed record DecoderConfig
     /// <summary>The longest sequence, in tokens.</summary>
     public required int ContextLength { get; init; }
 
+    /// <summary>
+    /// Tokens that a text may have where nobody says how many: <see cref="ContextLength"/>, or of LongRoPE the original context, whose texts a model reads best with the factors for them.
+    /// </summary>
+    public int UsualContext => RopeScaling is { Kind: RopeScalingKind.LongRope, OriginalContext: int original } ? Math.Min(ContextLength, original) : ContextLength;
+
     /// <summary>Epsilon of the norms.</summary>
     public required double NormEpsilon { get; init; }
 
@@ -182,16 +187,21 @@ public sealed record DecoderConfig
 
     /// <summary>The frequencies of the rotary embedding, in radians a token, one for each pair of <see cref="TurnedDimensions"/>.</summary>
     /// <param name="local">Those of layers for which <see cref="IsLocal"/> holds.</param>
-    public double[] RotaryFrequencies(bool local)
+    /// <param name="context">Tokens that a text may have: LongRoPE has other ones beyond the original context.</param>
+    public double[] RotaryFrequencies(bool local, int context)
     {
         double theta = local ? LocalRopeTheta!.Value : RopeTheta;
         double[] frequencies = [.. Enumerable.Range(0, TurnedDimensions / 2).Select(i => Math.Pow(theta, -2.0 * i / TurnedDimensions))];
-        return local || RopeScaling is null ? frequencies : RopeScaling.Apply(frequencies, theta);
+        return local || RopeScaling is null ? frequencies : RopeScaling.Apply(frequencies, theta, context);
     }
+
+    /// <summary>Whether texts of up to <paramref name="context"/> tokens are turned by LongRoPE's factors for long ones.</summary>
+    public bool HasLongFactors(int context) => RopeScaling?.IsLong(context) == true;
 
     /// <summary>What cosine and sine are multiplied by.</summary>
     /// <param name="local">Those of layers for which <see cref="IsLocal"/> holds.</param>
-    public double RotaryScale(bool local) => local || RopeScaling is null ? 1 : RopeScaling.AttentionFactor;
+    /// <param name="context">Tokens that a text may have.</param>
+    public double RotaryScale(bool local, int context) => local || RopeScaling is null ? 1 : RopeScaling.AttentionFactorFor(context);
 
     /// <summary>Name of the embedding's weight.</summary>
     public const string EmbeddingName = EmbeddingLinearName + ".weight";

@@ -15,7 +15,7 @@ public enum RopeScalingKind
     /// <summary>The same with limits given as numbers of rotations, and a factor for the scores (Peng et al., 2023, arXiv:2309.00071).</summary>
     Yarn,
 
-    /// <summary>Each frequency is divided by a factor of its own (Ding et al., 2024, arXiv:2402.13753).</summary>
+    /// <summary>Each frequency is divided by a factor of its own, of which there are two lists: one for texts within the original context, one for longer ones (Ding et al., 2024, arXiv:2402.13753).</summary>
     LongRope,
 }
 
@@ -47,18 +47,32 @@ public sealed record RopeScaling(RopeScalingKind Kind)
     /// <summary>LongRoPE: the factor of each frequency for texts within the original context.</summary>
     public IReadOnlyList<double> ShortFactors { get; init; } = [];
 
+    /// <summary>LongRoPE: the factor of each frequency for texts that may be longer.</summary>
+    public IReadOnlyList<double> LongFactors { get; init; } = [];
+
     /// <summary>What cosine and sine are multiplied by.</summary>
     public double AttentionFactor { get; init; } = 1;
+
+    /// <summary>LongRoPE: what they are multiplied by with the long factors, where that is another.</summary>
+    public double? LongAttentionFactor { get; init; }
+
+    /// <summary>Whether texts of so many tokens need the long factors.</summary>
+    /// <param name="context">Tokens that a text may have.</param>
+    public bool IsLong(int context) => Kind == RopeScalingKind.LongRope && context > OriginalContext;
+
+    /// <summary>What cosine and sine are multiplied by in texts of up to <paramref name="context"/> tokens.</summary>
+    public double AttentionFactorFor(int context) => IsLong(context) ? LongAttentionFactor ?? AttentionFactor : AttentionFactor;
 
     /// <summary>The frequencies, changed.</summary>
     /// <param name="frequencies">As they are without scaling: the i-th of n is base^(-i/n).</param>
     /// <param name="theta">The base.</param>
-    public double[] Apply(double[] frequencies, double theta) => Kind switch
+    /// <param name="context">Tokens that a text may have.</param>
+    public double[] Apply(double[] frequencies, double theta, int context) => Kind switch
     {
         RopeScalingKind.Linear => [.. frequencies.Select(frequency => frequency / Factor)],
         RopeScalingKind.Llama3 => [.. frequencies.Select(Llama3)],
         RopeScalingKind.Yarn => Yarn(frequencies, theta),
-        RopeScalingKind.LongRope => [.. frequencies.Zip(ShortFactors, (frequency, factor) => frequency / factor)],
+        RopeScalingKind.LongRope => [.. frequencies.Zip(IsLong(context) ? LongFactors : ShortFactors, (frequency, factor) => frequency / factor)],
         _ => frequencies,
     };
 

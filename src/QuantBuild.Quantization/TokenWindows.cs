@@ -39,11 +39,11 @@ internal sealed class TokenWindows
         return new([.. Enumerable.Range(0, count).SelectMany(i => tokens.Skip((int)((long)i * Count / count) * Length).Take(Length))], Length);
     }
 
-    /// <summary>The length of a window: what the specification says, else the model's context, at most 2,048.</summary>
+    /// <summary>The length of a window: what the specification says, else what a text of the model usually has, at most 2,048.</summary>
     /// <exception cref="QuantBuildException">QB0006: longer than the model's context.</exception>
     public static int LengthFor(DecoderConfig config, int asked, string name)
     {
-        if (asked <= config.ContextLength) return asked > 0 ? asked : Math.Min(config.ContextLength, 2048);
+        if (asked <= config.ContextLength) return asked > 0 ? asked : Math.Min(config.UsualContext, 2048);
         throw new QuantBuildException(
             DiagnosticIds.MetadataInvalid,
             $"{name}=\"{asked}\" is longer than the model's context of {config.ContextLength} tokens. Set it to at most that, or leave it out.");

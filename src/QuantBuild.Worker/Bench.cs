@@ -48,27 +48,28 @@ internal sealed record Bench
     /// <param name="path">The artifact.</param>
     /// <param name="threads">Processor threads; 0 is all cores.</param>
     /// <param name="device">What runs the model, as <see cref="LoadOptions.Device"/> has it.</param>
+    /// <param name="context">Tokens that a text may have, as <see cref="LoadOptions.ContextLength"/> has it.</param>
     /// <param name="contexts">Tokens before the ones that are decoded; <see langword="null"/> is <see cref="Contexts"/>.</param>
     /// <param name="seconds">How long to measure at each context.</param>
     /// <param name="cancellationToken">Looked at in each step.</param>
     /// <exception cref="QuantBuildException">QB4001, QB4002: the artifact. QB4006: the model has no such context, threads are negative, or the device is none. QB1070 to QB1072: the GPU.</exception>
-    public static Bench Run(string path, int threads, string device, IReadOnlyList<int>? contexts, double seconds, CancellationToken cancellationToken)
+    public static Bench Run(string path, int threads, string device, int? context, IReadOnlyList<int>? contexts, double seconds, CancellationToken cancellationToken)
     {
         long baseBytes = MeasureRun.ResidentBytes(), start = Stopwatch.GetTimestamp();
-        using LanguageModel model = LanguageModel.Load(path, new LoadOptions { Threads = threads, Device = device });
+        using LanguageModel model = LanguageModel.Load(path, new LoadOptions { Threads = threads, Device = device, ContextLength = context });
         double load = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        int longest = model.Config.ContextLength - StepsOfText;
-        contexts ??= [.. Contexts.Where(context => context <= longest)];
-        if (contexts.Where(context => context < 1 || context > longest).ToArray() is { Length: > 0 } wrong)
+        int longest = model.ContextLength - StepsOfText;
+        contexts ??= [.. Contexts.Where(length => length <= longest)];
+        if (contexts.Where(length => length < 1 || length > longest).ToArray() is { Length: > 0 } wrong)
         {
             throw new QuantBuildException(
-                DiagnosticIds.OptionInvalid, $"--contexts has {wrong[0]}, expected 1 to {longest}: the model has a context of {model.Config.ContextLength}, and {StepsOfText} tokens are decoded after each.");
+                DiagnosticIds.OptionInvalid, $"--contexts has {wrong[0]}, expected 1 to {longest}: the model has a context of {model.ContextLength}, and {StepsOfText} tokens are decoded after each.");
         }
 
         double first = model.StepSeconds([MeasureRun.FirstToken(model)]).First();
         // The first row is as good as the others only once all code, that for prompts too, is compiled in its final form.
-        foreach (int context in (int[])[contexts.Max(), contexts.Min()]) BenchRow.Measure(model, context, StepsOfText, WarmUpSeconds, cancellationToken);
-        BenchRow[] rows = [.. contexts.Select(context => BenchRow.Measure(model, context, StepsOfText, seconds, cancellationToken))];
+        foreach (int length in (int[])[contexts.Max(), contexts.Min()]) BenchRow.Measure(model, length, StepsOfText, WarmUpSeconds, cancellationToken);
+        BenchRow[] rows = [.. contexts.Select(length => BenchRow.Measure(model, length, StepsOfText, seconds, cancellationToken))];
         return new Bench
         {
             Path = path,

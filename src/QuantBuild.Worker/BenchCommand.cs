@@ -14,6 +14,7 @@ internal static class BenchCommand
         Argument<string> artifact = CommandLine.ArtifactArgument();
         Option<int> threads = CommandLine.ThreadsOption();
         Option<string> device = CommandLine.DeviceOption();
+        Option<int?> context = CommandLine.ContextOption();
         Option<int[]> contexts = new("--contexts")
         {
             Description = $"Tokens before those that are decoded. Left out, {string.Join(", ", Bench.Contexts)}, as far as the model has them.",
@@ -21,7 +22,7 @@ internal static class BenchCommand
         };
         Option<double> seconds = new("--seconds") { Description = "How long to measure at each context.", DefaultValueFactory = _ => 2 };
         Option<bool> json = CommandLine.JsonOption();
-        Command command = new("bench", "Measures how fast an artifact runs: prompt, decoding at several contexts, loading, memory.") { artifact, threads, device, contexts, seconds, json };
+        Command command = new("bench", "Measures how fast an artifact runs: prompt, decoding at several contexts, loading, memory.") { artifact, threads, device, context, contexts, seconds, json };
         command.SetAction(result =>
         {
             bool isJson = result.GetValue(json);
@@ -29,7 +30,7 @@ internal static class BenchCommand
             using IReport report = JsonReport.OrPerson(isJson);
             return Verb.Run(report, cancelAtEndOfInput: false, cancellation =>
             {
-                Bench bench = Bench.Run(result.GetValue(artifact)!, result.GetValue(threads), result.GetValue(device)!, asked is { Length: > 0 } ? asked : null, result.GetValue(seconds), cancellation.Token);
+                Bench bench = Bench.Run(result.GetValue(artifact)!, result.GetValue(threads), result.GetValue(device)!, result.GetValue(context), asked is { Length: > 0 } ? asked : null, result.GetValue(seconds), cancellation.Token);
                 return isJson ? JsonSerializer.Serialize(bench, CommandJson.Readable.Bench) : Text(bench);
             });
         });

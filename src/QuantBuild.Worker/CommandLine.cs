@@ -58,6 +58,9 @@ public static class CommandLine
         DefaultValueFactory = _ => "auto",
     };
 
+    /// <summary>The option for how long a text may be.</summary>
+    internal static Option<int?> ContextOption() => new("--context") { Description = "Tokens that a text may have. Left out, the model's context; of one with LongRoPE, the original context." };
+
     /// <summary>The artifact that a verb works on.</summary>
     internal static Argument<string> ArtifactArgument() => new("artifact") { Description = "The artifact: a .safetensors file that QuantBuild made." };
 }

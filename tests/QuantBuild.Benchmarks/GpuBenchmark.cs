@@ -46,14 +46,14 @@ static class GpuBenchmark
         Console.WriteLine("|---|---|---|---|---|");
         foreach (int texts in (int[])[1, AtOnce])
         {
-            foreach (int context in Contexts.Where(context => context + Steps < model.Config.ContextLength))
+            foreach (int context in Contexts.Where(context => context + Steps < model.ContextLength))
             {
                 double step = Figures.Median(StepSeconds(model, texts, context)), cache = (double)texts * context * KvPages.BytesPerToken(model.Config, KvPrecision.Float16);
                 Console.WriteLine($"| {texts} | {context} | {texts / step:F1} | {1e3 * step:F3} | {(bytes + cache) / copied / step:P0} |");
             }
         }
 
-        int prompt = Math.Min(PromptTokens, model.Config.ContextLength - 1);
+        int prompt = Math.Min(PromptTokens, model.ContextLength - 1);
         double seconds = Figures.Median(Figures.Seconds(5, () => Prompt(model, prompt)));
         // Two operations for each weight and token; the head is for the last token alone.
         double operations = 2.0 * prompt * (model.Config.Parameters - ((long)model.Config.VocabularySize * model.Config.HiddenSize * (model.Config.TieWordEmbeddings ? 1 : 2)));

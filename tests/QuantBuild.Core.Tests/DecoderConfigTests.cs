@@ -83,6 +83,24 @@ public class DecoderConfigTests
     }
 
     [Theory]
+    // 512 tokens of 128: sqrt(1 + ln 4 / ln 128).
+    [InlineData("", 1.1338934190276817, 1.1338934190276817)]
+    [InlineData(""", "factor": 128""", 1.4142135623730951, 1.4142135623730951)]
+    [InlineData(""", "attention_factor": 1.25""", 1.25, 1.25)]
+    [InlineData(""", "short_mscale": 1.1, "long_mscale": 1.3""", 1.1, 1.3)]
+    public void The_long_factors_are_those_of_texts_beyond_the_original_context(string more, double shortAttention, double longAttention)
+    {
+        string Factors(double by) => string.Join(", ", Enumerable.Repeat(by, 16));
+        DecoderConfig config = Parse(With(("rope_scaling", $$"""{"type": "su", "original_max_position_embeddings": 128, "short_factor": [{{Factors(2)}}], "long_factor": [{{Factors(8)}}]{{more}}}""")));
+        Assert.Equal((512, 128), (config.ContextLength, config.UsualContext));
+        double[] plain = (config with { RopeScaling = null }).RotaryFrequencies(local: false, 512);
+        Assert.Equal(plain.Select(frequency => frequency / 2), config.RotaryFrequencies(local: false, 128));
+        Assert.Equal(plain.Select(frequency => frequency / 8), config.RotaryFrequencies(local: false, 129));
+        Assert.Equal(shortAttention, config.RotaryScale(local: false, 128), 1e-12);
+        Assert.Equal(longAttention, config.RotaryScale(local: false, 129), 1e-12);
+    }
+
+    [Theory]
     [InlineData("rope_scaling", """{"type": "default"}""")]
     [InlineData("rope_scaling", """{"rope_type": "default"}""")]
     [InlineData("rope_scaling", "null")]
@@ -103,6 +121,7 @@ public class DecoderConfigTests
     [InlineData("rope_scaling", """{"type": "linear"}""")]
     [InlineData("rope_scaling", """{"rope_type": "llama3", "factor": 0, "low_freq_factor": 1, "high_freq_factor": 4}""", "factor")]
     [InlineData("rope_scaling", """{"rope_type": "longrope", "short_factor": [1, 2]}""", "short_factor")]
+    [InlineData("rope_scaling", """{"rope_type": "longrope", "short_factor": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]}""", "long_factor")]
     [InlineData("partial_rotary_factor", "2")]
     [InlineData("partial_rotary_factor", "0.1")]
     [InlineData("bos_token_id", "\"1\"")]

@@ -27,6 +27,8 @@ public sealed class BenchTests(SampleArtifact sample)
     [InlineData("--contexts", "8 510")]
     [InlineData("--contexts", "0")]
     [InlineData("--threads", "-1")]
+    [InlineData("--context", "100 --contexts 85")]
+    [InlineData("--context", "513")]
     public void A_context_that_the_model_has_not_and_too_few_threads_are_QB4006(string option, string values)
     {
         CommandLineRun run = CommandLineRun.Of(["bench", sample.Path, option, .. values.Split(' ')]);

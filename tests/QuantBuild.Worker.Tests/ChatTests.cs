@@ -53,6 +53,10 @@ public sealed class ChatTests(SampleArtifact sample)
         Assert.Equal(1, run.ExitCode);
         foreach (string said in new[] { "error QB1020: ", "There is no /nonsense", "/save needs the name of a file", "error QB4005: ", "4 tokens" }) Assert.Contains(said, run.Error, StringComparison.Ordinal);
 
+        CommandLineRun narrow = Chat("one two three four five six seven eight nine ten", "--context", "12");
+        Assert.Equal(1, narrow.ExitCode);
+        Assert.Contains("load the model with a larger LoadOptions.ContextLength", narrow.Error, StringComparison.Ordinal);
+
         CommandLineRun load = Chat("", "--load", SampleFiles.Calibration);
         Assert.Equal(1, load.ExitCode);
         Assert.StartsWith("error QB1020: ", load.Error, StringComparison.Ordinal);

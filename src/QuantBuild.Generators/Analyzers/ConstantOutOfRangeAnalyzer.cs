@@ -31,6 +31,7 @@ public sealed class ConstantOutOfRangeAnalyzer() : ModelAnalyzer(Diagnostics.Con
 
     private static readonly Dictionary<string, OptionRange> LoadRanges = new()
     {
+        ["ContextLength"] = OptionRange.AtLeast(2),
         ["Threads"] = OptionRange.AtLeast(0),
         ["MaxConcurrentTexts"] = OptionRange.Between(1, 128),
         ["MaxWaitingTexts"] = OptionRange.AtLeast(0),

@@ -49,7 +49,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         weights = new DeviceWeights(artifact, device, kernels, options.FloatActivations);
         DecoderWeights source = new(artifact);
         activations = new DeviceActivations(device, config, plan, artifact.Manifest.Layers.Values.Any(format => format is Int8RowOutlierFormat { OutlierThreshold: > 0 }), weights.Orders, kernels);
-        step = new StepInput(device, config, LargestBatch);
+        step = new StepInput(device, config, options.ContextOf(config), LargestBatch);
         attention = new DeviceAttention(kernels, config, pages, activations, step);
         layers = [.. Enumerable.Range(0, Count).Select(layer => new DeviceLayer(config, layer, source.Layers[layer], weights, activations))];
         if (HasHead)

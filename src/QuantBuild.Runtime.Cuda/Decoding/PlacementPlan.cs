@@ -14,8 +14,8 @@ internal sealed record PlacementPlan(int Layers, bool HasHead, int Tokens)
     // What the driver takes for the context and the code of kernels, and a little air.
     private const long Margin = 300L << 20;
 
-    // Keys and values of so many tokens have room at least, and what the cache of prompts keeps.
-    private const int LeastTokens = 4096;
+    // Keys and values of so many tokens have room where nobody says how long a text may be, and what the cache of prompts keeps.
+    private const int UsualTokens = 4096;
 
     /// <summary>As many layers as fit into memory that is free.</summary>
     /// <exception cref="QuantBuildException">QB1071: not one does.</exception>
@@ -23,7 +23,8 @@ internal sealed record PlacementPlan(int Layers, bool HasHead, int Tokens)
     {
         DecoderConfig config = artifact.Config;
         bool hasOutliers = artifact.Manifest.Layers.Values.Any(format => format is Int8RowOutlierFormat { OutlierThreshold: > 0 });
-        long keys = (Math.Min(config.ContextLength, LeastTokens) + (long)options.PromptCacheTokens) * KvPages.BytesPerToken(config, options.KvCache) / config.Layers;
+        int text = options.ContextLength ?? Math.Min(config.UsualContext, UsualTokens);
+        long keys = (text + (long)options.PromptCacheTokens) * KvPages.BytesPerToken(config, options.KvCache) / config.Layers;
         long[] layers = [.. Enumerable.Range(0, config.Layers).Select(layer => DeviceWeights.BytesOf(artifact, layer) + keys)];
         long room = free - Margin;
         foreach (int tokens in (int[])[ManyTokens, 128])
@@ -39,7 +40,7 @@ internal sealed record PlacementPlan(int Layers, bool HasHead, int Tokens)
         if (count > 0) return new PlacementPlan(count, false, few);
         throw new QuantBuildException(
             DiagnosticIds.GpuMemoryFull,
-            $"The memory of {device} is full: {free >> 20} MB of it are free, and one layer with activations and room for {LeastTokens} tokens needs {(needed + Margin) >> 20} MB. " +
-            "End other programs that use it, lower LoadOptions.PromptCacheTokens, or set LoadOptions.Device to cpu.");
+            $"The memory of {device} is full: {free >> 20} MB of it are free, and one layer with activations and room for a text of {text} tokens needs {(needed + Margin) >> 20} MB. " +
+            "End other programs that use it, lower LoadOptions.ContextLength or PromptCacheTokens, or set LoadOptions.Device to cpu.");
     }
 }

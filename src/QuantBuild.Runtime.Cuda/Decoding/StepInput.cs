@@ -26,7 +26,11 @@ internal sealed unsafe class StepInput
     private readonly int largestBatch;
     private float* logits;
 
-    public StepInput(CudaDevice device, DecoderConfig config, int largestBatch)
+    /// <param name="device">The GPU.</param>
+    /// <param name="config">The decoder.</param>
+    /// <param name="context">Tokens that a text may have.</param>
+    /// <param name="largestBatch">Tokens of a pass at most.</param>
+    public StepInput(CudaDevice device, DecoderConfig config, int context, int largestBatch)
     {
         (this.device, this.config, this.largestBatch) = (device, config, largestBatch);
         pairs = config.TurnedDimensions / 2;
@@ -36,7 +40,7 @@ internal sealed unsafe class StepInput
         localOffset = turnsOffset + (2 * turnBytes);
         fixedBytes = localOffset + (config.LocalRopeTheta is null ? 0 : 2 * turnBytes);
         // Each text of a pass has at least one token in it.
-        tablePages = ((long)config.ContextLength + KvPages.Tokens - 1) / KvPages.Tokens * largestBatch;
+        tablePages = ((long)context + KvPages.Tokens - 1) / KvPages.Tokens * largestBatch;
         tablePages = Math.Min(tablePages, MostTablePages);
         fixedPart = device.Allocate(fixedBytes);
         Pages = device.Allocate(tablePages * sizeof(ulong));

@@ -36,16 +36,17 @@ internal sealed unsafe class Decoder : IDisposable
     private Activations logits;
 
     /// <param name="config">The decoder.</param>
+    /// <param name="context">Tokens that a text may have.</param>
     /// <param name="weights">Its weights.</param>
     /// <param name="pages">Where keys and values are.</param>
     /// <param name="workers">Who computes; disposed with this.</param>
     /// <param name="floatActivations">Whether the inputs of quantized linears stay in float32: slower, and nearer to the model that quality was measured of.</param>
     /// <param name="device">What computes the first layers, if not these workers; disposed with this.</param>
-    public Decoder(DecoderConfig config, DecoderWeights weights, KvPages pages, Workers workers, bool floatActivations, IDeviceLayers? device = null)
+    public Decoder(DecoderConfig config, int context, DecoderWeights weights, KvPages pages, Workers workers, bool floatActivations, IDeviceLayers? device = null)
     {
         (this.config, this.weights, this.workers, this.floatActivations, this.device) = (config, weights, workers, floatActivations, device);
-        rotary = new RotaryEmbedding(config);
-        local = config.LocalRopeTheta is null ? null : new RotaryEmbedding(config, local: true);
+        rotary = new RotaryEmbedding(config, context);
+        local = config.LocalRopeTheta is null ? null : new RotaryEmbedding(config, context, local: true);
         AttentionKernel kernel = new(pages, config.ScoreScale, (float)(config.ScoreCap ?? 0));
         norm = new NormWork(config.Norm, config.NormEpsilon);
         gate = new GateWork(config);

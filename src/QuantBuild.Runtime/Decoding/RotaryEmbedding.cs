@@ -14,12 +14,13 @@ internal sealed class RotaryEmbedding
     private float[] sines = [];
 
     /// <param name="config">The decoder.</param>
+    /// <param name="context">Tokens that a text may have.</param>
     /// <param name="local">Whether the frequencies are those of layers with a base of their own.</param>
-    public RotaryEmbedding(DecoderConfig config, bool local = false)
+    public RotaryEmbedding(DecoderConfig config, int context, bool local = false)
     {
-        (half, interleaved, scale) = (config.TurnedDimensions / 2, config.RopeInterleaved, config.RotaryScale(local));
+        (half, interleaved, scale) = (config.TurnedDimensions / 2, config.RopeInterleaved, config.RotaryScale(local, context));
         // Frequencies and angles are rounded to float32, as the reference computes them: at far positions that is what the model was trained with.
-        frequencies = [.. config.RotaryFrequencies(local).Select(frequency => (float)frequency)];
+        frequencies = [.. config.RotaryFrequencies(local, context).Select(frequency => (float)frequency)];
     }
 
     /// <summary>Fills the tables for positions below <paramref name="positions"/>; not safe against <see cref="Rotate"/> on other threads.</summary>

@@ -75,7 +75,7 @@ internal sealed class ModelDrafter : IDrafter
         seen.RemoveRange(same, seen.Count - same);
         List<int> drafted = [];
         int[] next = [.. tokens.Skip(same)];
-        most = Math.Min(Math.Min(most, MaxTokens), model.Config.ContextLength - tokens.Count);
+        most = Math.Min(Math.Min(most, MaxTokens), model.ContextLength - tokens.Count);
         while (drafted.Count < most)
         {
             model.Feed(cache, next, logits, cancellationToken);

@@ -12,6 +12,6 @@ public enum FinishReason
     /// <summary><see cref="GenerationOptions.MaxTokens"/> were generated.</summary>
     MaxTokens,
 
-    /// <summary>The model's context was full.</summary>
+    /// <summary>The text has as many tokens as it may have: <see cref="LanguageModel.ContextLength"/>.</summary>
     ContextFull,
 }

@@ -106,7 +106,7 @@ public sealed partial class LanguageModel
     /// <summary>An empty cache for a text.</summary>
     internal KvCache CreateCache() => new(pages);
 
-    internal void SaveSession(Stream stream, TextState state) => SessionFile.Write(stream, Manifest.Fingerprint, pages, state);
+    internal void SaveSession(Stream stream, TextState state) => SessionFile.Write(stream, Manifest.Fingerprint, pages, Config.HasLongFactors(ContextLength), state);
 
     /// <summary>One pass, for the sake of the time that it takes.</summary>
     internal void Forward(IReadOnlyList<BatchPart> parts) => decoder.Forward(parts, CancellationToken.None);
@@ -134,7 +134,7 @@ public sealed partial class LanguageModel
             DiagnosticIds.TokenizerUnsupported,
             $"{artifact.File.Path}: the tokenizer gives the token {tokens[stranger]}, but the model has only {Config.VocabularySize}. " +
             "Tokenizer and weights are not of one model: copy the model folder again and build.");
-        if (tokens.Count >= Config.ContextLength && overflow == ContextOverflow.Stop) error ??= TooLong(tokens.Count, Config.ContextLength - 1);
+        if (tokens.Count >= ContextLength && overflow == ContextOverflow.Stop) error ??= TooLong(tokens.Count, ContextLength - 1);
         if (error is null) return;
         tokens.RemoveRange(before, tokens.Count - before);
         throw error;
@@ -152,7 +152,7 @@ public sealed partial class LanguageModel
             Sampling = sampling,
             Tokenizer = Tokenizer,
             EndTokens = ends,
-            ContextLength = Config.ContextLength,
+            ContextLength = ContextLength,
             VocabularySize = Config.VocabularySize,
             BeginToken = Config.BosTokenId,
             Overflow = options.ContextOverflow,
@@ -171,7 +171,7 @@ public sealed partial class LanguageModel
             throw;
         }
 
-        if (tokens.Count >= Config.ContextLength)
+        if (tokens.Count >= ContextLength)
         {
             int[] kept = TextRun.Shifted(tokens, settings);
             tokens.Clear();

@@ -23,6 +23,9 @@ public sealed partial class LanguageModel : IDisposable
     // Texts of a step at most: each has a token in every pass.
     private const int MostTexts = 128;
 
+    // A token to continue, and one that does.
+    private const int LeastContext = 2;
+
     private readonly Artifact artifact;
     private readonly KvPages pages;
     private readonly Decoder decoder;
@@ -39,6 +42,7 @@ public sealed partial class LanguageModel : IDisposable
     private LanguageModel(Artifact artifact, LoadOptions options)
     {
         this.artifact = artifact;
+        ContextLength = options.ContextOf(Config);
         string source = artifact.File.Path;
         Tokenizer = TextTokenizer.Load(artifact.Tokenizer, source + ", its tokenizer", artifact.Manifest.TokenizerConfigJson);
         defaults = GenerationDefaults.Parse(Manifest.GenerationConfigJson, source, DiagnosticIds.ArtifactMalformed);
@@ -49,7 +53,7 @@ public sealed partial class LanguageModel : IDisposable
         {
             pages = new KvPages(Config, options.KvCache, device);
             int threads = options.Threads == 0 ? Environment.ProcessorCount : options.Threads;
-            decoder = new Decoder(Config, new DecoderWeights(artifact), pages, new Workers(threads), options.FloatActivations, device);
+            decoder = new Decoder(Config, ContextLength, new DecoderWeights(artifact), pages, new Workers(threads), options.FloatActivations, device);
         }
         catch
         {
@@ -66,6 +70,11 @@ public sealed partial class LanguageModel : IDisposable
 
     /// <summary>What the model's <c>config.json</c> says.</summary>
     public DecoderConfig Config => artifact.Config;
+
+    /// <summary>
+    /// Tokens that a text may have, prompt and continuation together: <see cref="LoadOptions.ContextLength"/>, or where that is not set, the model's own context, of a model with LongRoPE the original one.
+    /// </summary>
+    public int ContextLength { get; }
 
     /// <summary>Where the model is computed, and why there.</summary>
     public ModelPlacement Placement { get; }
@@ -207,7 +216,7 @@ public sealed partial class LanguageModel : IDisposable
         Enter();
         try
         {
-            return new TextSession(this, SessionFile.Read(stream, Manifest.Fingerprint, pages, Config));
+            return new TextSession(this, SessionFile.Read(stream, Manifest.Fingerprint, pages, Config, ContextLength));
         }
         finally
         {
@@ -259,7 +268,7 @@ public sealed partial class LanguageModel : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfZero(tokens.Length, nameof(tokens));
         foreach (int token in tokens) ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)token, (uint)Config.VocabularySize, nameof(tokens));
-        if (tokens.Length > Config.ContextLength) throw TooLong(tokens.Length, Config.ContextLength);
+        if (tokens.Length > ContextLength) throw TooLong(tokens.Length, ContextLength);
         Enter();
         try
         {
@@ -293,7 +302,7 @@ public sealed partial class LanguageModel : IDisposable
             int[] tokens = prompt;
             using KvCache cache = new(pages);
             float[] logits = new float[Config.VocabularySize];
-            for (int length = tokens.Length; length <= Config.ContextLength; length++)
+            for (int length = tokens.Length; length <= ContextLength; length++)
             {
                 long start = Stopwatch.GetTimestamp();
                 Feed(cache, tokens, logits, CancellationToken.None);
@@ -321,6 +330,7 @@ public sealed partial class LanguageModel : IDisposable
     private static LanguageModel Open(string path, LoadOptions? options)
     {
         options ??= new LoadOptions();
+        CheckOption(nameof(LoadOptions.ContextLength), options.ContextLength ?? LeastContext, LeastContext);
         CheckOption(nameof(LoadOptions.Threads), options.Threads, 0);
         CheckOption(nameof(LoadOptions.MaxConcurrentTexts), options.MaxConcurrentTexts, 1, MostTexts);
         CheckOption(nameof(LoadOptions.MaxWaitingTexts), options.MaxWaitingTexts, 0);
@@ -334,6 +344,13 @@ public sealed partial class LanguageModel : IDisposable
         Artifact artifact = Artifact.Open(path);
         try
         {
+            if (options.ContextLength > artifact.Config.ContextLength)
+            {
+                throw new QuantBuildException(
+                    DiagnosticIds.OptionInvalid,
+                    $"LoadOptions.ContextLength is {options.ContextLength}, expected at most {artifact.Config.ContextLength}, the context of {artifact.Manifest.ModelName}. Set it so, or leave it out.");
+            }
+
             if (options.VerifyChecksums) artifact.VerifyChecksums();
             return new LanguageModel(artifact, options);
         }
@@ -354,9 +371,10 @@ public sealed partial class LanguageModel : IDisposable
     private static GenerationOptions Typed<T>(GenerationOptions? options, JsonTypeInfo<T> type) =>
         (options ?? new GenerationOptions()) with { Format = OutputFormat.JsonOf(type) };
 
-    private static QuantBuildException TooLong(int tokens, int room) => new(
+    private QuantBuildException TooLong(int tokens, int room) => new(
         DiagnosticIds.PromptTooLong,
-        $"The text has {tokens} tokens, and the model has room for at most {room}. Shorten the text, or choose a model with a longer context.");
+        $"The text has {tokens} tokens, and the model has room for at most {room}. Shorten the text, or "
+        + (ContextLength < Config.ContextLength ? $"load the model with a larger LoadOptions.ContextLength: it has {ContextLength} tokens now, and may have {Config.ContextLength}." : "choose a model with a longer context."));
 
     /// <summary>Begins a call: until its end, the model is not released.</summary>
     internal void Enter()

@@ -60,6 +60,12 @@ public sealed record LoadOptions
     /// <summary>Processor threads that one forward pass may use; 0 is all cores. Results do not depend on it.</summary>
     public int Threads { get; init; }
 
+    /// <summary>
+    /// Tokens that a text may have, prompt and continuation together; from 2 to the model's context. <see langword="null"/> is the model's context, or of a model with LongRoPE (Phi 3 to 4 with 128k) the original one:
+    /// more than that turns all texts by the factors for long ones. Memory is taken as texts grow; a GPU has room for one text of this length.
+    /// </summary>
+    public int? ContextLength { get; init; }
+
     /// <summary>How keys and values of running texts are kept.</summary>
     public KvPrecision KvCache { get; init; }
 
@@ -83,6 +89,9 @@ public sealed record LoadOptions
 
     /// <summary>Whether to compare every tensor with its checksum first, which reads the whole file.</summary>
     public bool VerifyChecksums { get; init; }
+
+    /// <summary>Tokens that a text of a model may have.</summary>
+    internal int ContextOf(DecoderConfig config) => ContextLength ?? config.UsualContext;
 
     /// <summary>What computes on GPUs, where it is not what the program's packages bring: a test's.</summary>
     internal IDeviceBackend? Backend { get; init; }

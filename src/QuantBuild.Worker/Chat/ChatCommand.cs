@@ -21,8 +21,9 @@ internal static class ChatCommand
         Option<long?> seed = new("--seed") { Description = "The same seed gives the same answers." };
         Option<int> threads = CommandLine.ThreadsOption();
         Option<string> device = CommandLine.DeviceOption();
+        Option<int?> context = CommandLine.ContextOption();
 
-        Command command = new("chat", "Talks with a model in the terminal.") { artifact, system, load, maxTokens, temperature, topP, topK, seed, threads, device };
+        Command command = new("chat", "Talks with a model in the terminal.") { artifact, system, load, maxTokens, temperature, topP, topK, seed, threads, device, context };
         command.SetAction(result =>
         {
             using PersonReport report = new();
@@ -38,7 +39,7 @@ internal static class ChatCommand
                     TopK = result.GetValue(topK),
                     Seed = result.GetValue(seed),
                 };
-                using ChatRun run = new(result.GetValue(artifact)!, result.GetValue(threads), result.GetValue(device)!, options, conversation);
+                using ChatRun run = new(result.GetValue(artifact)!, result.GetValue(threads), result.GetValue(device)!, result.GetValue(context), options, conversation);
                 return run.Execute();
             }
             catch (Exception e)

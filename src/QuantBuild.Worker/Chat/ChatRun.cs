@@ -43,16 +43,17 @@ internal sealed class ChatRun : IDisposable
     /// <param name="artifact">The artifact.</param>
     /// <param name="threads">Processor threads; 0 is all cores.</param>
     /// <param name="device">What runs the model, as <see cref="LoadOptions.Device"/> has it.</param>
+    /// <param name="context">Tokens that the conversation may have, as <see cref="LoadOptions.ContextLength"/> has it.</param>
     /// <param name="options">How answers are generated.</param>
     /// <param name="conversation">What was said already.</param>
-    /// <exception cref="QuantBuildException">QB4001, QB4002: the artifact. QB4006: threads are negative, or the device is none. QB1070 to QB1072: the GPU.</exception>
-    public ChatRun(string artifact, int threads, string device, ChatOptions options, Conversation conversation)
+    /// <exception cref="QuantBuildException">QB4001, QB4002: the artifact. QB4006: threads are negative, the device is none, or the context is not the model's. QB1070 to QB1072: the GPU.</exception>
+    public ChatRun(string artifact, int threads, string device, int? context, ChatOptions options, Conversation conversation)
     {
         (this.options, this.conversation) = (options, conversation);
         // A turn costs what it adds: the whole of the conversation before it is remembered.
         using (Artifact opened = Artifact.Open(artifact))
         {
-            model = LanguageModel.Load(artifact, new LoadOptions { Threads = threads, Device = device, PromptCacheTokens = opened.Config.ContextLength });
+            model = LanguageModel.Load(artifact, new LoadOptions { Threads = threads, Device = device, ContextLength = context, PromptCacheTokens = context ?? opened.Config.UsualContext });
         }
 
         client = model.AsChatClient();
@@ -69,7 +70,7 @@ internal sealed class ChatRun : IDisposable
     {
         if (IsInteractive)
         {
-            Note($"{model.Manifest.ModelName}, {SpecificationText.Of(model.Manifest.Spec)}, context {Number.Count(model.Config.ContextLength)}, on {model.Placement.Device}. /help says what there is.");
+            Note($"{model.Manifest.ModelName}, {SpecificationText.Of(model.Manifest.Spec)}, context {Number.Count(model.ContextLength)}, on {model.Placement.Device}. /help says what there is.");
             if (conversation.Turns.Count > 0) Note($"{conversation.Turns.Count} messages were loaded.");
         }
 
@@ -200,7 +201,7 @@ internal sealed class ChatRun : IDisposable
         if (last is null) return "Nothing was answered yet.";
         string speed = seconds > 0 ? $", {Number.Rate(tokens / seconds)} tokens/s" : "";
         using Process process = Process.GetCurrentProcess();
-        return $"{answers} {(answers == 1 ? "answer" : "answers")}{speed}; the last: {last}. {Number.Count(last.ContextTokens)} of {Number.Count(model.Config.ContextLength)} tokens of the context are used; " +
+        return $"{answers} {(answers == 1 ? "answer" : "answers")}{speed}; the last: {last}. {Number.Count(last.ContextTokens)} of {Number.Count(model.ContextLength)} tokens of the context are used; " +
             $"the process holds {Number.Bytes(process.WorkingSet64)}.";
     }
 
@@ -251,7 +252,7 @@ internal sealed record AnswerFigures(GenerationResult Result, double FirstSecond
         string why = Result.FinishReason switch
         {
             FinishReason.MaxTokens => "; --max-tokens ended it",
-            FinishReason.ContextFull => "; the context is full, /reset begins anew",
+            FinishReason.ContextFull => "; the context is full: /reset begins anew, and --context says how long it may be",
             _ => "",
         };
         return string.Create(

@@ -16,8 +16,8 @@ public class ConstantOutOfRangeTests
 
     [Fact]
     public Task A_load_option_out_of_its_range_too() => Check.Fixes<ConstantOutOfRangeAnalyzer, CorrectConstantFix>(
-        "class A { LoadOptions b = new() { [|Threads = -1|], [|MaxConcurrentTexts = 1000|], [|MaxWaitingTexts = -1|], [|PromptCacheTokens = -5|] }; }",
-        "class A { LoadOptions b = new() { Threads = 0, MaxConcurrentTexts = 128, MaxWaitingTexts = 0, PromptCacheTokens = 0 }; }");
+        "class A { LoadOptions b = new() { [|Threads = -1|], [|MaxConcurrentTexts = 1000|], [|MaxWaitingTexts = -1|], [|PromptCacheTokens = -5|], [|ContextLength = 1|] }; }",
+        "class A { LoadOptions b = new() { Threads = 0, MaxConcurrentTexts = 128, MaxWaitingTexts = 0, PromptCacheTokens = 0, ContextLength = 2 }; }");
 
     [Fact]
     public Task The_tokens_that_are_guessed_at_a_time_too() => Check.Fixes<ConstantOutOfRangeAnalyzer, CorrectConstantFix>(

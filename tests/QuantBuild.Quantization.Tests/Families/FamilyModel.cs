@@ -12,6 +12,7 @@ internal sealed class FamilyModel : IDisposable
 
     private FamilyModel(FamilyReference family)
     {
+        Loading = new LoadOptions { FloatActivations = true, ContextLength = family.Context };
         Checkpoint weights = new();
         Random random = new(7);
         Tokens = [.. Enumerable.Range(0, TextTokens).Select(_ => random.Next(256))];
@@ -24,6 +25,9 @@ internal sealed class FamilyModel : IDisposable
 
     /// <summary>The model.</summary>
     public ModelFolder Folder { get; }
+
+    /// <summary>How it is loaded so that it is as near to the reference as it can be.</summary>
+    public LoadOptions Loading { get; }
 
     /// <summary>A text.</summary>
     public int[] Tokens { get; }

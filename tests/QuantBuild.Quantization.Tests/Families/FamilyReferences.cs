@@ -8,6 +8,9 @@ namespace QuantBuild.Quantization.Tests.Families;
 /// </summary>
 internal sealed partial record FamilyReference(string Name, string Config, Func<Checkpoint, int[], double[][]> Logits)
 {
+    /// <summary>What the model is to be loaded for, where that is not what a text of it usually has.</summary>
+    public int? Context { get; init; }
+
     // The sizes of all of them, where a family does not need others.
     private const int Width = 64, Heads = 4, KvHeads = 2, HeadDim = 16, Mlp = 96, Layers = 2, Vocabulary = 258;
 
@@ -90,6 +93,15 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
             """,
             (w, tokens) => Phi3(
                 w, tokens, [.. Frequencies(10000, 12).Zip([1.0, 1.1, 1.25, 1.5, 2.0, 3.0], (f, by) => f / by)], Math.Sqrt(1 + (Math.Log(384 / 96.0) / Math.Log(96))), int.MaxValue)),
+        new("Phi3.5-longrope-long", $$"""
+            {"architectures": ["Phi3ForCausalLM"], {{Shape}}, "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "sliding_window": 262144, "original_max_position_embeddings": 32,
+             "rope_scaling": {"type": "longrope", "short_factor": [1.0, 1.0, 1.1, 1.2, 1.4, 1.8, 2.0, 2.0], "long_factor": [1, 1.1, 1.3, 2, 4, 9, 14, 16]} }
+            """,
+            (w, tokens) => Phi3(
+                w, tokens, [.. Frequencies(10000, HeadDim).Zip([1, 1.1, 1.3, 2, 4, 9, 14, 16], (f, by) => f / by)], Math.Sqrt(1 + (Math.Log(512 / 32.0) / Math.Log(32))), int.MaxValue))
+        {
+            Context = 200,
+        },
         new("Olmo2", $$"""{"architectures": ["Olmo2ForCausalLM"], {{Sizes}}, "rms_norm_eps": 1e-6, "rope_theta": 500000}""", Olmo2),
         new("Starcoder2", $$"""
             {"architectures": ["Starcoder2ForCausalLM"], {{Sizes}}, "norm_epsilon": 1e-5, "hidden_act": "gelu_pytorch_tanh", "use_bias": true, "rope_theta": 100000, "sliding_window": 14}

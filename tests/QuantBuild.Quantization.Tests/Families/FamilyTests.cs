@@ -31,7 +31,7 @@ public sealed class FamilyTests
         using FamilyModel model = FamilyModel.Of(name);
         // Weights that are quantized already stay so.
         string path = model.Folder.Config.Quantization is { Spec: { } spec } ? model.Quantize(spec).Path : model.FloatArtifact();
-        using LanguageModel runtime = LanguageModel.Load(path, new LoadOptions { FloatActivations = true });
+        using LanguageModel runtime = LanguageModel.Load(path, model.Loading);
         float[] logits = runtime.Logits(model.Tokens);
         AssertNear(model.Expected, logits, RuntimeTolerance);
         int vocabulary = runtime.Config.VocabularySize;
@@ -45,6 +45,7 @@ public sealed class FamilyTests
     [Theory]
     [InlineData("Qwen2", "Gptq", true)]
     [InlineData("Phi3", "Gptq", false)]
+    [InlineData("Phi3.5-longrope-long", "Gptq", false)]
     [InlineData("Gemma2", "Gptq", true)]
     [InlineData("Granite", "Gptq", true)]
     [InlineData("GPT-2", "Gptq", true)]
@@ -82,7 +83,7 @@ public sealed class FamilyTests
         using Artifact artifact = Artifact.Open(path);
         artifact.VerifyChecksums();
         Assert.Equal(model.Folder.Config.Layers * model.Folder.Config.Linears(0).Count, artifact.Manifest.Layers.Count);
-        using LanguageModel runtime = LanguageModel.Load(path, new LoadOptions { FloatActivations = true });
+        using LanguageModel runtime = LanguageModel.Load(path, model.Loading);
         float[] logits = runtime.Logits(model.Tokens);
         DecoderConfig config = model.Folder.Config;
         bool chooses = config.ExpertsPerToken < config.Experts;

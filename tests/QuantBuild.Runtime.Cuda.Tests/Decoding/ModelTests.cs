@@ -145,6 +145,23 @@ public sealed class ModelTests : IDisposable
     }
 
     [Fact]
+    public void Room_is_kept_for_a_text_as_long_as_is_asked_for()
+    {
+        // 2 * 6 layers * 8 heads * 64 halves are 12 KB a token: 24 MB for 2,000, and 192 MB for 16,000.
+        string large = TestModel.Write(folder.File("l"), TestArtifact.Config(hidden: 504, intermediate: 1024, heads: 8, kvHeads: 8, headDim: 64, layers: 6, context: 16000), _ => null, seed: 4);
+        int LayersOf(int? context)
+        {
+            using TestGpu gpu = new(new EmulatedGpuOptions { Devices = [new EmulatedDeviceOptions { TotalMemory = 450L << 20 }] });
+            using LanguageModel model = LanguageModel.Load(large, new LoadOptions { Device = "cuda", PromptCacheTokens = 0, Backend = gpu.Backend, ContextLength = context });
+            Assert.Equal(context ?? 16000, model.ContextLength);
+            return model.Placement.DeviceLayers;
+        }
+
+        Assert.Equal((6, 6), (LayersOf(2000), LayersOf(null)));
+        Assert.InRange(LayersOf(16000), 1, 5);
+    }
+
+    [Fact]
     public void Rows_that_come_back_to_the_processor_are_padded_with_zeros()
     {
         // 520 inputs are padded to 544, and what is packed behind the 520 weights of the head's rows is not 0.

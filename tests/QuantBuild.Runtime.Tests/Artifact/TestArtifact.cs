@@ -41,6 +41,13 @@ internal static class TestArtifact
             ["eos_token_id"] = 4094,
         });
 
+    /// <summary>The text of the configuration of a small model with LongRoPE.</summary>
+    public static string LongRopeConfig(int original, int context) => $$"""
+        {"architectures": ["Phi3ForCausalLM"], "hidden_size": 48, "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 4096,
+         "max_position_embeddings": {{context}}, "original_max_position_embeddings": {{original}}, "rms_norm_eps": 1e-5, "eos_token_id": 4094,
+         "rope_scaling": {"type": "longrope", "short_factor": [1, 1, 1, 1.2, 1.5, 2], "long_factor": [1, 2, 3, 5, 9, 17]} }
+        """;
+
     /// <summary>Random weights for a configuration, by name: float32, norms near one.</summary>
     public static Dictionary<string, float[]> RandomWeights(string config, int seed)
     {

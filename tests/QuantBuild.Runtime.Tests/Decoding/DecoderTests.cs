@@ -55,7 +55,7 @@ public sealed class DecoderTests : IDisposable
         TestArtifact.WriteSample(folder.File("m"), quantized ? new TestArtifact.Rounding(4, 128, false, true) : null);
         using Artifact artifact = Artifact.Open(folder.File("m"));
         using KvPages pages = new(artifact.Config, KvPrecision.Float16);
-        using Decoder decoder = new(artifact.Config, new DecoderWeights(artifact), pages, new Workers(2), floatActivations: false);
+        using Decoder decoder = new(artifact.Config, artifact.Config.ContextLength, new DecoderWeights(artifact), pages, new Workers(2), floatActivations: false);
         int[] tokens = [.. TextTokenizer.Load(Sample.TokenizerJson, "t").Encode(Sample.EvaluationText[..4000]).Take(300)];
         int vocabulary = artifact.Config.VocabularySize;
         float[] full = Logits(decoder, pages, tokens, decoder.LargestBatch);
@@ -78,7 +78,7 @@ public sealed class DecoderTests : IDisposable
         TestArtifact.WriteSample(folder.File("m"), new TestArtifact.Rounding(4, 128, false, true));
         using Artifact artifact = Artifact.Open(folder.File("m"));
         using KvPages pages = new(artifact.Config, KvPrecision.Float16);
-        using Decoder decoder = new(artifact.Config, new DecoderWeights(artifact), pages, new Workers(2), floatActivations: false);
+        using Decoder decoder = new(artifact.Config, artifact.Config.ContextLength, new DecoderWeights(artifact), pages, new Workers(2), floatActivations: false);
         int[] tokens = [.. TextTokenizer.Load(Sample.TokenizerJson, "t").Encode(Sample.EvaluationText[..4000]).Take(300)];
         int vocabulary = artifact.Config.VocabularySize;
         (int First, int[] Pieces)[] texts = [(0, [40, 1, 1, 3]), (50, [7, 33, 1, 1]), (100, [1, 1, 1, 1]), (120, [31, 2, 5, 9])];
@@ -110,7 +110,7 @@ public sealed class DecoderTests : IDisposable
         TestArtifact.WriteSample(folder.File("m"), new TestArtifact.Rounding(4, 128, false, false));
         using Artifact artifact = Artifact.Open(folder.File("m"));
         using KvPages pages = new(artifact.Config, precision);
-        using Decoder decoder = new(artifact.Config, new DecoderWeights(artifact), pages, new Workers(1), floatActivations: false);
+        using Decoder decoder = new(artifact.Config, artifact.Config.ContextLength, new DecoderWeights(artifact), pages, new Workers(1), floatActivations: false);
         int[] tokens = [.. TextTokenizer.Load(Sample.TokenizerJson, "t").Encode(Sample.EvaluationText[..4000]).Take(200)];
         float[] first = new float[artifact.Config.VocabularySize], second = new float[first.Length], again = new float[first.Length];
         using (KvCache cache = new(pages))

@@ -130,6 +130,44 @@ public sealed class LanguageModelTests : IClassFixture<LanguageModelTests.Quanti
         Assert.Equal(512 * 4096, Model.Logits(new int[512]).Length);
     }
 
+    [Fact]
+    public async Task A_text_may_have_as_many_tokens_as_the_model_is_loaded_for()
+    {
+        using LanguageModel model = LanguageModel.Load(sample.Path, new LoadOptions { ContextLength = 40 });
+        Assert.Equal((40, 512), (model.ContextLength, model.Config.ContextLength));
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => model.Generate(Sample.EvaluationText[..400]));
+        Assert.Equal("QB4005", error.Id);
+        Assert.Contains("at most 39. Shorten the text, or load the model with a larger LoadOptions.ContextLength: it has 40 tokens now, and may have 512.", error.Message, StringComparison.Ordinal);
+        Assert.Equal("QB4005", Assert.Throws<QuantBuildException>(() => model.Logits(new int[41])).Id);
+        GenerationResult result = await model.CompleteAsync(Prompt, new() { MaxTokens = 500, Temperature = 0 });
+        Assert.Equal((FinishReason.ContextFull, 40), (result.FinishReason, result.Usage.PromptTokens + result.Usage.GeneratedTokens));
+        Assert.StartsWith(result.Text, Model.Generate(Prompt, new() { MaxTokens = 60, Temperature = 0 }), StringComparison.Ordinal);
+        Assert.NotEmpty(model.Generate(Sample.EvaluationText[..400], new() { MaxTokens = 60, ContextOverflow = ContextOverflow.Shift, Temperature = 0 }));
+        // A draft model has no more to say than it has room for.
+        Assert.Equal(
+            Model.Generate(Prompt, new() { MaxTokens = 80, Temperature = 0 }),
+            Model.Generate(Prompt, new() { MaxTokens = 80, Temperature = 0, Speculation = Speculation.DraftModel(model) }));
+    }
+
+    [Fact]
+    public void Of_a_model_with_long_factors_a_text_usually_ends_at_the_original_context()
+    {
+        using TemporaryFolder folder = new();
+        string config = TestArtifact.LongRopeConfig(original: 32, context: 128), path = TestArtifact.Write(folder.File("l"), config, TestArtifact.RandomWeights(config, 5));
+        int[] tokens = [.. Enumerable.Range(100, 100)];
+        using LanguageModel usual = LanguageModel.Load(path), shorter = LanguageModel.Load(path, new LoadOptions { ContextLength = 16 });
+        using LanguageModel longer = LanguageModel.Load(path, new LoadOptions { ContextLength = 33 }), whole = LanguageModel.Load(path, new LoadOptions { ContextLength = 128 });
+        Assert.Equal((32, 128), (usual.ContextLength, usual.Config.ContextLength));
+        Assert.Contains("may have 128", Assert.Throws<QuantBuildException>(() => usual.Logits(tokens)).Message, StringComparison.Ordinal);
+        // One choice for all texts of a model, short ones among them.
+        Assert.Equal(usual.Logits(tokens.AsSpan(0, 16)), shorter.Logits(tokens.AsSpan(0, 16)));
+        Assert.Equal(longer.Logits(tokens.AsSpan(0, 33)), whole.Logits(tokens)[..(33 * 4096)]);
+        Assert.NotEqual(usual.Logits(tokens.AsSpan(0, 16)), whole.Logits(tokens.AsSpan(0, 16)));
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => LanguageModel.Load(path, new LoadOptions { ContextLength = 129 }));
+        Assert.Equal("QB4006", error.Id);
+        Assert.Contains("LoadOptions.ContextLength is 129, expected at most 128", error.Message, StringComparison.Ordinal);
+    }
+
     public static TheoryData<string> BadOptions { get; } =
     [
         "MaxTokens", "Temperature", "TopK", "TypicalP", "TopP", "MinP", "RepetitionPenalty", "RepetitionWindow", "FrequencyPenalty", "PresencePenalty",
@@ -218,7 +256,7 @@ public sealed class LanguageModelTests : IClassFixture<LanguageModelTests.Quanti
         [
             ("Threads", options with { Threads = -1 }), ("KvCache", options with { KvCache = (KvPrecision)2 }), ("MaxConcurrentTexts", options with { MaxConcurrentTexts = 0 }),
             ("MaxConcurrentTexts", options with { MaxConcurrentTexts = 129 }), ("MaxWaitingTexts", options with { MaxWaitingTexts = -1 }),
-            ("PromptCacheTokens", options with { PromptCacheTokens = -1 }),
+            ("PromptCacheTokens", options with { PromptCacheTokens = -1 }), ("ContextLength", options with { ContextLength = 1 }), ("ContextLength", options with { ContextLength = 513 }),
         ];
         foreach ((string name, LoadOptions wrong) in bad)
         {

@@ -65,14 +65,44 @@ public sealed class TextSessionTests : IDisposable
         byte[] bytes = saved.ToArray();
         AssertUnusable(model, bytes[..^1], "ends too soon");
         AssertUnusable(model, bytes[..30], "ends too soon");
-        AssertUnusable(model, [.. "QBSESSN2"u8, .. bytes[8..]], "letters");
+        AssertUnusable(model, [.. "QBSESSN1"u8, .. bytes[8..]], "letters");
         AssertUnusable(model, [.. bytes[..8], (byte)'x', .. bytes[9..]], "fingerprint");
-        AssertUnusable(model, [.. bytes[..76], 0xFF, 0xFF, 0xFF, 0x7F, .. bytes[80..]], "tokens are computed");
-        AssertUnusable(model, [.. bytes[..80], bytes[76], .. bytes[81..]], "tokens are computed");
-        AssertUnusable(model, [.. bytes[..84], 0xFF, 0xFF, 0xFF, 0x7F, .. bytes[88..]], "its token 0");
+        AssertUnusable(model, [.. bytes[..80], 0xFF, 0xFF, 0xFF, 0x7F, .. bytes[84..]], "tokens are computed");
+        AssertUnusable(model, [.. bytes[..84], bytes[80], .. bytes[85..]], "tokens are computed");
+        AssertUnusable(model, [.. bytes[..88], 0xFF, 0xFF, 0xFF, 0x7F, .. bytes[92..]], "its token 0");
         using LanguageModel inBytes = LanguageModel.Load(path, new LoadOptions { KvCache = KvPrecision.Int8 });
         AssertUnusable(inBytes, bytes, "Float16");
+        using LanguageModel shorter = LanguageModel.Load(path, new LoadOptions { ContextLength = 10 });
+        AssertUnusable(shorter, bytes, "at most 10");
         Assert.Equal(1, model.PagesInUse);
+    }
+
+    [Fact]
+    public void A_session_with_keys_for_texts_of_another_length_is_QB4011()
+    {
+        string config = TestArtifact.LongRopeConfig(original: 32, context: 128);
+        string longRope = TestArtifact.Write(folder.File("l"), config, TestArtifact.RandomWeights(config, 5));
+        using LanguageModel usual = LanguageModel.Load(longRope), shorter = LanguageModel.Load(longRope, new LoadOptions { ContextLength = 20 });
+        using LanguageModel longer = LanguageModel.Load(longRope, new LoadOptions { ContextLength = 33 }), whole = LanguageModel.Load(longRope, new LoadOptions { ContextLength = 128 });
+        GenerationOptions few = Greedy with { MaxTokens = 3 };
+        byte[] Saved(LanguageModel of)
+        {
+            using TextSession session = of.CreateSession();
+            session.Generate("It was", few);
+            using MemoryStream saved = new();
+            session.Save(saved);
+            return saved.ToArray();
+        }
+
+        AssertUnusable(longer, Saved(usual), "the factors for texts of at most 32 tokens");
+        AssertUnusable(shorter, Saved(whole), "the factors for texts of more than 32 tokens");
+        foreach ((LanguageModel from, LanguageModel to) in new[] { (shorter, usual), (longer, whole) })
+        {
+            using TextSession session = to.LoadSession(new MemoryStream(Saved(from)));
+            using TextSession own = to.CreateSession();
+            own.Generate("It was", few);
+            Assert.Equal(own.Generate(" The", few), session.Generate(" The", few));
+        }
     }
 
     [Fact]
