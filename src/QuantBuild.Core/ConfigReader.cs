@@ -252,9 +252,12 @@ internal sealed class ConfigReader
     }
 
     /// <summary>Of a model that sees images too, what the file says of its language model, where it says that apart.</summary>
-    public ConfigReader Text()
+    public ConfigReader Text() => Merged("text_config");
+
+    /// <summary>Takes the members of a section, where there is one, for members of the file.</summary>
+    public ConfigReader Merged(string section)
     {
-        foreach (XElement member in root.Member("text_config")?.Elements().Where(member => member.Kind() != "null").ToArray() ?? [])
+        foreach (XElement member in root.Member(section)?.Elements().Where(member => member.Kind() != "null").ToArray() ?? [])
         {
             Set((string?)member.Attribute("name") ?? "", new XElement(member));
         }

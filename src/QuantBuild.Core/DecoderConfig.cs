@@ -134,6 +134,11 @@ public sealed record DecoderConfig
     /// <summary>Whether a learned vector for its position is added to each token's embedding, and nothing is turned.</summary>
     public bool LearnedPositions { get; init; }
 
+    /// <summary>
+    /// What the score of a key falls by for each token that it lies before the query, one number for each query head, where positions are told so (Press et al., 2022: ALiBi); then nothing is turned. Empty without.
+    /// </summary>
+    public IReadOnlyList<double> AlibiSlopes { get; init; } = [];
+
     /// <summary>How many tokens a token sees in a layer with a sliding window, itself among them; <see langword="null"/> where no layer has one.</summary>
     public int? SlidingWindow { get; init; }
 
@@ -155,6 +160,9 @@ public sealed record DecoderConfig
     /// <summary>What a token's embedding is multiplied by.</summary>
     public double EmbeddingScale { get; init; } = 1;
 
+    /// <summary>Whether a token's embedding goes through a norm of its own.</summary>
+    public bool EmbeddingNorm { get; init; }
+
     /// <summary>What is multiplied with everything that is added to the residual stream.</summary>
     public double ResidualScale { get; init; } = 1;
 
@@ -166,6 +174,9 @@ public sealed record DecoderConfig
 
     /// <summary>Name of the learned vectors of positions.</summary>
     public const string PositionsName = "model.embed_positions.weight";
+
+    /// <summary>Name of the norm of a token's embedding.</summary>
+    public const string EmbeddingNormName = "model.embed_norm.weight";
 
     /// <summary>Whether there is a norm of the MLP's own before it.</summary>
     public bool HasMlpNorm => PreNorms && !SharedNorm;
@@ -179,8 +190,11 @@ public sealed record DecoderConfig
     /// <summary>How many tokens a token sees in a layer; <see langword="null"/> for all before it.</summary>
     public int? WindowOf(int layer) => SlidingLayers.Count == 0 || SlidingLayers[layer] ? SlidingWindow : null;
 
+    /// <summary>Whether there are layers that turn queries and keys by their position.</summary>
+    public bool HasRotary => !LearnedPositions && AlibiSlopes.Count == 0;
+
     /// <summary>Whether a layer turns queries and keys by their position.</summary>
-    public bool IsRotary(int layer) => !LearnedPositions && (RotaryLayers.Count == 0 || RotaryLayers[layer]);
+    public bool IsRotary(int layer) => HasRotary && (RotaryLayers.Count == 0 || RotaryLayers[layer]);
 
     /// <summary>Whether a layer turns them by the frequencies of <see cref="LocalRopeTheta"/>.</summary>
     public bool IsLocal(int layer) => LocalRopeTheta is not null && WindowOf(layer) is not null;
@@ -298,6 +312,7 @@ public sealed record DecoderConfig
     {
         yield return new(EmbeddingName, [VocabularySize, HiddenSize]);
         if (LearnedPositions) yield return new(PositionsName, [ContextLength, HiddenSize]);
+        foreach ((string name, int width) in EmbeddingNorm ? WithBias(EmbeddingNormName, HiddenSize) : []) yield return new(name, [width]);
         for (int layer = 0; layer < Layers; layer++)
         {
             foreach ((string name, int width) in LayerNorms(layer)) yield return new(name, [width]);

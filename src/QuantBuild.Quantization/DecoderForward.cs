@@ -28,6 +28,8 @@ internal sealed class DecoderForward : IDisposable
     private readonly torch.Tensor? sinkRoot; // [1]
     private readonly torch.Tensor? capScale; // [1]
     private readonly torch.Tensor? never; // [1], minus infinity
+    private readonly torch.Tensor? slopes; // [heads, 1, 1]
+    private readonly torch.Tensor? distances; // [context, context], how far a key lies before the query, not above 0; minus infinity where it comes after it
     private readonly torch.Tensor? unseen; // [context, context], true where a key comes after the query
 
     /// <summary>Prepares the rotary angles.</summary>
@@ -52,10 +54,18 @@ internal sealed class DecoderForward : IDisposable
         if (config.Activation == ActivationKind.GeluSigmoid) geluFactor = One(1.702);
         if (config.GateLimit is { } limit) (gateLimit, gateFloor, one) = (One(limit), One(-limit), One(1));
         if (config.AttentionSinks) (sinkScale, sinkRoot) = (One(Math.Sqrt((config.HeadDim + 1.0) / config.HeadDim)), One(Math.Sqrt(config.HeadDim + 1.0)));
-        never = config.ScoreCap is null ? null : One(double.NegativeInfinity);
+        never = config.ScoreCap is null && config.AlibiSlopes.Count == 0 ? null : One(double.NegativeInfinity);
         logitCap = config.LogitCap is { } logits ? One(logits) : null;
         logitScale = Other(config.LogitScale, 1);
         residualScale = Other(config.ResidualScale, 1);
+        if (config.AlibiSlopes.Count > 0)
+        {
+            slopes = torch.tensor(config.AlibiSlopes.Select(slope => (float)slope).ToArray()).view(-1, 1, 1).to(device).DetachFromDisposeScope();
+            torch.Tensor places = torch.tensor(Enumerable.Range(0, context).Select(place => (float)place).ToArray()).to(device);
+            torch.Tensor after = torch.ones(context, context, torch.float32, device).triu(1).to(torch.@bool);
+            distances = torch.where(after, never!, places.unsqueeze(0).Minus(places.unsqueeze(1))).DetachFromDisposeScope();
+        }
+
         if (config.SlidingWindow is { } window && window < context || config.ScoreCap is not null || config.AttentionSinks)
         {
             unseen = torch.ones(context, context, torch.float32, device).triu(1).to(torch.@bool).DetachFromDisposeScope();
@@ -82,7 +92,7 @@ internal sealed class DecoderForward : IDisposable
             torch.Tensor queries = query.narrow(1, head * shared, shared);
             torch.Tensor context = Attention(
                 Turned(queries), Turned(key.narrow(1, head, 1)).expand(-1, shared, -1, -1), value.narrow(1, head, 1).expand(-1, shared, -1, -1), config.WindowOf(layer.Index),
-                layer.Sinks?.narrow(0, (long)head * shared, shared));
+                layer.Sinks?.narrow(0, (long)head * shared, shared), slopes?.narrow(0, head * shared, shared));
             // Nobody reads these queries again, and the context is as large.
             contexts[head] = (torch.is_grad_enabled() ? context : queries.copy_(context)).MoveToOuterDisposeScope();
         }
@@ -193,7 +203,7 @@ internal sealed class DecoderForward : IDisposable
         rotary.Dispose();
         local?.Dispose();
         epsilon.Dispose();
-        foreach (torch.Tensor? made in new[] { queryScale, scoreCap, capScale, geluCubic, geluRoot, geluFactor, gateLimit, gateFloor, one, sinkScale, sinkRoot, never, logitCap, logitScale, residualScale, unseen }) made?.Dispose();
+        foreach (torch.Tensor? made in new[] { queryScale, scoreCap, capScale, geluCubic, geluRoot, geluFactor, gateLimit, gateFloor, one, sinkScale, sinkRoot, never, logitCap, logitScale, residualScale, slopes, distances, unseen }) made?.Dispose();
     }
 
     /// <summary>An MLP sees each token alone, and is wide: a part of the tokens at a time needs a part of the memory.</summary>
@@ -216,21 +226,10 @@ internal sealed class DecoderForward : IDisposable
     }
 
     /// <summary>RMSNorm, <c>x / sqrt(mean(x^2) + epsilon) * weight</c>, or LayerNorm, which takes the mean away first and adds a bias; over the last dimension.</summary>
-    public torch.Tensor Norm(torch.Tensor hidden, NormWeights norm)
-    {
-        using DisposeScope scope = torch.NewDisposeScope();
-        torch.Tensor centered = config.Norm == NormKind.Rms ? hidden : hidden.Minus(hidden.mean([-1], keepdim: true));
-        torch.Tensor normed = centered * InverseRms(centered);
-        normed = torch.is_grad_enabled() ? normed * norm.Weight : normed.mul_(norm.Weight);
-        return (norm.Bias is null ? normed : normed.Plus(norm.Bias)).MoveToOuterDisposeScope();
-    }
+    public torch.Tensor Norm(torch.Tensor hidden, NormWeights norm) => norm.Of(hidden, config.Norm, epsilon);
 
     /// <summary>What RMSNorm multiplies a token by: <c>1 / sqrt(mean(x^2) + epsilon)</c>, [B, T, D] to [B, T, 1].</summary>
-    public torch.Tensor InverseRms(torch.Tensor hidden)
-    {
-        using torch.Tensor squares = hidden * hidden;
-        return squares.mean([-1], keepdim: true).PlusInPlace(epsilon).rsqrt_();
-    }
+    public torch.Tensor InverseRms(torch.Tensor hidden) => NormWeights.InverseRms(hidden, epsilon);
 
     /// <summary>[B, T, heads * headDim] to [B, heads, T, headDim].</summary>
     private torch.Tensor Heads(torch.Tensor projected, int heads) =>
@@ -257,12 +256,19 @@ internal sealed class DecoderForward : IDisposable
     /// <param name="value">The values.</param>
     /// <param name="window">How many tokens each sees; <see langword="null"/> for all before it.</param>
     /// <param name="sinks">The heads' scores beside those of the tokens, [heads], where there are any.</param>
-    private torch.Tensor Attention(torch.Tensor query, torch.Tensor key, torch.Tensor value, int? window, torch.Tensor? sinks)
+    /// <param name="slopes">What scores fall by for each token between, [heads, 1, 1], where they do.</param>
+    private torch.Tensor Attention(torch.Tensor query, torch.Tensor key, torch.Tensor value, int? window, torch.Tensor? sinks, torch.Tensor? slopes)
     {
         long tokens = query.shape[2];
         if (queryScale is not null) query = query * queryScale;
         torch.Tensor? masked = window is { } size && size < tokens ? Unseen(tokens).logical_or(torch.ones_like(Unseen(tokens)).tril(-size)) : null;
         if (sinks is not null) return WithSinks(query, key, value, masked ?? Unseen(tokens), sinks);
+        if (slopes is not null)
+        {
+            torch.Tensor bias = distances!.narrow(0, 0, tokens).narrow(1, 0, tokens) * slopes; // [heads, T, T]
+            return scaled_dot_product_attention(query, key, value, masked is null ? bias : torch.where(masked, never!, bias));
+        }
+
         if (scoreCap is null)
         {
             return masked is null ? scaled_dot_product_attention(query, key, value, is_casual: true) : scaled_dot_product_attention(query, key, value, masked.logical_not());

@@ -2,19 +2,28 @@ using TorchSharp;
 
 namespace QuantBuild.Quantization;
 
-/// <summary>What tokens become at the beginning of the residual stream.</summary>
+/// <summary>What tokens become at the beginning of the residual stream. Takes over the tensors.</summary>
+/// <param name="Config">The decoder.</param>
 /// <param name="Tokens">A row for each token, [vocabulary, hidden].</param>
-/// <param name="Positions">A row for each position, [context, hidden], where positions are learned.</param>
-/// <param name="Scale">What the token's row is multiplied by.</param>
-internal sealed record EmbeddingTables(torch.Tensor Tokens, torch.Tensor? Positions = null, double Scale = 1) : IDisposable
+internal sealed record EmbeddingTables(DecoderConfig Config, torch.Tensor Tokens) : IDisposable
 {
+    /// <summary>A row for each position, [context, hidden], where positions are learned.</summary>
+    public torch.Tensor? Positions { get; init; }
+
+    /// <summary>The norm that the embedding goes through, where there is one.</summary>
+    public NormWeights? Norm { get; init; }
+
     /// <summary>Looks tokens up, [B, T] to [B, T, hidden].</summary>
-    public torch.Tensor Of(torch.Tensor tokens)
+    public torch.Tensor Of(torch.Tensor tokens) => Stream(Rows(tokens));
+
+    /// <summary>The gradient with respect to the rows of tokens, [B, T, hidden], on the host.</summary>
+    /// <param name="tokens">[B, T].</param>
+    /// <param name="upstream">The gradient with respect to the residual stream, [B, T, hidden].</param>
+    public torch.Tensor Gradient(torch.Tensor tokens, torch.Tensor upstream)
     {
-        torch.Tensor found = Tokens.index_select(0, tokens.reshape(-1).to(Tokens.device)).view(tokens.shape[0], tokens.shape[1], -1);
-        // Numbers as operands are not safe here: see TensorAddition.
-        if (Scale != 1) found = found.mul_(torch.tensor(new[] { (float)Scale }).to(Tokens.device));
-        return Positions is null ? found : found.PlusInPlace(Positions.narrow(0, 0, tokens.shape[1]).to(Tokens.device));
+        using IDisposable withGradients = torch.enable_grad();
+        torch.Tensor leaf = Rows(tokens).detach().requires_grad_();
+        return torch.autograd.grad([Stream(leaf)], [leaf], [upstream.to(leaf.device)])[0];
     }
 
     /// <inheritdoc/>
@@ -22,5 +31,18 @@ internal sealed record EmbeddingTables(torch.Tensor Tokens, torch.Tensor? Positi
     {
         Tokens.Dispose();
         Positions?.Dispose();
+        Norm?.Dispose();
+    }
+
+    private torch.Tensor Rows(torch.Tensor tokens) => Tokens.index_select(0, tokens.reshape(-1).to(Tokens.device)).view(tokens.shape[0], tokens.shape[1], -1);
+
+    /// <summary>The residual stream that rows of the table become.</summary>
+    private torch.Tensor Stream(torch.Tensor rows)
+    {
+        // Numbers as operands are not safe here: see TensorAddition.
+        torch.Tensor Number(double value) => torch.tensor(new[] { (float)value }).to(rows.device);
+        torch.Tensor stream = Config.EmbeddingScale == 1 ? rows : rows * Number(Config.EmbeddingScale);
+        if (Positions is not null) stream = stream.Plus(Positions.narrow(0, 0, rows.shape[1]).to(rows.device));
+        return Norm is null ? stream : Norm.Of(stream, Config.Norm, Number(Config.NormEpsilon));
     }
 }

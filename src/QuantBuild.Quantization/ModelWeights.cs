@@ -162,8 +162,11 @@ public sealed class ModelWeights : IDisposable
     }
 
     /// <summary>Reads the tables that tokens are looked up in, to the host.</summary>
-    internal EmbeddingTables LoadEmbedding() => new(
-        Load(DecoderConfig.EmbeddingName, torch.CPU), Config.LearnedPositions ? Load(DecoderConfig.PositionsName, torch.CPU) : null, Config.EmbeddingScale);
+    internal EmbeddingTables LoadEmbedding() => new(Config, Load(DecoderConfig.EmbeddingName, torch.CPU))
+    {
+        Positions = Config.LearnedPositions ? Load(DecoderConfig.PositionsName, torch.CPU) : null,
+        Norm = Config.EmbeddingNorm ? LoadNorm(DecoderConfig.EmbeddingNormName, torch.CPU, Config.NormBias) : null,
+    };
 
     /// <inheritdoc/>
     public void Dispose() => checkpoint.Dispose();

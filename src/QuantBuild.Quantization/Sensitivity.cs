@@ -107,9 +107,9 @@ internal sealed class Sensitivity(
     private void AddEmbedding(EmbeddingTables embedding, TokenWindows windows, HiddenStates gradients)
     {
         torch.Tensor[] tokens = [.. windows.Batches(gradients.BatchTokens)];
-        using torch.Tensor weight = embedding.Tokens.to(device), scale = torch.tensor(new[] { (float)embedding.Scale }).to(device);
+        using torch.Tensor weight = embedding.Tokens.to(device);
         Add(config.Embedding, weight, gradients, (batch, gradient, change) =>
-            (change.index_select(0, tokens[batch].reshape(-1).to(device)) * gradient.reshape(-1, config.HiddenSize) * scale).sum(-1));
+            (change.index_select(0, tokens[batch].reshape(-1).to(device)) * embedding.Gradient(tokens[batch], gradient).to(device).reshape(-1, weight.shape[1])).sum(-1));
     }
 
     /// <summary>Adds what a linear costs at each width.</summary>

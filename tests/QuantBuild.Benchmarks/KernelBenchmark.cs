@@ -71,7 +71,7 @@ static unsafe class KernelBenchmark
                 {
                     for (int layer = 0; layer < layers; layer++)
                     {
-                        for (int head = 0; head < groups; head++) kernel.Attend(cache, layer, head, queries.Row(0), results.Row(0), places, lengths, window: int.MaxValue, [], free);
+                        for (int head = 0; head < groups; head++) kernel.Attend(cache, layer, head, queries.Row(0), results.Row(0), places, lengths, window: int.MaxValue, [], [], free);
                     }
                 }
             }));

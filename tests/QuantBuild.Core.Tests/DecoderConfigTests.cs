@@ -233,6 +233,26 @@ public class DecoderConfigTests
         ErrorAssert.Throws("QB2011", () => Parse(With((name, json))), "config.json", name, part);
 
     [Theory]
+    [InlineData("BloomForCausalLM", "apply_residual_connection_post_layernorm", "true", "apply_residual_connection_post_layernorm")]
+    [InlineData("MPTForCausalLM", "attn_config", """{"alibi": true, "clip_qkv": 6}""", "\"clip_qkv\" is 6")]
+    [InlineData("MPTForCausalLM", "attn_config", """{"alibi": false, "rope": true}""", "\"alibi\" is false")]
+    [InlineData("MptForCausalLM", "attn_config", """{"attn_type": "grouped_query_attention", "kv_n_heads": 2}""", "grouped_query_attention")]
+    [InlineData("MPTForCausalLM", "logit_scale", "\"inv_sqrt_d_model\"", "inv_sqrt_d_model")]
+    [InlineData("MPTForCausalLM", "norm_type", "\"rmsnorm\"", "rmsnorm")]
+    public void A_variation_of_a_family_that_is_not_supported_is_named(string architecture, string name, string json, string part) =>
+        ErrorAssert.Throws("QB2011", () => Parse(With(("architectures", $"[\"{architecture}\"]"), (name, json))), "config.json", part);
+
+    // Press et al., 2022, section 3: of 8 heads 1/2 to 1/256; and their code for 12, whose last four are every second of 16.
+    [Fact]
+    public void The_slopes_of_alibi_are_those_of_the_paper()
+    {
+        DecoderConfig Of(int heads) => Parse($$"""{"architectures": ["BloomForCausalLM"], "hidden_size": {{heads * 8}}, "n_head": {{heads}}, "n_layer": 1, "vocab_size": 10}""");
+        Assert.Equal([1 / 2.0, 1 / 4.0, 1 / 8.0, 1 / 16.0, 1 / 32.0, 1 / 64.0, 1 / 128.0, 1 / 256.0], Of(8).AlibiSlopes);
+        Assert.Equal([.. Of(8).AlibiSlopes, .. Of(16).AlibiSlopes.Where((_, head) => head % 2 == 0).Take(4)], Of(12).AlibiSlopes);
+        Assert.False(Of(8).HasRotary);
+    }
+
+    [Theory]
     [InlineData(QuantizationSpec.PerChannel)]
     [InlineData(16)]
     [InlineData(32)]

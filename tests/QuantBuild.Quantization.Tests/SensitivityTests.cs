@@ -61,8 +61,8 @@ public sealed class SensitivityTests
         torch.Tensor Rounded(LinearShape shape, torch.Tensor weight) =>
             shape == rounded ? Rtn.Quantize(weight, plan[shape]! with { Bits = bits }).Dequantize(torch.CPU) : weight;
         torch.Tensor embedding = weights.Load(DecoderConfig.EmbeddingName, torch.CPU);
-        using HiddenStates floats = HiddenStates.Embed(windows, new(embedding), torch.CPU, ActivationStore.InMemory);
-        using HiddenStates changed = HiddenStates.Embed(windows, new(Rounded(config.Embedding, embedding)), torch.CPU, ActivationStore.InMemory);
+        using HiddenStates floats = HiddenStates.Embed(windows, new(config, embedding), torch.CPU, ActivationStore.InMemory);
+        using HiddenStates changed = HiddenStates.Embed(windows, new(config, Rounded(config.Embedding, embedding)), torch.CPU, ActivationStore.InMemory);
         for (int index = 0; index < config.Layers; index++)
         {
             using LayerWeights layer = weights.LoadLayer(config, index, torch.CPU);

@@ -1,11 +1,13 @@
 namespace QuantBuild;
 
-/// <summary>Falcon 7B, 40B and 180B (Almazrouei et al., 2023): attention and MLP side by side, and q, k and v in one tensor, each group of queries before its key and its value.</summary>
+/// <summary>
+/// Falcon 7B, 40B and 180B (Almazrouei et al., 2023): attention and MLP side by side, and q, k and v in one tensor, each group of queries before its key and its value. Falcon RW 1B and 7B (Penedo et al., 2023) with
+/// ALiBi.
+/// </summary>
 internal static class Falcon
 {
     public static DecoderConfig Read(ConfigReader config)
     {
-        config.Require("alibi", "false");
         config = config
             .Renamed(("num_attention_heads", "n_head"), ("num_hidden_layers", "n_layer"), ("intermediate_size", "ffn_hidden_size"), ("num_key_value_heads", "num_kv_heads"))
             .WithMultiple("intermediate_size", "hidden_size", 4);
@@ -38,7 +40,15 @@ internal static class Falcon
             AttentionBias = bias,
             OutputBias = bias,
             MlpBias = bias,
+            AlibiSlopes = config.BooleanOr("alibi", false) ? [.. Alibi.Slopes(decoder.Heads).Select(slope => Brain(slope) / Math.Sqrt(headDim))] : [],
             Names = names,
         };
+    }
+
+    // It was trained with slopes in bfloat16, and they are added before scores are scaled. 8 bits of a number remain.
+    private static double Brain(double slope)
+    {
+        double unit = Math.Pow(2, Math.Floor(Math.Log(slope, 2)) - 7);
+        return Math.Round(slope / unit, MidpointRounding.ToEven) * unit;
     }
 }

@@ -6,7 +6,7 @@ using QuantBuild.Decoding;
 namespace QuantBuild.Cuda.Decoding;
 
 /// <summary>Attention on a device, over the pages that <see cref="KvPages"/> lays out.</summary>
-internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfig config, KvPages pages, DeviceActivations activations, StepInput step)
+internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfig config, KvPages pages, DeviceActivations activations, StepInput step, IntPtr slopes)
 {
     /// <summary>The widest head that the kernels take.</summary>
     public const int WidestHead = 256;
@@ -86,6 +86,7 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
             Rows = step.Rows,
             Pages = step.Pages,
             Sinks = sinks,
+            Slopes = slopes,
             LayerOffset = layer * pages.LayerBytes,
             BlockBytes = pages.BlockBytes,
             Scale = config.ScoreScale,

@@ -51,6 +51,9 @@ internal sealed unsafe class DeviceWeights : IDisposable
     /// <summary>Waits until all weights are there; they stay as long as the device is used.</summary>
     public void Dispose() => uploader.Dispose();
 
+    /// <summary>Uploads numbers; nothing where there are none.</summary>
+    public IntPtr Numbers(float[] values) => values.Length == 0 ? 0 : Upload<float>(values);
+
     /// <summary>Uploads a norm; nothing where there is none.</summary>
     public NormParameters Norm(NormVectors? norm) => norm is null ? default : new NormParameters
     {

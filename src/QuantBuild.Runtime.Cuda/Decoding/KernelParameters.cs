@@ -143,6 +143,7 @@ internal struct AttentionParameters
     public IntPtr Rows;
     public IntPtr Pages;
     public IntPtr Sinks;
+    public IntPtr Slopes;
     public long LayerOffset;
     public int BlockBytes;
     public float Scale;

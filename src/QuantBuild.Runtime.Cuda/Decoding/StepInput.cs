@@ -121,7 +121,7 @@ internal sealed unsafe class StepInput
             parameters[t] = new RowParameters { Position = position, Pages = (int)(pages - cache.Pages.Count) };
             longest = Math.Max(longest, position + 1);
             hidden.Span(t).CopyTo(new Span<float>(hiddenStaged + ((long)t * config.HiddenSize), config.HiddenSize));
-            if (config.LearnedPositions) continue;
+            if (!config.HasRotary) continue;
             Turn(turns.Most, position, t, turnsOffset);
             if (turns.Local is { } local) Turn(local, position, t, localOffset);
         }

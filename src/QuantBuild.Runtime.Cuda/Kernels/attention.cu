@@ -28,12 +28,13 @@ DEVICE void attend(const Attention& a)
     }
 
     barrier();
-    float maximum[QUERIES], sum[QUERIES], result[QUERIES][DIMS];
+    float maximum[QUERIES], sum[QUERIES], result[QUERIES][DIMS], slope[QUERIES];
 #pragma unroll
     for (int q = 0; q < QUERIES; q++)
     {
         maximum[q] = -__builtin_inff();
         sum[q] = 0;
+        slope[q] = a.slopes && q < count ? a.slopes[head * group + first + q] : 0;
 #pragma unroll
         for (int d = 0; d < DIMS; d++) result[q][d] = 0;
     }
@@ -62,6 +63,7 @@ DEVICE void attend(const Attention& a)
         {
             float s = score[q] * step * a.scale;
             if (a.cap != 0) s = capped(s, a.cap);
+            s = fused(slope[q], (float)(position - row.position), s);
             if (!seen) s = -__builtin_inff();
             float largest = most(maximum[q], warp_most(s));
             // A page whose tokens are all out of sight has none.

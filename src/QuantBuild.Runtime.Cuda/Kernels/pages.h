@@ -20,6 +20,7 @@ struct Attention
     const Row* rows;
     const u64* pages;
     const float* sinks;   // [heads], scores beside those of the tokens; null where there are none
+    const float* slopes;  // [heads], what a score falls by for each token between; null for nothing
     s64 layerOffset;
     int blockBytes;
     float scale;

@@ -94,6 +94,7 @@ DEVICE void attend(const Attention& a, const Tile* tiles)
 #pragma unroll
         for (int e = 0; e < 4; e++) result[n][e] = 0;
 
+    float slope = a.slopes ? a.slopes[head] : 0;
     Row first = a.rows[tile.first];
     int from = most(0, first.position + 1 - a.window) / PAGE, to = (first.position + tile.count - 1) / PAGE;
     for (int page = from; page <= to; page++)
@@ -164,6 +165,7 @@ DEVICE void attend(const Attention& a, const Tile* tiles)
                 if (a.bytes) s *= key_steps[n * 8 + 2 * i + (e & 1)];
                 if (a.cap != 0) s = capped(s, a.cap);
                 int place = page * PAGE + n * 8 + 2 * i + (e & 1), own = position[e >> 1];
+                s = fused(slope, (float)(place - own), s);
                 if (place > own || own - place >= a.window) s = -__builtin_inff();
                 score[n][e] = s;
                 largest[e >> 1] = most(largest[e >> 1], s);

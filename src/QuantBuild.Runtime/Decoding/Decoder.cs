@@ -116,6 +116,7 @@ internal sealed unsafe class Decoder : IDisposable
             }
         }
 
+        Normed(weights.EmbeddingNorm, activations.Hidden);
         int positions = rows.Max(row => row.Position) + 1;
         rotary.Prepare(positions);
         local?.Prepare(positions);

@@ -19,6 +19,7 @@ internal sealed class DecoderWeights
         Head = config.TieWordEmbeddings ? Embedding : Linear(config.Head);
         FinalNorm = Norm(DecoderConfig.FinalNormName, config.HiddenSize, config.NormBias);
         Positions = config.LearnedPositions ? Float(DecoderConfig.PositionsName, config.ContextLength, config.HiddenSize) : null;
+        EmbeddingNorm = config.EmbeddingNorm ? Norm(DecoderConfig.EmbeddingNormName, config.HiddenSize, config.NormBias) : null;
         Layers = [.. Enumerable.Range(0, config.Layers).Select(Layer)];
     }
 
@@ -33,6 +34,9 @@ internal sealed class DecoderWeights
 
     /// <summary>The learned vectors of positions, [context, hidden], where there are any.</summary>
     public WeightMatrix? Positions { get; }
+
+    /// <summary>The norm of a token's embedding, where there is one.</summary>
+    public NormVectors? EmbeddingNorm { get; }
 
     public LayerWeights[] Layers { get; }
 

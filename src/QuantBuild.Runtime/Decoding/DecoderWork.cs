@@ -262,6 +262,9 @@ internal sealed unsafe class AttendWork(DecoderConfig config, AttentionKernel ke
     // Tokens whose queries go over a text's pages together: each page is read once for all of them.
     private const int TokensAtOnce = 16;
 
+    // [heads], or empty.
+    private readonly float[] slopes = [.. config.AlibiSlopes.Select(slope => (float)slope)];
+
     private readonly List<(KvCache Cache, int First, int Count, int Position, int Head)> items = [];
     private DecoderActivations activations = null!;
     private int layer;
@@ -308,11 +311,14 @@ internal sealed unsafe class AttendWork(DecoderConfig config, AttentionKernel ke
 
                 kernel.Attend(
                     cache, layer, head, activations.Queries.Row(first) + (head * group * headDim), activations.Attended.Row(first) + (head * group * headDim),
-                    places.AsSpan(0, queries), places.AsSpan(most, queries), window, sinks.Length == 0 ? [] : sinks.AsSpan(head * group, group), free);
+                    places.AsSpan(0, queries), places.AsSpan(most, queries), window, HeadsOf(sinks, head, group), HeadsOf(slopes, head, group), free);
             }
         }
 
         ArrayPool<int>.Shared.Return(places);
         ArrayPool<float>.Shared.Return(room);
     }
+
+    /// <summary>What the query heads of a key-value head have of what all have; nothing where they have nothing.</summary>
+    private static ReadOnlySpan<float> HeadsOf(float[] all, int head, int group) => all.Length == 0 ? [] : all.AsSpan(head * group, group);
 }

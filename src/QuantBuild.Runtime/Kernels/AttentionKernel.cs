@@ -57,9 +57,10 @@ internal sealed unsafe class AttentionKernel(KvPages pages, float scale, float c
     /// <param name="lengths">How many tokens the text has for each query; ascending.</param>
     /// <param name="window">How many of the last of them it sees at most.</param>
     /// <param name="sinks">For each query head of the key-value head, its score beside those of the tokens; empty where there is none. The queries follow one another in their order.</param>
+    /// <param name="slopes">Of the query heads of the key-value head, one query after the other, what scores fall by for each token between; empty for nothing.</param>
     /// <param name="room">See <see cref="RoomFor"/>.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public void Attend(KvCache cache, int layer, int head, float* queries, float* results, ReadOnlySpan<int> places, ReadOnlySpan<int> lengths, int window, ReadOnlySpan<float> sinks, float* room)
+    public void Attend(KvCache cache, int layer, int head, float* queries, float* results, ReadOnlySpan<int> places, ReadOnlySpan<int> lengths, int window, ReadOnlySpan<float> sinks, ReadOnlySpan<float> slopes, float* room)
     {
         float* keys = room, values = room + (Tokens * headDim), weights = values + (Tokens * headDim), maxima = weights + Tokens, sums = maxima + places.Length;
         for (int i = 0; i < places.Length; i++)
@@ -80,7 +81,9 @@ internal sealed unsafe class AttentionKernel(KvPages pages, float scale, float c
             for (int i = 0; i < places.Length; i++)
             {
                 int seen = Math.Min(Tokens, lengths[i] - start), past = Math.Max(0, lengths[i] - window - start);
-                if (past < seen) Add(queries + places[i], keys, values, past, seen, results + places[i], maxima + i, sums + i, weights);
+                if (past >= seen) continue;
+                float slope = slopes.IsEmpty ? 0 : slopes[i % slopes.Length];
+                Add(queries + places[i], keys, values, past, seen, slope, start + 1 - lengths[i], results + places[i], maxima + i, sums + i, weights);
             }
         }
 
@@ -92,9 +95,9 @@ internal sealed unsafe class AttentionKernel(KvPages pages, float scale, float c
         }
     }
 
-    /// <summary>Adds the tokens of a page from <paramref name="past"/> to before <paramref name="seen"/> to a query's running result.</summary>
+    /// <summary>Adds the tokens of a page from <paramref name="past"/> to before <paramref name="seen"/> to a query's running result. The first of the page lies <paramref name="distance"/> tokens behind the query, a number that is not positive.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private void Add(float* query, float* keys, float* values, int past, int seen, float* result, float* maximum, float* sum, float* weights)
+    private void Add(float* query, float* keys, float* values, int past, int seen, float slope, int distance, float* result, float* maximum, float* sum, float* weights)
     {
         // Two sums of each: one alone would wait for its own last product, four cycles a step.
         Vector256<float> s0 = default, s1 = default, s2 = default, s3 = default;
@@ -117,6 +120,16 @@ internal sealed unsafe class AttentionKernel(KvPages pages, float scale, float c
         if (cap != 0)
         {
             (s0, s1, s2, s3) = (Capped(s0), Capped(s1), Capped(s2), Capped(s3));
+            factor = 1;
+        }
+
+        if (slope != 0)
+        {
+            Vector256<float> by = Vector256.Create(slope), factored = Vector256.Create(factor), lane = Vector256.Create(0f, 1, 2, 3, 4, 5, 6, 7) + Vector256.Create((float)distance);
+            s0 = (s0 * factored) + (lane * by);
+            s1 = (s1 * factored) + ((lane + Vector256.Create(8f)) * by);
+            s2 = (s2 * factored) + ((lane + Vector256.Create(16f)) * by);
+            s3 = (s3 * factored) + ((lane + Vector256.Create(24f)) * by);
             factor = 1;
         }
 

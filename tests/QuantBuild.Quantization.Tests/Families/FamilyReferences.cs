@@ -144,6 +144,7 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
             (w, tokens) => Falcon(w, tokens, keyHeads: 2, norms: 2)),
         new("Cohere", $$"""{"architectures": ["CohereForCausalLM"], {{Sizes}}, "layer_norm_eps": 1e-5, "logit_scale": 0.25, "use_qk_norm": false, "rope_theta": 10000.0}""", Cohere),
         .. Variations,
+        .. WithAlibi,
     ];
 
     /// <summary>For the test's name.</summary>
