@@ -77,6 +77,15 @@ public sealed record DecoderConfig
     /// <summary>Whether what attention and MLP give goes through a norm before it is added to the residual stream.</summary>
     public bool PostNorms { get; init; }
 
+    /// <summary>With <see cref="PostNorms"/>: whether they are norms of the residual stream with that added to it (Vaswani et al., 2017), and not of what is added.</summary>
+    public bool SumNorms { get; init; }
+
+    /// <summary>Whether there is a norm between the last layer and the head.</summary>
+    public bool FinalNorm { get; init; } = true;
+
+    /// <summary>Width of a token's embedding, where it is another than that of the residual stream: a linear is between, and another one before the head.</summary>
+    public int? EmbeddingWidth { get; init; }
+
     /// <summary>Whether the MLP reads the residual stream as it is before attention, and both are added to it.</summary>
     public bool ParallelResidual { get; init; }
 
@@ -175,6 +184,15 @@ public sealed record DecoderConfig
     /// <summary>Name of the learned vectors of positions.</summary>
     public const string PositionsName = "model.embed_positions.weight";
 
+    /// <summary>Name of the linear between embedding and residual stream, [hidden, embedding], where they have different widths.</summary>
+    public const string InputProjectionName = "model.project_in.weight";
+
+    /// <summary>Name of the linear between residual stream and head, [embedding, hidden], likewise.</summary>
+    public const string OutputProjectionName = "model.project_out.weight";
+
+    /// <summary>What the head reads, and the embedding gives.</summary>
+    public int EmbeddingSize => EmbeddingWidth ?? HiddenSize;
+
     /// <summary>Name of the norm of a token's embedding.</summary>
     public const string EmbeddingNormName = "model.embed_norm.weight";
 
@@ -236,10 +254,10 @@ public sealed record DecoderConfig
     internal static bool IsHeadOrEmbedding(string name) => name is HeadLinearName or EmbeddingLinearName;
 
     /// <summary>The embedding, as a linear with a row for each token.</summary>
-    public LinearShape Embedding => new(EmbeddingLinearName, HiddenSize, VocabularySize);
+    public LinearShape Embedding => new(EmbeddingLinearName, EmbeddingSize, VocabularySize);
 
     /// <summary>The head; the embedding, where they are tied.</summary>
-    public LinearShape Head => TieWordEmbeddings ? Embedding : new(HeadLinearName, HiddenSize, VocabularySize);
+    public LinearShape Head => TieWordEmbeddings ? Embedding : new(HeadLinearName, EmbeddingSize, VocabularySize);
 
     /// <summary>Every linear that can be quantized, in the order of a forward pass: those of the decoder layers, and embedding and head on request.</summary>
     public IEnumerable<LinearShape> QuantizableLinears()
@@ -310,7 +328,8 @@ public sealed record DecoderConfig
     /// <summary>Every tensor with its shape, in the order of a forward pass.</summary>
     public IEnumerable<KeyValuePair<string, IReadOnlyList<int>>> Tensors()
     {
-        yield return new(EmbeddingName, [VocabularySize, HiddenSize]);
+        yield return new(EmbeddingName, [VocabularySize, EmbeddingSize]);
+        if (EmbeddingWidth is not null) yield return new(InputProjectionName, [HiddenSize, EmbeddingSize]);
         if (LearnedPositions) yield return new(PositionsName, [ContextLength, HiddenSize]);
         foreach ((string name, int width) in EmbeddingNorm ? WithBias(EmbeddingNormName, HiddenSize) : []) yield return new(name, [width]);
         for (int layer = 0; layer < Layers; layer++)
@@ -326,8 +345,9 @@ public sealed record DecoderConfig
             }
         }
 
-        foreach ((string name, int width) in WithBias(FinalNormName, HiddenSize)) yield return new(name, [width]);
-        if (!TieWordEmbeddings) yield return new(HeadName, [VocabularySize, HiddenSize]);
+        foreach ((string name, int width) in FinalNorm ? WithBias(FinalNormName, HiddenSize) : []) yield return new(name, [width]);
+        if (EmbeddingWidth is not null) yield return new(OutputProjectionName, [EmbeddingSize, HiddenSize]);
+        if (!TieWordEmbeddings) yield return new(HeadName, [VocabularySize, EmbeddingSize]);
     }
 
     /// <summary>The weights and biases of a layer's norms, with their widths.</summary>

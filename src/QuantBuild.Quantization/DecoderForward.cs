@@ -107,7 +107,7 @@ internal sealed class DecoderForward : IDisposable
     /// </summary>
     public torch.Tensor AfterAttention(torch.Tensor hidden, torch.Tensor context, LayerWeights layer)
     {
-        torch.Tensor sum = Sum(Added(layer.Apply(LinearRole.Output, context), layer.AttentionPostNorm), hidden);
+        torch.Tensor sum = Sum(layer.Apply(LinearRole.Output, context), layer.AttentionPostNorm, hidden);
         return config.ParallelResidual ? torch.cat([sum, hidden], -1) : sum;
     }
 
@@ -165,7 +165,7 @@ internal sealed class DecoderForward : IDisposable
         using DisposeScope scope = torch.NewDisposeScope();
         torch.Tensor input = MlpInput(tokens, layer);
         torch.Tensor added = config.Experts == 0 ? layer.Apply(LinearRole.Down, Gate(input, layer)) : Mixed(input, layer);
-        return Sum(Added(added, layer.MlpPostNorm), Residual(tokens)).MoveToOuterDisposeScope();
+        return Sum(added, layer.MlpPostNorm, Residual(tokens)).MoveToOuterDisposeScope();
     });
 
     /// <summary>The experts of each token, and their shares: both [tokens, <see cref="DecoderConfig.ExpertsPerToken"/>] (Shazeer et al., 2017).</summary>
@@ -180,14 +180,21 @@ internal sealed class DecoderForward : IDisposable
 
     /// <summary>The logits, [B, T, D] to [B, T, vocabulary].</summary>
     /// <param name="hidden">The residual stream after the last layer.</param>
-    /// <param name="norm">The last norm.</param>
-    /// <param name="head">[vocabulary, D].</param>
+    /// <param name="final">What is between them and the head.</param>
+    /// <param name="head">[vocabulary, embedding].</param>
     /// <param name="rounding">What the head's activations go through, if anything.</param>
-    public torch.Tensor Head(torch.Tensor hidden, NormWeights norm, torch.Tensor head, Func<torch.Tensor, torch.Tensor>? rounding = null)
+    public torch.Tensor Head(torch.Tensor hidden, FinalWeights final, torch.Tensor head, Func<torch.Tensor, torch.Tensor>? rounding = null)
     {
-        torch.Tensor input = Norm(hidden, norm);
+        torch.Tensor input = HeadInput(hidden, final);
         torch.Tensor logits = linear(rounding is null ? input : rounding(input), head);
         return Logits(logits);
+    }
+
+    /// <summary>What the head reads, [..., D] to [..., embedding].</summary>
+    public torch.Tensor HeadInput(torch.Tensor hidden, FinalWeights final)
+    {
+        torch.Tensor last = final.Norm is { } norm ? Norm(hidden, norm) : hidden.alias();
+        return final.Projection is { } projection ? linear(last, projection) : last;
     }
 
     /// <summary>The logits, from the product of the head: scaled and capped where the family does so.</summary>
@@ -235,14 +242,13 @@ internal sealed class DecoderForward : IDisposable
     private torch.Tensor Heads(torch.Tensor projected, int heads) =>
         projected.view(projected.shape[0], projected.shape[1], heads, config.HeadDim).transpose(1, 2);
 
-    /// <summary>The residual stream and what a linear adds to it.</summary>
-    private static torch.Tensor Sum(torch.Tensor added, torch.Tensor hidden) => torch.is_grad_enabled() ? hidden.Plus(added) : added.PlusInPlace(hidden);
-
-    /// <summary>What is added to the residual stream, of what attention or MLP gives.</summary>
-    private torch.Tensor Added(torch.Tensor given, NormWeights? norm)
+    /// <summary>The residual stream with what attention or MLP gives; the one or the other goes through the norm.</summary>
+    private torch.Tensor Sum(torch.Tensor given, NormWeights? norm, torch.Tensor hidden)
     {
-        torch.Tensor added = norm is null ? given : Norm(given, norm);
-        return residualScale is null ? added : added * residualScale;
+        torch.Tensor added = norm is null || config.SumNorms ? given : Norm(given, norm);
+        if (residualScale is not null) added = added * residualScale;
+        torch.Tensor sum = torch.is_grad_enabled() ? hidden.Plus(added) : added.PlusInPlace(hidden);
+        return norm is not null && config.SumNorms ? Norm(sum, norm) : sum;
     }
 
     /// <summary>The norm of queries or keys, where there is one: [B, T, heads * headDim].</summary>

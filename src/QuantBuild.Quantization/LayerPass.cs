@@ -68,18 +68,18 @@ internal sealed class LayerPass(
         writer.Wait();
         listener.EndPhase("layers");
         if (CalibrationChecks.Experts(starved) is { } few) listener.Warn(few);
-        using NormWeights norm = weights.LoadFinalNorm(device);
-        QuantizedLinear? head = config.TieWordEmbeddings ? journal.TryRead(JournalPart.Embedding(config))?.Linears[0] : QuantizeHead(forward, norm, streams.Calibration);
-        return texts.Evaluation is { } evaluation ? Measure(evaluation, texts, streams, forward, norm, head, layerErrors) : null;
+        using FinalWeights final = weights.LoadFinal(device);
+        QuantizedLinear? head = config.TieWordEmbeddings ? journal.TryRead(JournalPart.Embedding(config))?.Linears[0] : QuantizeHead(forward, final, streams.Calibration);
+        return texts.Evaluation is { } evaluation ? Measure(evaluation, texts, streams, forward, final, head, layerErrors) : null;
     }
 
     private QualityFigures Measure(
-        TokenWindows evaluation, Texts texts, Streams streams, DecoderForward forward, NormWeights norm, QuantizedLinear? quantizedHead, IReadOnlyList<double> layerErrors)
+        TokenWindows evaluation, Texts texts, Streams streams, DecoderForward forward, FinalWeights final, QuantizedLinear? quantizedHead, IReadOnlyList<double> layerErrors)
     {
         using torch.Tensor head = weights.Load(config.Head.WeightName, device);
         using torch.Tensor? dequantized = quantizedHead?.Dequantize(device);
-        torch.Tensor FloatLogits(torch.Tensor hidden) => forward.Head(hidden, norm, head);
-        torch.Tensor Logits(torch.Tensor hidden) => forward.Head(hidden, norm, dequantized ?? head, quantizedHead?.ActivationRounding);
+        torch.Tensor FloatLogits(torch.Tensor hidden) => forward.Head(hidden, final, head);
+        torch.Tensor Logits(torch.Tensor hidden) => forward.Head(hidden, final, dequantized ?? head, quantizedHead?.ActivationRounding);
         NextTokenComparison comparison = Evaluation.Compare(
             streams.Float!, streams.Quantized!, evaluation, FloatLogits, Logits, config.VocabularySize, cancellationToken);
         if (!double.IsFinite(comparison.FloatPerplexity + comparison.Perplexity + comparison.KlDivergence)) throw NonFiniteLogits();
@@ -149,12 +149,12 @@ internal sealed class LayerPass(
         return false;
     }
 
-    private QuantizedLinear? QuantizeHead(DecoderForward forward, NormWeights norm, CalibrationStreams? calibration) =>
+    private QuantizedLinear? QuantizeHead(DecoderForward forward, FinalWeights final, CalibrationStreams? calibration) =>
         QuantizeTable(JournalPart.Head(config), weight => calibration is not null && plan[config.Head] is { } spec && QuantizationSpec.IsCalibrated(spec.Method)
             // The head is no part of a layer whose output could be learned from: AutoRound leaves it as GPTQ makes it.
             ? LinearQuantizer.Calibrated(
                 weight, config.Head, spec.Method == QuantizationMethod.AutoRound ? AutoRound.Start(spec) : spec, calibration.Quantized,
-                hidden => forward.Norm(hidden, norm), cancellationToken)
+                hidden => forward.HeadInput(hidden, final), cancellationToken)
             : null);
 
     /// <summary>Quantizes embedding or head where the plan says so, or takes it from the journal.</summary>

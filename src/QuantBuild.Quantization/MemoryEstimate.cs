@@ -64,7 +64,7 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
         bool streams = texts.Calibration is not null || texts.Evaluation is not null;
         // Both are loaded to be looked up in, or to be quantized, and the quantized one beside them.
         MemoryStep embedding = new("the embedding", streams || plan[config.Embedding] is not null ? table * (plan[config.Embedding] is null ? 1 : 2) : 0, 0);
-        long quantizing = plan[config.Head] is { } how && QuantizationSpec.IsCalibrated(how.Method) ? Matrix(config.HiddenSize) + (WeightsToQuantize * table) : 0;
+        long quantizing = plan[config.Head] is { } how && QuantizationSpec.IsCalibrated(how.Method) ? Matrix(config.Head.Inputs) + (WeightsToQuantize * table) : 0;
         MemoryStep head = new("the head", texts.Evaluation is not null || plan[config.Head] is not null ? table * (plan[config.Head] is null ? 1 : 2) : 0, quantizing);
         bool learns = Enumerable.Range(0, config.Layers).SelectMany(config.Linears).Any(linear => plan[linear]?.Method == QuantizationMethod.AutoRound);
         MemoryStep layers = new("a decoder layer", 2 * layer, 0);

@@ -135,8 +135,10 @@ public sealed class ModelWeights : IDisposable
         return new NormWeights(weight, bias ? Load(DecoderConfig.BiasName(name), device) : null);
     }
 
-    /// <summary>The last norm.</summary>
-    internal NormWeights LoadFinalNorm(torch.Device device) => LoadNorm(DecoderConfig.FinalNormName, device, Config.NormBias);
+    /// <summary>What is between the last layer and the head.</summary>
+    internal FinalWeights LoadFinal(torch.Device device) => new(
+        Config.FinalNorm ? LoadNorm(DecoderConfig.FinalNormName, device, Config.NormBias) : null,
+        Config.EmbeddingWidth is null ? null : Load(DecoderConfig.OutputProjectionName, device));
 
     /// <summary>Reads the weights of a decoder layer to a device as float32.</summary>
     internal LayerWeights LoadLayer(DecoderConfig config, int layer, torch.Device device)
@@ -162,10 +164,12 @@ public sealed class ModelWeights : IDisposable
     }
 
     /// <summary>Reads the tables that tokens are looked up in, to the host.</summary>
-    internal EmbeddingTables LoadEmbedding() => new(Config, Load(DecoderConfig.EmbeddingName, torch.CPU))
+    internal EmbeddingTables LoadEmbedding() => new(Load(DecoderConfig.EmbeddingName, torch.CPU))
     {
+        Scale = Config.EmbeddingScale,
         Positions = Config.LearnedPositions ? Load(DecoderConfig.PositionsName, torch.CPU) : null,
-        Norm = Config.EmbeddingNorm ? LoadNorm(DecoderConfig.EmbeddingNormName, torch.CPU, Config.NormBias) : null,
+        Projection = Config.EmbeddingWidth is null ? null : Load(DecoderConfig.InputProjectionName, torch.CPU),
+        Norm = Config.EmbeddingNorm ? (LoadNorm(DecoderConfig.EmbeddingNormName, torch.CPU, Config.NormBias), Config.Norm, Config.NormEpsilon) : null,
     };
 
     /// <inheritdoc/>

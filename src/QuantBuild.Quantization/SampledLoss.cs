@@ -6,10 +6,10 @@ namespace QuantBuild.Quantization;
 /// The log-likelihood of next tokens that are drawn from the model's own distribution, the same ones each time. The expected square of its gradient is the Fisher information, and no
 /// text's actual tokens enter it.
 /// </summary>
-/// <param name="norm">The last norm: [..., D] to [..., D].</param>
-/// <param name="head">[vocabulary, D].</param>
+/// <param name="input">What the head reads: [..., D] to [..., K].</param>
+/// <param name="head">[vocabulary, K].</param>
 /// <param name="logits">What the products of the head become.</param>
-internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> norm, torch.Tensor head, Func<torch.Tensor, torch.Tensor> logits)
+internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> input, torch.Tensor head, Func<torch.Tensor, torch.Tensor> logits)
 {
     private const int Seed = 20230315;
 
@@ -19,21 +19,21 @@ internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> norm, torch.T
     /// <summary>Goes through the rows of a batch in parts.</summary>
     /// <param name="index">The batch's number: decides the labels.</param>
     /// <param name="hidden">The residual stream after the last layer, [B, T, D].</param>
-    /// <param name="part">Gets the first row, the number of rows, the head's input [rows, D], and the gradient with respect to the head's product, [rows, vocabulary].</param>
+    /// <param name="part">Gets the first row, the number of rows, the head's input [rows, K], and the gradient with respect to the head's product, [rows, vocabulary].</param>
     public void Visit(int index, torch.Tensor hidden, Action<long, long, torch.Tensor, torch.Tensor> part)
     {
-        torch.Tensor inputs = norm(hidden).reshape(-1, hidden.shape[^1]);
+        torch.Tensor inputs = input(hidden).reshape(-1, head.shape[1]);
         Random random = new(Seed + index);
         long atOnce = Math.Max(1, ProbabilitiesAtOnce / head.shape[0]);
         for (long first = 0; first < inputs.shape[0]; first += atOnce)
         {
             using DisposeScope scope = torch.NewDisposeScope();
             long count = Math.Min(atOnce, inputs.shape[0] - first);
-            torch.Tensor input = inputs.narrow(0, first, count);
-            torch.Tensor product = input.mm(head.t());
+            torch.Tensor rows = inputs.narrow(0, first, count);
+            torch.Tensor product = rows.mm(head.t());
             torch.Tensor probabilities = logits(product).to(torch.float64).softmax(1);
             double[] drawn = [.. Enumerable.Range(0, (int)count).Select(_ => random.NextDouble())];
-            part(first, count, input, Through(product, Gradient(probabilities, drawn)));
+            part(first, count, rows, Through(product, Gradient(probabilities, drawn)));
         }
     }
 
@@ -42,11 +42,11 @@ internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> norm, torch.T
     /// <param name="hidden">[B, T, D].</param>
     public torch.Tensor Gradient(int index, torch.Tensor hidden)
     {
-        torch.Tensor upstream = torch.zeros(hidden.shape[0] * hidden.shape[1], hidden.shape[2], torch.float32, hidden.device);
+        torch.Tensor upstream = torch.zeros(hidden.shape[0] * hidden.shape[1], head.shape[1], torch.float32, hidden.device);
         Visit(index, hidden, (first, count, _, gradient) => upstream.narrow(0, first, count).copy_(gradient.mm(head)));
         using IDisposable withGradients = torch.enable_grad();
         torch.Tensor leaf = hidden.detach().requires_grad_();
-        return torch.autograd.grad([norm(leaf)], [leaf], [upstream.view(hidden.shape)])[0];
+        return torch.autograd.grad([input(leaf)], [leaf], [upstream.view(hidden.shape[0], hidden.shape[1], -1)])[0];
     }
 
     /// <summary>The gradient with respect to the head's product, from that with respect to the logits.</summary>

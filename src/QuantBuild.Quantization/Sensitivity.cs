@@ -72,9 +72,9 @@ internal sealed class Sensitivity(
     /// <summary>The gradients of the log-likelihood of sampled labels with respect to the residual stream after the last layer.</summary>
     private HiddenStates BackThroughHead(DecoderForward forward, HiddenStates states)
     {
-        using NormWeights norm = weights.LoadFinalNorm(device);
+        using FinalWeights final = weights.LoadFinal(device);
         using torch.Tensor head = weights.Load(config.Head.WeightName, device);
-        SampledLoss loss = new(hidden => forward.Norm(hidden, norm), head, forward.Logits);
+        SampledLoss loss = new(hidden => forward.HeadInput(hidden, final), head, forward.Logits);
         if (open.Contains(config.Head.Name))
         {
             Add(config.Head, head, states, (index, hidden, change) =>

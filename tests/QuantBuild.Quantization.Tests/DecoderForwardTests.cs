@@ -39,7 +39,7 @@ public sealed class DecoderForwardTests
         using LayerWeights layer = new(Config, 0, weights.Select(RandomData.Tensor)) { AttentionNorm = new(Vector(norms[0])), MlpNorm = new(Vector(norms[1])) };
         torch.Tensor hidden = torch.stack(x.Select(Vector)).unsqueeze(0);
         // Two equal windows: a batch does not mix them.
-        torch.Tensor logits = forward.Head(forward.Layer(torch.cat([hidden, hidden]), layer), new(Vector(norms[2])), RandomData.Tensor(head));
+        torch.Tensor logits = forward.Head(forward.Layer(torch.cat([hidden, hidden]), layer), new(new NormWeights(Vector(norms[2]))), RandomData.Tensor(head));
         float[] actual = logits.contiguous().data<float>().ToArray();
         for (int i = 0; i < actual.Length; i++)
         {

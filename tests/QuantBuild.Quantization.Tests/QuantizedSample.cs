@@ -83,9 +83,9 @@ public sealed class QuantizedSample : IDisposable
             hidden = forward.Layer(hidden, layer);
         }
 
-        using NormWeights norm = weights.LoadFinalNorm(torch.CPU);
+        using FinalWeights final = weights.LoadFinal(torch.CPU);
         torch.Tensor head = Table(model.Config.Head);
-        return forward.Head(hidden, norm, head).contiguous().data<float>().ToArray();
+        return forward.Head(hidden, final, head).contiguous().data<float>().ToArray();
     }
 
     public void Dispose() => folder.Dispose();

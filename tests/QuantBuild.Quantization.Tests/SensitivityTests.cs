@@ -61,8 +61,8 @@ public sealed class SensitivityTests
         torch.Tensor Rounded(LinearShape shape, torch.Tensor weight) =>
             shape == rounded ? Rtn.Quantize(weight, plan[shape]! with { Bits = bits }).Dequantize(torch.CPU) : weight;
         torch.Tensor embedding = weights.Load(DecoderConfig.EmbeddingName, torch.CPU);
-        using HiddenStates floats = HiddenStates.Embed(windows, new(config, embedding), torch.CPU, ActivationStore.InMemory);
-        using HiddenStates changed = HiddenStates.Embed(windows, new(config, Rounded(config.Embedding, embedding)), torch.CPU, ActivationStore.InMemory);
+        using HiddenStates floats = HiddenStates.Embed(windows, new(embedding), torch.CPU, ActivationStore.InMemory);
+        using HiddenStates changed = HiddenStates.Embed(windows, new(Rounded(config.Embedding, embedding)), torch.CPU, ActivationStore.InMemory);
         for (int index = 0; index < config.Layers; index++)
         {
             using LayerWeights layer = weights.LoadLayer(config, index, torch.CPU);
@@ -76,11 +76,11 @@ public sealed class SensitivityTests
             changed.Update(hidden => forward.Layer(hidden, layer), CancellationToken.None);
         }
 
-        using NormWeights norm = weights.LoadFinalNorm(torch.CPU);
+        using FinalWeights final = weights.LoadFinal(torch.CPU);
         torch.Tensor head = weights.Load(config.Head.WeightName, torch.CPU);
         torch.Tensor roundedHead = Rounded(config.Head, head);
         return Evaluation.Compare(
-            floats, changed, windows, hidden => forward.Head(hidden, norm, head), hidden => forward.Head(hidden, norm, roundedHead), config.VocabularySize, CancellationToken.None).KlDivergence;
+            floats, changed, windows, hidden => forward.Head(hidden, final, head), hidden => forward.Head(hidden, final, roundedHead), config.VocabularySize, CancellationToken.None).KlDivergence;
     }
 
     /// <summary>Spearman's.</summary>

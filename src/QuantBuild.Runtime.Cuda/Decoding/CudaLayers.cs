@@ -26,6 +26,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
     private readonly DeviceAttention attention;
     private readonly DeviceLayer[] layers;
     private readonly NormParameters finalNorm;
+    private readonly DeviceLinears? projection;
     private readonly DeviceLinears? head;
     private readonly Dictionary<(int Tokens, int Parts), IntPtr> graphs = [];
     private int tokens;
@@ -55,6 +56,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         if (HasHead)
         {
             finalNorm = weights.Norm(source.FinalNorm);
+            if (source.OutputProjection is { } projecting) projection = weights.Linears((null, projecting, activations.Projected, config.EmbeddingSize, null));
             head = weights.Linears((config.Head, source.Head, activations.Logits, config.VocabularySize, null));
         }
 
@@ -102,8 +104,9 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         for (int done = 0; done < wanted.Count; done += DeviceActivations.LogitRows)
         {
             int count = Math.Min(DeviceActivations.LogitRows, wanted.Count - done);
-            Gather(activations.Normed, step.UploadWanted(wanted.Skip(done).Take(count).Select(item => item.Row)), count, activations.Block);
-            head!.Multiply(activations.Block, count, activations.Input, isRounded: false);
+            Gather(Last, step.UploadWanted(wanted.Skip(done).Take(count).Select(item => item.Row)), count, activations.Block);
+            projection?.Multiply(activations.Block, count, activations.Input, isRounded: false);
+            head!.Multiply(projection is null ? activations.Block : activations.Projected, count, activations.Input, isRounded: false);
             Cap((long)count * vocabulary);
             GiveRows(wanted.GetRange(done, count));
         }
@@ -114,7 +117,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
             if (!part.Hidden.IsEmpty)
             {
                 using System.Buffers.MemoryHandle target = part.Hidden.Pin();
-                device.CopyFrom(target.Pointer, activations.Normed + (nint)((long)first * width * sizeof(float)), (long)part.Hidden.Length * sizeof(float));
+                device.CopyFrom(target.Pointer, Last + (nint)((long)first * width * sizeof(float)), (long)part.Hidden.Length * sizeof(float));
                 device.Synchronize();
             }
 
@@ -133,6 +136,9 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         // Gives back all memory at once, that of pages included.
         device.Dispose();
     }
+
+    // The residual stream behind the last layer and, where there is one, the last norm.
+    private IntPtr Last => finalNorm.Weight == 0 ? activations.Hidden : activations.Normed;
 
     private void Repeat(int parts)
     {
@@ -203,9 +209,9 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         if (!rounds && added == 0 && norm.Weight == 0) return false;
         IntPtr hidden = activations.Hidden;
         float scale = (float)config.ResidualScale;
-        int width = config.HiddenSize;
+        int width = config.HiddenSize, sums = config.SumNorms ? 1 : 0;
         RoundedParameters rounded = rounds ? activations.Input.Target(width, next!.FirstLayout) : default;
-        void** parameters = stackalloc void*[] { &hidden, &added, &post, &scale, &norm, &target, &width, &rounded };
+        void** parameters = stackalloc void*[] { &hidden, &added, &post, &sums, &scale, &norm, &target, &width, &rounded };
         kernels.Launch("decoder", "norm_round", (tokens, 1, 1), Threads, parameters);
         return rounds;
     }

@@ -38,6 +38,7 @@ internal sealed class DeviceActivations
             Mixed = Take(config.HiddenSize);
         }
 
+        if (plan.HasHead && config.EmbeddingWidth is not null) Projected = arena.Take((long)LogitRows * config.EmbeddingSize * sizeof(float));
         if (plan.HasHead) Logits = arena.Take((long)LogitRows * config.VocabularySize * sizeof(float));
     }
 
@@ -80,6 +81,9 @@ internal sealed class DeviceActivations
     /// <summary>What all experts of each token give.</summary>
     public IntPtr Mixed { get; }
 
+    /// <summary>What the head reads, where its width is not that of the residual stream: [<see cref="LogitRows"/>, embedding].</summary>
+    public IntPtr Projected { get; }
+
     /// <summary>[<see cref="LogitRows"/>, vocabulary].</summary>
     public IntPtr Logits { get; }
 
@@ -89,8 +93,8 @@ internal sealed class DeviceActivations
         long widths = (4L * config.HiddenSize) + (2L * config.Heads * config.HeadDim) + (2L * config.KvHeads * config.HeadDim) + (2L * config.IntermediateSize);
         if (config.Experts > 0) widths += config.Experts + (2L * config.HiddenSize);
         return (tokens * widths * sizeof(float)) + RoundedInput.BytesFor(tokens, Widest(config), hasOutliers) + DeviceAttention.PartialBytes(config)
-            + (hasHead ? (long)LogitRows * config.VocabularySize * sizeof(float) : 0) + (1 << 20);
+            + (hasHead ? (long)LogitRows * (config.VocabularySize + config.EmbeddingSize) * sizeof(float) : 0) + (1 << 20);
     }
 
-    private static int Widest(DecoderConfig config) => Math.Max(config.IntermediateSize, Math.Max(config.HiddenSize, config.Heads * config.HeadDim));
+    private static int Widest(DecoderConfig config) => Math.Max(Math.Max(config.IntermediateSize, config.EmbeddingSize), Math.Max(config.HiddenSize, config.Heads * config.HeadDim));
 }

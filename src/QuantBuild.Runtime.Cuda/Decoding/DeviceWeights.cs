@@ -40,11 +40,11 @@ internal sealed unsafe class DeviceWeights : IDisposable
         return artifact.File.Tensors.Values.Where(tensor => tensor.Name.StartsWith(prefix, StringComparison.Ordinal)).Sum(tensor => DeviceArena.Rounded(tensor.ByteLength));
     }
 
-    /// <summary>Bytes of the device that the last norm and the head take.</summary>
+    /// <summary>Bytes of the device that the last norm and the head take, and what may be between them.</summary>
     public static long BytesOfHead(Artifact artifact)
     {
         string head = artifact.Config.Head.Name;
-        return artifact.File.Tensors.Values.Where(tensor => tensor.Name.StartsWith(head + ".", StringComparison.Ordinal)).Sum(tensor => DeviceArena.Rounded(tensor.ByteLength))
+        return artifact.File.Tensors.Values.Where(tensor => tensor.Name.StartsWith(head + ".", StringComparison.Ordinal) || tensor.Name == DecoderConfig.OutputProjectionName).Sum(tensor => DeviceArena.Rounded(tensor.ByteLength))
             + DeviceArena.Rounded(artifact.Config.HiddenSize * 2L * sizeof(float));
     }
 

@@ -163,8 +163,8 @@ DEVICE void norm_token(const Norm& norm, const float* x, float* y, int width, fl
 }
 
 // The residual stream through a norm, and as the next linears read it.
-// added: what is added to x first, through a norm of its own where post has one, or null.
-KERNEL void THREADS(BLOCK) norm_round(float* x, const float* added, const Norm post, float scale, const Norm norm, float* y, int width, const Rounded rounded)
+// added: what is added to x first, or null; through a norm of its own where post has one, which is one of the sum where sums is set.
+KERNEL void THREADS(BLOCK) norm_round(float* x, const float* added, const Norm post, int sums, float scale, const Norm norm, float* y, int width, const Rounded rounded)
 {
     SHARED static float room[32];
     int token = block_x();
@@ -174,7 +174,7 @@ KERNEL void THREADS(BLOCK) norm_round(float* x, const float* added, const Norm p
     {
         added += (s64)token * width;
         const float* a = added;
-        if (post.weight)
+        if (post.weight && !sums)
         {
             norm_token(post, added, y, width, room);
             a = y;
@@ -183,6 +183,11 @@ KERNEL void THREADS(BLOCK) norm_round(float* x, const float* added, const Norm p
 
         for (int k = thread(); k < width; k += BLOCK) x[k] += scale * a[k];
         barrier();
+        if (post.weight && sums)
+        {
+            norm_token(post, x, x, width, room);
+            barrier();
+        }
     }
 
     if (norm.weight)

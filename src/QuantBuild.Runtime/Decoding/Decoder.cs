@@ -103,6 +103,7 @@ internal sealed unsafe class Decoder : IDisposable
         rows.Clear();
         int tokens = parts.Sum(part => part.Tokens.Length);
         if (tokens > activations.Rows) activations = CreateActivations(tokens <= LogitRows ? LogitRows : LargestBatch);
+        Activations embedded = activations.Embedded ?? activations.Hidden;
         foreach (BatchPart part in parts)
         {
             int first = part.Cache.Length;
@@ -110,13 +111,12 @@ internal sealed unsafe class Decoder : IDisposable
             ReadOnlySpan<int> ids = part.Tokens.Span;
             for (int i = 0; i < ids.Length; i++)
             {
-                weights.Embedding.ReadRows(ids[i], 1, activations.Hidden.Row(rows.Count));
-                Embed(activations.Hidden.Span(rows.Count), first + i);
+                weights.Embedding.ReadRows(ids[i], 1, embedded.Row(rows.Count));
                 rows.Add(new BatchRow(part.Cache, first + i));
             }
         }
 
-        Normed(weights.EmbeddingNorm, activations.Hidden);
+        Embed(embedded);
         int positions = rows.Max(row => row.Position) + 1;
         rotary.Prepare(positions);
         local?.Prepare(positions);
@@ -125,15 +125,21 @@ internal sealed unsafe class Decoder : IDisposable
 
     private DecoderActivations CreateActivations(int tokens) => new(config, tokens, device is { HasHead: true } ? 0 : tokens);
 
-    /// <summary>What a family makes of a token's embedding.</summary>
-    private void Embed(Span<float> hidden, int position)
+    /// <summary>The residual stream that a family makes of embeddings.</summary>
+    private void Embed(Activations embedded)
     {
-        if (config.EmbeddingScale != 1) TensorPrimitives.Multiply(hidden, (float)config.EmbeddingScale, hidden);
-        if (weights.Positions is null) return;
-        // Nothing is there before the first layer, and it is as wide.
-        float* learned = activations.Normed.Row(0);
-        weights.Positions.ReadRows(position, 1, learned);
-        TensorPrimitives.Add(hidden, new ReadOnlySpan<float>(learned, hidden.Length), hidden);
+        for (int t = 0; t < rows.Count && config.EmbeddingScale != 1; t++) TensorPrimitives.Multiply(embedded.Span(t), (float)config.EmbeddingScale, embedded.Span(t));
+        if (weights.InputProjection is { } projection) Multiply(embedded, rows.Count, (projection, activations.Hidden));
+        for (int t = 0; t < rows.Count && weights.Positions is not null; t++)
+        {
+            // Nothing is there before the first layer, and it is as wide.
+            float* learned = activations.Normed.Row(0);
+            Span<float> hidden = activations.Hidden.Span(t);
+            weights.Positions.ReadRows(rows[t].Position, 1, learned);
+            TensorPrimitives.Add(hidden, new ReadOnlySpan<float>(learned, hidden.Length), hidden);
+        }
+
+        Normed(weights.EmbeddingNorm, activations.Hidden);
     }
 
     private void Attention(int layer)
@@ -229,23 +235,25 @@ internal sealed unsafe class Decoder : IDisposable
     /// <summary>Gives out what was wanted.</summary>
     private void Give(IReadOnlyList<BatchPart> parts)
     {
-        workers.For(rows.Count, 1, norm.Of(activations.Hidden, weights.FinalNorm, activations.Normed));
+        Activations last = Normed(weights.FinalNorm, activations.Normed);
         int vocabulary = config.VocabularySize;
         List<WantedLogits> wanted = BatchPart.Wanted(parts, vocabulary);
         int first = 0;
         foreach (BatchPart part in parts)
         {
-            for (int i = 0; i < part.Hidden.Length / config.HiddenSize; i++) activations.Normed.Span(first + i).CopyTo(part.Hidden.Span[(i * config.HiddenSize)..]);
+            for (int i = 0; i < part.Hidden.Length / config.HiddenSize; i++) last.Span(first + i).CopyTo(part.Hidden.Span[(i * config.HiddenSize)..]);
             first += part.Tokens.Length;
         }
 
-        // The rows that are wanted, one after the other, where the queries were.
+        // The rows that are wanted, one after the other.
+        Activations gathered = last == activations.Hidden ? activations.Normed : activations.Hidden;
         if (wanted.Count > logits.Rows) logits = new Activations(Math.Min(wanted.Count, LogitRows), vocabulary);
         for (int done = 0; done < wanted.Count; done += logits.Rows)
         {
             int count = Math.Min(logits.Rows, wanted.Count - done);
-            for (int i = 0; i < count; i++) activations.Normed.Span(wanted[done + i].Row).CopyTo(activations.Hidden.Span(i));
-            Multiply(activations.Hidden, count, (weights.Head, logits));
+            for (int i = 0; i < count; i++) last.Span(wanted[done + i].Row).CopyTo(gathered.Span(i));
+            if (weights.OutputProjection is { } projection) Multiply(gathered, count, (projection, activations.Embedded!));
+            Multiply(activations.Embedded ?? gathered, count, (weights.Head, logits));
             for (int i = 0; i < count; i++) GiveLogits(logits.Span(i), wanted[done + i]);
         }
     }
@@ -280,15 +288,17 @@ internal sealed unsafe class Decoder : IDisposable
         else wanted.Likeliest.Span[0] = TensorPrimitives.IndexOfMax<float>(product);
     }
 
-    /// <summary>Adds what attention or MLP gave to the residual stream, through a norm and scaled where the family does so.</summary>
+    /// <summary>Adds what attention or MLP gave to the residual stream, scaled where the family does so, and the one or the other through a norm.</summary>
     private void AddToHidden(NormVectors? by)
     {
-        if (by is not null) workers.For(rows.Count, 1, norm.Of(activations.Normed, by, activations.Normed));
+        if (by is not null && !config.SumNorms) workers.For(rows.Count, 1, norm.Of(activations.Normed, by, activations.Normed));
         for (int t = 0; t < rows.Count; t++)
         {
             Span<float> added = activations.Normed.Span(t), hidden = activations.Hidden.Span(t);
             if (config.ResidualScale != 1) TensorPrimitives.Multiply(added, (float)config.ResidualScale, added);
             TensorPrimitives.Add(hidden, added, hidden);
         }
+
+        if (config.SumNorms) Normed(by, activations.Hidden);
     }
 }

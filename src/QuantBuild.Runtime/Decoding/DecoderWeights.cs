@@ -17,20 +17,32 @@ internal sealed class DecoderWeights
         DecoderConfig config = artifact.Config;
         Embedding = Linear(config.Embedding);
         Head = config.TieWordEmbeddings ? Embedding : Linear(config.Head);
-        FinalNorm = Norm(DecoderConfig.FinalNormName, config.HiddenSize, config.NormBias);
+        FinalNorm = config.FinalNorm ? Norm(DecoderConfig.FinalNormName, config.HiddenSize, config.NormBias) : null;
+        if (config.EmbeddingWidth is { } width)
+        {
+            InputProjection = Float(DecoderConfig.InputProjectionName, config.HiddenSize, width);
+            OutputProjection = Float(DecoderConfig.OutputProjectionName, width, config.HiddenSize);
+        }
+
         Positions = config.LearnedPositions ? Float(DecoderConfig.PositionsName, config.ContextLength, config.HiddenSize) : null;
         EmbeddingNorm = config.EmbeddingNorm ? Norm(DecoderConfig.EmbeddingNormName, config.HiddenSize, config.NormBias) : null;
         Layers = [.. Enumerable.Range(0, config.Layers).Select(Layer)];
     }
 
-    /// <summary>[vocabulary, hidden].</summary>
+    /// <summary>[vocabulary, embedding].</summary>
     public WeightMatrix Embedding { get; }
 
-    /// <summary>[vocabulary, hidden].</summary>
+    /// <summary>[vocabulary, embedding].</summary>
     public WeightMatrix Head { get; }
 
-    /// <summary>The last norm.</summary>
-    public NormVectors FinalNorm { get; }
+    /// <summary>The last norm, where there is one.</summary>
+    public NormVectors? FinalNorm { get; }
+
+    /// <summary>[hidden, embedding], where embedding and residual stream have different widths.</summary>
+    public WeightMatrix? InputProjection { get; }
+
+    /// <summary>[embedding, hidden], likewise.</summary>
+    public WeightMatrix? OutputProjection { get; }
 
     /// <summary>The learned vectors of positions, [context, hidden], where there are any.</summary>
     public WeightMatrix? Positions { get; }

@@ -38,7 +38,11 @@ internal sealed class DecoderActivations(DecoderConfig config, int rows, int com
     public Activations Up { get; } = new(computed, config.IntermediateSize);
 
     /// <summary>What the next linears read.</summary>
-    public LinearInput Input { get; } = new(computed, Math.Max(config.IntermediateSize, Math.Max(config.HiddenSize, config.Heads * config.HeadDim)));
+    public LinearInput Input { get; } = new(
+        config.EmbeddingWidth is null ? computed : rows, Math.Max(Math.Max(config.IntermediateSize, config.EmbeddingSize), Math.Max(config.HiddenSize, config.Heads * config.HeadDim)));
+
+    /// <summary>Embeddings, and what the head reads, where their width is not that of the residual stream [rows, embedding].</summary>
+    public Activations? Embedded { get; } = config.EmbeddingWidth is { } width ? new(rows, width) : null;
 
     /// <summary>What the MLP reads where it is known before attention [rows, hidden].</summary>
     public Activations? Parallel { get; } = config.ParallelResidual ? new(computed, config.HiddenSize) : null;

@@ -131,7 +131,15 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
         new("OPT", """
             {"architectures": ["OPTForCausalLM"], "hidden_size": 64, "ffn_dim": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 258, "max_position_embeddings": 96,
              "word_embed_proj_dim": 64, "do_layer_norm_before": true, "activation_function": "relu", "_remove_final_layer_norm": false}
-            """, Opt),
+            """, (w, tokens) => Opt(w, tokens)),
+        new("OPT-350m", """
+            {"architectures": ["OPTForCausalLM"], "hidden_size": 64, "ffn_dim": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 258, "max_position_embeddings": 96,
+             "word_embed_proj_dim": 40, "do_layer_norm_before": false, "activation_function": "relu", "_remove_final_layer_norm": false}
+            """, (w, tokens) => Opt(w, tokens, embedding: 40, before: false)),
+        new("OPT-without-last-norm", """
+            {"architectures": ["OPTForCausalLM"], "hidden_size": 64, "ffn_dim": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 258, "max_position_embeddings": 96,
+             "word_embed_proj_dim": 64, "do_layer_norm_before": true, "activation_function": "relu", "_remove_final_layer_norm": true}
+            """, (w, tokens) => Opt(w, tokens, last: false)),
         new("Falcon-7b", """
             {"architectures": ["FalconForCausalLM"], "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_kv_heads": 4, "vocab_size": 258, "alibi": false, "bias": false,
              "multi_query": true, "parallel_attn": true, "new_decoder_architecture": false, "layer_norm_epsilon": 1e-5, "max_position_embeddings": 96}
@@ -386,23 +394,28 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
     }
 
     // Zhang et al., 2022.
-    private static double[][] Opt(Checkpoint w, int[] tokens)
+    private static double[][] Opt(Checkpoint w, int[] tokens, int embedding = Width, bool before = true, bool last = true)
     {
         const string d = "model.decoder.";
-        float[] table = w.Table(d + "embed_tokens.weight", Vocabulary, Width), positions = w.Table(d + "embed_positions.weight", 96 + 2, Width);
-        double[][] x = Add(Embed(table, tokens, Width), Embed(positions, [.. Enumerable.Range(2, tokens.Length)], Width));
+        float[] table = w.Table(d + "embed_tokens.weight", Vocabulary, embedding), positions = w.Table(d + "embed_positions.weight", 96 + 2, Width);
+        double[][] x = Embed(table, tokens, embedding);
+        if (embedding != Width) x = Linear(x, w.Matrix(d + "project_in.weight", Width, embedding));
+        x = Add(x, Embed(positions, [.. Enumerable.Range(2, tokens.Length)], Width));
         for (int layer = 0; layer < Layers; layer++)
         {
             string p = $"{d}layers.{layer}.";
             double[][] Norm(double[][] from, string name) => LayerNorm(from, w.Vector(p + name + ".weight", Width, 1), w.Vector(p + name + ".bias", Width, 0), 1e-5);
             double[][] Project(double[][] from, string name, int outputs, int inputs) => Linear(from, w.Matrix(p + name + ".weight", outputs, inputs), w.Vector(p + name + ".bias", outputs, 0));
-            double[][] h = Norm(x, "self_attn_layer_norm");
+            double[][] h = before ? Norm(x, "self_attn_layer_norm") : x;
             double[][] attended = Attention(Project(h, "self_attn.q_proj", Width, Width), Project(h, "self_attn.k_proj", Width, Width), Project(h, "self_attn.v_proj", Width, Width), HeadDim);
             x = Add(x, Project(attended, "self_attn.out_proj", Width, Width));
-            x = Add(x, Project(Relu(Project(Norm(x, "final_layer_norm"), "fc1", Mlp, Width)), "fc2", Width, Mlp));
+            if (!before) x = Norm(x, "self_attn_layer_norm");
+            x = Add(x, Project(Relu(Project(before ? Norm(x, "final_layer_norm") : x, "fc1", Mlp, Width)), "fc2", Width, Mlp));
+            if (!before) x = Norm(x, "final_layer_norm");
         }
 
-        return Linear(LayerNorm(x, w.Vector(d + "final_layer_norm.weight", Width, 1), w.Vector(d + "final_layer_norm.bias", Width, 0), 1e-5), table);
+        if (before && last) x = LayerNorm(x, w.Vector(d + "final_layer_norm.weight", Width, 1), w.Vector(d + "final_layer_norm.bias", Width, 0), 1e-5);
+        return Linear(embedding == Width ? x : Linear(x, w.Matrix(d + "project_out.weight", embedding, Width)), table);
     }
 
     // Almazrouei et al., 2023.

@@ -69,6 +69,8 @@ public sealed class FamilyTests
     [InlineData("Cohere", "AutoRound", true)]
     [InlineData("Mixtral", "AutoRound", true)]
     [InlineData("OPT", "Nf4", true)]
+    [InlineData("OPT-350m", "Gptq", true)]
+    [InlineData("OPT-350m", "AutoRound", false)]
     [InlineData("GLM-4-0414", "Gptq", true)]
     [InlineData("InternLM2", "Gptq", false)]
     [InlineData("Nemotron", "Awq", true)]

@@ -1,0 +1,22 @@
+using TorchSharp;
+
+namespace QuantBuild.Quantization;
+
+/// <summary>What is between the last layer and the head. Takes over the tensors.</summary>
+/// <param name="norm">The last norm, where there is one.</param>
+/// <param name="projection">[embedding, hidden], where the head reads another width than that of the residual stream.</param>
+internal sealed class FinalWeights(NormWeights? norm, torch.Tensor? projection = null) : IDisposable
+{
+    /// <summary>The last norm, where there is one.</summary>
+    public NormWeights? Norm { get; } = norm;
+
+    /// <summary>[embedding, hidden], where the head reads another width than that of the residual stream.</summary>
+    public torch.Tensor? Projection { get; } = projection?.DetachFromDisposeScope();
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Norm?.Dispose();
+        Projection?.Dispose();
+    }
+}
