@@ -104,6 +104,9 @@ public sealed record DecoderConfig
     /// <summary>Whether the linears of the MLP have a bias.</summary>
     public bool MlpBias { get; init; }
 
+    /// <summary>Whether the head has a bias, where it is not tied.</summary>
+    public bool HeadBias { get; init; }
+
     /// <summary>The activation of the MLP.</summary>
     public ActivationKind Activation { get; init; }
 
@@ -257,7 +260,7 @@ public sealed record DecoderConfig
     public LinearShape Embedding => new(EmbeddingLinearName, EmbeddingSize, VocabularySize);
 
     /// <summary>The head; the embedding, where they are tied.</summary>
-    public LinearShape Head => TieWordEmbeddings ? Embedding : new(HeadLinearName, EmbeddingSize, VocabularySize);
+    public LinearShape Head => TieWordEmbeddings ? Embedding : new(HeadLinearName, EmbeddingSize, VocabularySize, HeadBias);
 
     /// <summary>Every linear that can be quantized, in the order of a forward pass: those of the decoder layers, and embedding and head on request.</summary>
     public IEnumerable<LinearShape> QuantizableLinears()
@@ -348,6 +351,7 @@ public sealed record DecoderConfig
         foreach ((string name, int width) in FinalNorm ? WithBias(FinalNormName, HiddenSize) : []) yield return new(name, [width]);
         if (EmbeddingWidth is not null) yield return new(OutputProjectionName, [EmbeddingSize, HiddenSize]);
         if (!TieWordEmbeddings) yield return new(HeadName, [VocabularySize, EmbeddingSize]);
+        if (Head.HasBias) yield return new(Head.BiasName, [VocabularySize]);
     }
 
     /// <summary>The weights and biases of a layer's norms, with their widths.</summary>

@@ -187,7 +187,7 @@ internal sealed class DecoderForward : IDisposable
     {
         torch.Tensor input = HeadInput(hidden, final);
         torch.Tensor logits = linear(rounding is null ? input : rounding(input), head);
-        return Logits(logits);
+        return Logits(logits, final);
     }
 
     /// <summary>What the head reads, [..., D] to [..., embedding].</summary>
@@ -197,10 +197,11 @@ internal sealed class DecoderForward : IDisposable
         return final.Projection is { } projection ? linear(last, projection) : last;
     }
 
-    /// <summary>The logits, from the product of the head: scaled and capped where the family does so.</summary>
-    public torch.Tensor Logits(torch.Tensor product)
+    /// <summary>The logits, from the product of the head: with its bias, scaled and capped where the family does so.</summary>
+    public torch.Tensor Logits(torch.Tensor product, FinalWeights final)
     {
-        torch.Tensor logits = logitScale is null ? product : product * logitScale;
+        torch.Tensor logits = final.Bias is { } bias ? product.Plus(bias) : product;
+        if (logitScale is not null) logits = logits * logitScale;
         return logitCap is null ? logits : (logits / logitCap).tanh() * logitCap;
     }
 

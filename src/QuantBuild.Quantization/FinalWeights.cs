@@ -2,10 +2,11 @@ using TorchSharp;
 
 namespace QuantBuild.Quantization;
 
-/// <summary>What is between the last layer and the head. Takes over the tensors.</summary>
+/// <summary>What is between the last layer and the head, and the head's bias. Takes over the tensors.</summary>
 /// <param name="norm">The last norm, where there is one.</param>
 /// <param name="projection">[embedding, hidden], where the head reads another width than that of the residual stream.</param>
-internal sealed class FinalWeights(NormWeights? norm, torch.Tensor? projection = null) : IDisposable
+/// <param name="bias">[vocabulary], where the head has one.</param>
+internal sealed class FinalWeights(NormWeights? norm, torch.Tensor? projection = null, torch.Tensor? bias = null) : IDisposable
 {
     /// <summary>The last norm, where there is one.</summary>
     public NormWeights? Norm { get; } = norm;
@@ -13,10 +14,14 @@ internal sealed class FinalWeights(NormWeights? norm, torch.Tensor? projection =
     /// <summary>[embedding, hidden], where the head reads another width than that of the residual stream.</summary>
     public torch.Tensor? Projection { get; } = projection?.DetachFromDisposeScope();
 
+    /// <summary>[vocabulary], where the head has one.</summary>
+    public torch.Tensor? Bias { get; } = bias?.DetachFromDisposeScope();
+
     /// <inheritdoc/>
     public void Dispose()
     {
         Norm?.Dispose();
         Projection?.Dispose();
+        Bias?.Dispose();
     }
 }

@@ -135,10 +135,11 @@ public sealed class ModelWeights : IDisposable
         return new NormWeights(weight, bias ? Load(DecoderConfig.BiasName(name), device) : null);
     }
 
-    /// <summary>What is between the last layer and the head.</summary>
+    /// <summary>What is between the last layer and the head, and the head's bias.</summary>
     internal FinalWeights LoadFinal(torch.Device device) => new(
         Config.FinalNorm ? LoadNorm(DecoderConfig.FinalNormName, device, Config.NormBias) : null,
-        Config.EmbeddingWidth is null ? null : Load(DecoderConfig.OutputProjectionName, device));
+        Config.EmbeddingWidth is null ? null : Load(DecoderConfig.OutputProjectionName, device),
+        Config.Head.HasBias ? Load(Config.Head.BiasName, device) : null);
 
     /// <summary>Reads the weights of a decoder layer to a device as float32.</summary>
     internal LayerWeights LoadLayer(DecoderConfig config, int layer, torch.Device device)

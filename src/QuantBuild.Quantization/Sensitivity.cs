@@ -74,7 +74,7 @@ internal sealed class Sensitivity(
     {
         using FinalWeights final = weights.LoadFinal(device);
         using torch.Tensor head = weights.Load(config.Head.WeightName, device);
-        SampledLoss loss = new(hidden => forward.HeadInput(hidden, final), head, forward.Logits);
+        SampledLoss loss = new(hidden => forward.HeadInput(hidden, final), head, product => forward.Logits(product, final));
         if (open.Contains(config.Head.Name))
         {
             Add(config.Head, head, states, (index, hidden, change) =>

@@ -153,6 +153,7 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
         new("Cohere", $$"""{"architectures": ["CohereForCausalLM"], {{Sizes}}, "layer_norm_eps": 1e-5, "logit_scale": 0.25, "use_qk_norm": false, "rope_theta": 10000.0}""", Cohere),
         .. Variations,
         .. WithAlibi,
+        .. WithBiasedHeads,
     ];
 
     /// <summary>For the test's name.</summary>

@@ -52,6 +52,8 @@ public sealed class FamilyTests
     [InlineData("Pythia", "Gptq", true)]
     [InlineData("Falcon-40b", "Gptq", false)]
     [InlineData("BLOOM", "Gptq", true)]
+    [InlineData("Phi2", "Gptq", true)]
+    [InlineData("StarCoder", "Awq", true)]
     [InlineData("MPT", "Awq", true)]
     [InlineData("Falcon-RW", "AutoRound", true)]
     [InlineData("Qwen3Moe", "Gptq", true)]
