@@ -364,12 +364,15 @@ public sealed record DecoderConfig
         if (PostNorms) norms = norms.Concat(WithBias(AttentionPostNormName(layer), HiddenSize)).Concat(WithBias(MlpPostNormName(layer), HiddenSize));
         if (QueryKeyNorm != QueryKeyNorm.None)
         {
-            bool each = QueryKeyNorm == QueryKeyNorm.Head;
-            norms = norms.Concat([(QueryNormName(layer), each ? HeadDim : Heads * HeadDim), (KeyNormName(layer), each ? HeadDim : KvHeads * HeadDim)]);
+            norms = norms.Concat([(QueryNormName(layer), QueryKeyNormWidth(Heads)), (KeyNormName(layer), QueryKeyNormWidth(KvHeads))]);
         }
 
         return norms;
     }
+
+    /// <summary>How many weights the norm of queries or keys has.</summary>
+    /// <param name="heads">Their heads.</param>
+    public int QueryKeyNormWidth(int heads) => QueryKeyNorm == QueryKeyNorm.Head ? HeadDim : heads * HeadDim;
 
     private IEnumerable<(string Name, int Width)> WithBias(string norm, int width) => NormBias ? [(norm, width), (BiasName(norm), width)] : [(norm, width)];
 
@@ -429,7 +432,7 @@ public enum NormKind
     Layer,
 }
 
-/// <summary>What queries and keys go through before they are turned: RMSNorm.</summary>
+/// <summary>What queries and keys go through before they are turned: a norm of the kind of the others (<see cref="DecoderConfig.Norm"/>), without a bias.</summary>
 public enum QueryKeyNorm
 {
     /// <summary>Nothing.</summary>
@@ -440,6 +443,9 @@ public enum QueryKeyNorm
 
     /// <summary>All heads together, each number with its own weight.</summary>
     Width,
+
+    /// <summary>Each head by itself, each with its own weight.</summary>
+    EachHead,
 }
 
 /// <summary>The activation of an MLP.</summary>

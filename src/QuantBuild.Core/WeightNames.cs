@@ -21,9 +21,23 @@ public sealed class WeightNames
     /// <param name="name">Its name in the checkpoint, likewise.</param>
     /// <param name="rows">Which rows of that tensor it is; <see langword="null"/> for all of them.</param>
     /// <param name="transposed">Whether the checkpoint has the weight as [inputs, outputs].</param>
-    public WeightNames With(string module, string name, RowBlocks? rows = null, bool transposed = false)
+    public WeightNames With(string module, string name, RowBlocks? rows = null, bool transposed = false) => With(module, new TensorPlace(name, rows, transposed));
+
+    /// <summary>Adds a module whose rows are a part for each number of a first dimension that the checkpoint's tensor has before them.</summary>
+    /// <param name="module">Its own name.</param>
+    /// <param name="name">Its name in the checkpoint.</param>
+    /// <param name="stack">The size of that dimension.</param>
+    public WeightNames WithStack(string module, string name, int stack) => With(module, new TensorPlace(name, Stack: stack));
+
+    /// <summary>Adds a module whose rows are in several tensors of the checkpoint, as many in each, one after the other.</summary>
+    /// <param name="module">Its own name.</param>
+    /// <param name="name">Their names; <c>*</c> is the number of one.</param>
+    /// <param name="parts">How many they are.</param>
+    public WeightNames WithParts(string module, string name, int parts) => With(module, new TensorPlace(name, Parts: parts));
+
+    private WeightNames With(string module, TensorPlace place)
     {
-        places[module] = new TensorPlace(name, rows, transposed);
+        places[module] = place;
         return this;
     }
 
@@ -82,7 +96,7 @@ public sealed class WeightNames
         string suffix = !suffixes.TryGetValue(inLayer, out (string Weight, string Bias) own) ? kind : kind == ".weight" ? own.Weight : own.Bias;
         return place with
         {
-            Name = layerPrefix.Replace("*", layer) + place.Name.Replace("*", expert) + suffix,
+            Name = layerPrefix.Replace("*", layer) + (place.Parts is not null ? place.Name : place.Name.Replace("*", expert)) + suffix,
             // A bias has one number for each output, and nothing to transpose.
             Transposed = place.Transposed && kind == ".weight",
             Expert = place.Expert is { } part ? part with { Index = int.Parse(expert, CultureInfo.InvariantCulture) } : null,
@@ -91,11 +105,17 @@ public sealed class WeightNames
 }
 
 /// <summary>A place in a checkpoint.</summary>
-/// <param name="Name">The tensor.</param>
+/// <param name="Name">The tensor; of several, with a <c>*</c> for the number of each.</param>
 /// <param name="Rows">Which of its rows; <see langword="null"/> for all of them.</param>
 /// <param name="Transposed">Whether the tensor is [inputs, outputs]: its rows are then columns.</param>
 /// <param name="Expert">Which part of the tensor that is, where it holds those of all experts; <see langword="null"/> where it is a tensor of its own.</param>
-public sealed record TensorPlace(string Name, RowBlocks? Rows = null, bool Transposed = false, ExpertPart? Expert = null);
+/// <param name="Stack">The size of a dimension that the tensor has before that of its rows, which are then those of all its parts; <see langword="null"/> where it has none.</param>
+/// <param name="Parts">In how many tensors the rows are, as many in each, one after the other; <see langword="null"/> where they are in one.</param>
+public sealed record TensorPlace(string Name, RowBlocks? Rows = null, bool Transposed = false, ExpertPart? Expert = null, int? Stack = null, int? Parts = null)
+{
+    /// <summary>The names of all tensors.</summary>
+    public IEnumerable<string> Names => Parts is not { } parts ? [Name] : Enumerable.Range(0, parts).Select(part => Name.Replace("*", part.ToString(CultureInfo.InvariantCulture)));
+}
 
 /// <summary>One of the equal parts of a tensor in which something of all experts is, one after the other.</summary>
 /// <param name="Index">Which, from 0.</param>

@@ -253,9 +253,14 @@ internal sealed class DecoderForward : IDisposable
     }
 
     /// <summary>The norm of queries or keys, where there is one: [B, T, heads * headDim].</summary>
-    private torch.Tensor QueryKey(torch.Tensor projected, NormWeights? norm) => norm is null ? projected : config.QueryKeyNorm == QueryKeyNorm.Head
-        ? Norm(projected.view(projected.shape[0], projected.shape[1], -1, config.HeadDim), norm).view(projected.shape)
-        : Norm(projected, norm);
+    private torch.Tensor QueryKey(torch.Tensor projected, NormWeights? norm)
+    {
+        if (norm is null) return projected;
+        if (config.QueryKeyNorm == QueryKeyNorm.Width) return Norm(projected, norm);
+        // One weight for all heads, or one each: [1 or heads, headDim].
+        using NormWeights heads = new(norm.Weight.view(-1, config.HeadDim));
+        return Norm(projected.view(projected.shape[0], projected.shape[1], -1, config.HeadDim), heads).view(projected.shape);
+    }
 
     /// <summary>Attention of a few heads, [B, heads, T, headDim] each.</summary>
     /// <param name="query">The queries.</param>

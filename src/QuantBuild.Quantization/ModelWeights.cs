@@ -55,18 +55,8 @@ public sealed class ModelWeights : IDisposable
             foreach ((string name, IReadOnlyList<int> shape) in model.Config.Tensors().Where(tensor => !weights.linears.ContainsKey(tensor.Key)))
             {
                 TensorPlace place = model.Config.Names.Of(name);
-                // A file of the model without its head has the names without their first part.
-                if (!found.TryGetValue(place.Name, out CheckpointTensor? tensor)
-                    && !found.TryGetValue(place.Name[(place.Name.IndexOf('.', StringComparison.Ordinal) + 1)..], out tensor))
-                {
-                    throw TensorMissing(model, place.Name, found.Keys);
-                }
-
                 long[] stored = PlacedTensor.ShapeIn(shape, place);
-                Check(model, tensor, place.Expert is { } of ? [of.Count, .. stored] : stored);
-                if (tensor.Type is ElementType.F8E4M3 or ElementType.F8E5M2) tensor = Float8.Scaled(tensor, found, model.Config.Quantization?.Block);
-                if (place.Expert is { } part) tensor = tensor.Part(part.Index);
-                weights.tensors.Add(name, new PlacedTensor(name, shape, place, tensor));
+                weights.tensors.Add(name, new PlacedTensor(name, shape, place, CheckpointTensor.Joined(place.Name, [.. place.Names.Select(part => Find(model, found, part, place.Expert, stored))])));
             }
 
             return weights;
@@ -76,6 +66,19 @@ public sealed class ModelWeights : IDisposable
             weights.Dispose();
             throw;
         }
+    }
+
+    private static CheckpointTensor Find(ModelFolder model, IReadOnlyDictionary<string, CheckpointTensor> found, string name, ExpertPart? expert, long[] shape)
+    {
+        // A file of the model without its head has the names without their first part.
+        if (!found.TryGetValue(name, out CheckpointTensor? tensor) && !found.TryGetValue(name[(name.IndexOf('.', StringComparison.Ordinal) + 1)..], out tensor))
+        {
+            throw TensorMissing(model, name, found.Keys);
+        }
+
+        Check(model, tensor, expert is null ? shape : [expert.Count, .. shape]);
+        if (tensor.Type is ElementType.F8E4M3 or ElementType.F8E5M2) tensor = Float8.Scaled(tensor, found, model.Config.Quantization?.Block);
+        return expert is null ? tensor : tensor.Part(expert.Index);
     }
 
     /// <summary>A tensor for a new file, under the name by which it is known here.</summary>

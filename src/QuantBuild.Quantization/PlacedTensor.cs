@@ -29,13 +29,13 @@ internal sealed class PlacedTensor(string name, IReadOnlyList<int> shape, Tensor
     /// <summary>Bytes that they take in their file.</summary>
     public long StoredBytes => (long)((double)whole.StoredBytes / whole.ByteLength * ByteLength);
 
-    /// <summary>The shape that the checkpoint's tensor should have, or the expert's part of it.</summary>
+    /// <summary>The shape that the checkpoint's tensor should have, or each of several, or the expert's part of it.</summary>
     /// <param name="shape">The tensor's own.</param>
     /// <param name="place">Where it is.</param>
     public static long[] ShapeIn(IReadOnlyList<int> shape, TensorPlace place)
     {
-        long[] whole = [place.Rows?.Total ?? shape[0], .. shape.Skip(1).Select(size => (long)size)];
-        return place.Transposed ? [.. whole.Reverse()] : whole;
+        long[] whole = [(place.Rows?.Total ?? shape[0]) / (place.Parts ?? 1) / (place.Stack ?? 1), .. shape.Skip(1).Select(size => (long)size)];
+        return place.Transposed ? [.. whole.Reverse()] : place.Stack is { } stack ? [stack, .. whole] : whole;
     }
 
     /// <summary>Reads some consecutive rows.</summary>
@@ -66,7 +66,7 @@ internal sealed class PlacedTensor(string name, IReadOnlyList<int> shape, Tensor
     }
 
     /// <summary>The tensor for a new file, under its own name.</summary>
-    public TensorSource Source() => place is { Rows: null, Transposed: false }
+    public TensorSource Source() => place is { Rows: null, Transposed: false, Stack: null }
         ? whole.ToSource(name)
         : new TensorSource(name, Type, Shape, ByteLength, Copy);
 

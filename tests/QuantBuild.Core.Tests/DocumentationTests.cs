@@ -82,7 +82,7 @@ public partial class DocumentationTests
         AssertShown("QB2004", () => DecoderConfig.Parse("""{"architectures": ["MambaForCausalLM"]}""", "/home/ann/hello/models/mamba/config.json"));
         AssertShown("QB2003", () => DecoderConfig.Parse("{\n\n\n\n\n  \"a\": 1\n  \"b\": 2\n}", "/home/ann/hello/models/llama-7b/config.json"));
         AssertShown("QB2011", () => DecoderConfig.Parse(
-            """{"architectures": ["StableLmForCausalLM"], "qk_layernorm": true}""", "/home/ann/hello/models/stablelm-2-12b/config.json"));
+            """{"architectures": ["GPT2LMHeadModel"], "scale_attn_by_inverse_layer_idx": true}""", "/home/ann/hello/models/alias-gpt2-small-x21/config.json"));
     }
 
     [Fact]

@@ -90,6 +90,42 @@ public sealed class ModelWeightsTests
         Assert.Contains("[3, 4]", error.Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(ElementType.F32, 2, null)]
+    [InlineData(ElementType.BF16, 2, "norms.1")]
+    [InlineData(ElementType.F32, 4, "norms.1")]
+    public void A_tensor_that_is_in_several_is_put_together_of_those_of_one_type_and_shape(ElementType second, int width, string? wrong)
+    {
+        using TemporaryFolder folder = new();
+        const string attention = "model.layers.0.self_attn.";
+        TensorSource Norm(string name, ElementType type, float[] values) =>
+            TensorSource.FromBytes(attention + name, type, [values.Length], [.. values.SelectMany(value => type == ElementType.BF16 ? BitConverter.GetBytes(value)[2..] : BitConverter.GetBytes(value))]);
+        TensorSource Zeros(string name, int width) => TensorSource.FromBytes(name, ElementType.F32, [width], new byte[sizeof(float) * width]);
+        File.WriteAllText(folder.File("config.json"), Config.Replace("Llama", "StableLm", StringComparison.Ordinal).Replace("\"hidden_act\"", "\"partial_rotary_factor\":1,\"use_parallel_residual\":true,\"qk_layernorm\":true,\"hidden_act\"", StringComparison.Ordinal));
+        File.WriteAllText(folder.File("tokenizer.json"), "{}");
+        SafetensorsWriter.Write(
+            folder.File("model.safetensors"),
+            new Dictionary<string, string>(),
+            [
+                .. Tensors().Where(tensor => !tensor.Name.Contains("post_attention", StringComparison.Ordinal)), Zeros("model.layers.0.input_layernorm.bias", 4), Zeros("model.norm.bias", 4),
+                Norm("q_layernorm.norms.0.weight", ElementType.F32, [1, 2]), Norm("q_layernorm.norms.1.weight", second, [.. new float[] { 3, 4, 5, 6 }.Take(width)]),
+                Norm("k_layernorm.norms.0.weight", ElementType.F32, [7, 8]),
+            ]);
+        ModelFolder model = ModelFolder.Open(folder.Path);
+        if (wrong is not null)
+        {
+            QuantBuildException error = Assert.Throws<QuantBuildException>(() => ModelWeights.Open(model));
+            Assert.Equal(DiagnosticIds.TensorMismatch, error.Id);
+            Assert.Contains(wrong, error.Message, StringComparison.Ordinal);
+            return;
+        }
+
+        using ModelWeights weights = ModelWeights.Open(model);
+        using torch.Tensor queries = weights.Load(DecoderConfig.QueryNormName(0), torch.CPU), keys = weights.Load(DecoderConfig.KeyNormName(0), torch.CPU);
+        Assert.Equal([1, 2, 3, 4], queries.data<float>().ToArray());
+        Assert.Equal([7, 8], keys.data<float>().ToArray());
+    }
+
     [Fact]
     public void A_tensor_of_integers_is_QB2007()
     {

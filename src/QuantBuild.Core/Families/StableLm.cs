@@ -1,13 +1,13 @@
 namespace QuantBuild;
 
-/// <summary>StableLM 2 and StableLM 3B (Bellagente et al., 2024): Llama with LayerNorm, and a part of each head turned.</summary>
+/// <summary>StableLM 2 and StableLM 3B (Bellagente et al., 2024): Llama with LayerNorm, and a part of each head turned; in the largest a LayerNorm of each query and key head.</summary>
 internal static class StableLm
 {
     public static DecoderConfig Read(ConfigReader config)
     {
-        config.Require("qk_layernorm", "false");
         bool parallel = config.BooleanOr("use_parallel_residual", false);
-        return config.Decoder(rotaryShare: 0.25) with
+        DecoderConfig decoder = config.Decoder(rotaryShare: 0.25);
+        return decoder with
         {
             Norm = NormKind.Layer,
             NormBias = true,
@@ -16,6 +16,10 @@ internal static class StableLm
             AttentionBias = config.BooleanOr("use_qkv_bias", false),
             ParallelResidual = parallel,
             SharedNorm = parallel,
+            QueryKeyNorm = config.BooleanOr("qk_layernorm", false) ? QueryKeyNorm.EachHead : QueryKeyNorm.None,
+            Names = new WeightNames()
+                .WithParts("self_attn.q_norm", "self_attn.q_layernorm.norms.*", decoder.Heads)
+                .WithParts("self_attn.k_norm", "self_attn.k_layernorm.norms.*", decoder.KvHeads),
         };
     }
 }

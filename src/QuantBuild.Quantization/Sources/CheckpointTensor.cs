@@ -58,6 +58,37 @@ public sealed class CheckpointTensor
         return new CheckpointTensor(Name, Type, [.. Shape.Skip(1)], (offset, target) => read(start + offset, target), StoredBytes / Shape[0]);
     }
 
+    /// <summary>Tensors of one shape as one, with the rows of each after those of the one before.</summary>
+    /// <param name="name">What to call it.</param>
+    /// <param name="parts">The tensors.</param>
+    /// <exception cref="QuantBuildException">QB2007: they differ in type.</exception>
+    internal static CheckpointTensor Joined(string name, IReadOnlyList<CheckpointTensor> parts)
+    {
+        CheckpointTensor first = parts[0];
+        if (parts.Count == 1) return first;
+        if (parts.FirstOrDefault(part => part.Type != first.Type) is { } other)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.TensorMismatch,
+                $"The tensor {other.Name} has the element type {other.Type.HeaderName()}, and {first.Name}, which it is a part of one tensor with, {first.Type.HeaderName()}. " +
+                "Files of different models are mixed: copy the model again.");
+        }
+
+        return new CheckpointTensor(name, first.Type, [first.Shape[0] * parts.Count, .. first.Shape.Skip(1)], Read, parts.Sum(part => part.StoredBytes));
+
+        void Read(long offset, Span<byte> target)
+        {
+            while (target.Length > 0)
+            {
+                (long part, long start) = Math.DivRem(offset, first.ByteLength);
+                int count = (int)Math.Min(first.ByteLength - start, target.Length);
+                parts[(int)part].Read(start, target[..count]);
+                offset += count;
+                target = target[count..];
+            }
+        }
+    }
+
     /// <summary>Reads some of its bytes: see <see cref="Reader"/>.</summary>
     internal void Read(long offset, Span<byte> target)
     {

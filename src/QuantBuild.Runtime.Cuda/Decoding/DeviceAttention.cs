@@ -65,6 +65,8 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
             Half = config.TurnedDimensions / 2,
             Interleaved = config.RopeInterleaved ? 1 : 0,
             WholeNorm = config.QueryKeyNorm == QueryKeyNorm.Width ? 1 : 0,
+            EachNorm = config.QueryKeyNorm == QueryKeyNorm.EachHead ? 1 : 0,
+            NormKind = (int)config.Norm,
             Bytes = pages.Precision == KvPrecision.Int8 ? 1 : 0,
         };
         void** parameters = stackalloc void*[] { &heads };

@@ -130,6 +130,8 @@ internal struct HeadsParameters
     public int Half;
     public int Interleaved;
     public int WholeNorm;
+    public int EachNorm;
+    public int NormKind;
     public int Bytes;
 }
 

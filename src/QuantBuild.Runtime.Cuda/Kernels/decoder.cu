@@ -5,7 +5,6 @@
 #define BLOCK 256
 
 // Of norms: what NormKind says.
-#define RMS 0
 #define LAYER 1
 
 // Of activations: what ActivationKind says.
@@ -278,18 +277,30 @@ struct Heads
     int half;        // pairs that are turned
     int interleaved;
     int wholeNorm;   // whether all heads are normed together
+    int eachNorm;    // whether each head has a weight of its own
+    int normKind;
     int bytes;       // whether keys and values are kept as bytes
 };
 
-// RMSNorm in place of several vectors [count, width] with one weight: a warp has one.
-DEVICE void norm_heads(float* x, const float* weight, int count, int width, float epsilon)
+// A norm in place of each head of one token [count, headDim], with one weight for all or one each: a warp has one head.
+DEVICE void norm_heads(const Heads& h, float* x, const float* weight, int count)
 {
+    int width = h.headDim;
     for (int head = warp(); head < count; head += BLOCK / 32)
     {
+        float* own = x + head * width;
+        const float* by = weight + (h.eachNorm ? head * width : 0);
+        float mean = 0;
+        if (h.normKind == LAYER)
+        {
+            for (int k = lane(); k < width; k += 32) mean += own[k];
+            mean = warp_sum(mean) / width;
+        }
+
         float squares = 0;
-        for (int k = lane(); k < width; k += 32) squares = fused(x[head * width + k], x[head * width + k], squares);
-        float scale = quotient(1, root(warp_sum(squares) / width + epsilon));
-        for (int k = lane(); k < width; k += 32) x[head * width + k] = x[head * width + k] * scale * weight[k];
+        for (int k = lane(); k < width; k += 32) squares = fused(own[k] - mean, own[k] - mean, squares);
+        float scale = quotient(1, root(warp_sum(squares) / width + h.epsilon));
+        for (int k = lane(); k < width; k += 32) own[k] = (own[k] - mean) * scale * by[k];
     }
 }
 
@@ -334,14 +345,14 @@ KERNEL void THREADS(BLOCK) remember(const Heads h)
     const float* values = h.values + (s64)token * h.kvHeads * h.headDim;
     if (h.queryNorm && h.wholeNorm)
     {
-        Norm query = {h.queryNorm, 0, h.epsilon, RMS}, key = {h.keyNorm, 0, h.epsilon, RMS};
+        Norm query = {h.queryNorm, 0, h.epsilon, h.normKind}, key = {h.keyNorm, 0, h.epsilon, h.normKind};
         norm_token(query, queries, queries, h.heads * h.headDim, room);
         norm_token(key, keys, keys, h.kvHeads * h.headDim, room);
     }
     else if (h.queryNorm)
     {
-        norm_heads(queries, h.queryNorm, h.heads, h.headDim, h.epsilon);
-        norm_heads(keys, h.keyNorm, h.kvHeads, h.headDim, h.epsilon);
+        norm_heads(h, queries, h.queryNorm, h.heads);
+        norm_heads(h, keys, h.keyNorm, h.kvHeads);
     }
 
     barrier();

@@ -60,12 +60,7 @@ internal sealed class DecoderWeights
         string prefix = DecoderConfig.LayerPrefix(layer);
         WeightMatrix Find(string name) => Linear(linears[prefix + name]);
         NormVectors? Have(bool there, string name) => there ? Norm(name, config.HiddenSize, config.NormBias) : null;
-        NormVectors? HaveOf(string name, int heads) => config.QueryKeyNorm switch
-        {
-            QueryKeyNorm.None => null,
-            QueryKeyNorm.Head => Norm(name, config.HeadDim, false),
-            _ => Norm(name, heads * config.HeadDim, false),
-        };
+        NormVectors? HaveOf(string name, int heads) => config.QueryKeyNorm == QueryKeyNorm.None ? null : Norm(name, config.QueryKeyNormWidth(heads), false);
         MlpWeights Mlp(string name) => new(config.GatedMlp ? Find(name + "gate_proj") : null, Find(name + "up_proj"), Find(name + "down_proj"));
         return new LayerWeights(Find("self_attn.q_proj"), Find("self_attn.k_proj"), Find("self_attn.v_proj"), Find("self_attn.o_proj"))
         {

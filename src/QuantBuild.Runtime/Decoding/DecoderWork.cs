@@ -87,21 +87,21 @@ internal sealed class NormWork(NormKind kind, double epsilon) : IParallelWork
     {
         for (int t = from; t < to; t++)
         {
-            Span<float> row = x.Span(t), normed = y.Span(t);
-            if (kind == NormKind.Layer)
-            {
-                TensorPrimitives.Subtract(row, TensorPrimitives.Sum<float>(row) / row.Length, normed);
-                row = normed;
-            }
-
-            Rms(row, norm.Weight, epsilon, normed);
+            Span<float> normed = y.Span(t);
+            Apply(kind, epsilon, x.Span(t), norm.Weight, normed);
             if (norm.Bias is { } bias) TensorPrimitives.Add(normed, bias, normed);
         }
     }
 
-    /// <summary>RMSNorm of one row.</summary>
-    public static void Rms(ReadOnlySpan<float> row, ReadOnlySpan<float> weight, double epsilon, Span<float> normed)
+    /// <summary>A norm of one row, before its bias.</summary>
+    public static void Apply(NormKind kind, double epsilon, ReadOnlySpan<float> row, ReadOnlySpan<float> weight, Span<float> normed)
     {
+        if (kind == NormKind.Layer)
+        {
+            TensorPrimitives.Subtract(row, TensorPrimitives.Sum(row) / row.Length, normed);
+            row = normed;
+        }
+
         float scale = 1 / MathF.Sqrt((TensorPrimitives.SumOfSquares(row) / row.Length) + (float)epsilon);
         TensorPrimitives.Multiply(row, scale, normed);
         TensorPrimitives.Multiply(normed, weight, normed);
@@ -244,13 +244,14 @@ internal sealed unsafe class RememberWork(DecoderConfig config, RotaryEmbedding 
         }
     }
 
-    /// <summary>All at once, or head by head where the weight is as wide as one.</summary>
+    /// <summary>All at once, or head by head, with one weight for all or one each.</summary>
     private void Norm(Span<float> heads, float[] weight)
     {
-        for (int first = 0; first < heads.Length; first += weight.Length)
+        int width = config.QueryKeyNorm == QueryKeyNorm.Width ? heads.Length : config.HeadDim;
+        for (int first = 0; first < heads.Length; first += width)
         {
-            Span<float> part = heads.Slice(first, weight.Length);
-            NormWork.Rms(part, weight, config.NormEpsilon, part);
+            Span<float> part = heads.Slice(first, width);
+            NormWork.Apply(config.Norm, config.NormEpsilon, part, weight.AsSpan(first % weight.Length, width), part);
         }
     }
 }

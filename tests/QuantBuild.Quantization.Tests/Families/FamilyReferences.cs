@@ -114,6 +114,10 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
             {"architectures": ["StableLmForCausalLM"], {{Sizes}}, "layer_norm_eps": 1e-5, "partial_rotary_factor": 0.25, "use_qkv_bias": true, "use_parallel_residual": true}
             """,
             (w, tokens) => StableLm(w, tokens, parallel: true)),
+        new("StableLM-12b", $$"""
+            {"architectures": ["StableLmForCausalLM"], {{Sizes}}, "layer_norm_eps": 1e-5, "partial_rotary_factor": 0.25, "use_qkv_bias": false, "use_parallel_residual": true, "qk_layernorm": true}
+            """,
+            (w, tokens) => StableLm(w, tokens, parallel: true, bias: false, headNorms: true)),
         new("Pythia", $$"""
             {"architectures": ["GPTNeoXForCausalLM"], "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 258,
              "max_position_embeddings": 96, "layer_norm_eps": 1e-5, "rotary_pct": 0.25, "rotary_emb_base": 10000, "hidden_act": "gelu", "use_parallel_residual": true}
@@ -150,7 +154,8 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
              "multi_query": true, "parallel_attn": true, "new_decoder_architecture": true, "layer_norm_epsilon": 1e-5, "max_position_embeddings": 96}
             """,
             (w, tokens) => Falcon(w, tokens, keyHeads: 2, norms: 2)),
-        new("Cohere", $$"""{"architectures": ["CohereForCausalLM"], {{Sizes}}, "layer_norm_eps": 1e-5, "logit_scale": 0.25, "use_qk_norm": false, "rope_theta": 10000.0}""", Cohere),
+        new("Cohere", CohereOf("false"), (w, tokens) => Cohere(w, tokens, headNorms: false)),
+        new("Command-R-plus", CohereOf("true"), (w, tokens) => Cohere(w, tokens, headNorms: true)),
         .. Variations,
         .. WithAlibi,
         .. WithBiasedHeads,
@@ -331,7 +336,7 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
     }
 
     // Bellagente et al., 2024.
-    private static double[][] StableLm(Checkpoint w, int[] tokens, bool parallel)
+    private static double[][] StableLm(Checkpoint w, int[] tokens, bool parallel, bool bias = true, bool headNorms = false)
     {
         // A quarter of each head.
         double[] frequencies = Frequencies(10000, HeadDim / 4);
@@ -340,9 +345,13 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
         {
             string p = $"model.layers.{layer}.";
             double[][] Norm(double[][] from, string name) => LayerNorm(from, w.Vector(p + name + ".weight", Width, 1), w.Vector(p + name + ".bias", Width, 0), 1e-5);
-            double[][] Project(double[][] from, string name, int outputs) => Linear(from, w.Matrix(p + name + ".weight", outputs, Width), w.Vector(p + name + ".bias", outputs, 0));
+            double[][] Project(double[][] from, string name, int outputs) => Linear(from, w.Matrix(p + name + ".weight", outputs, Width), bias ? w.Vector(p + name + ".bias", outputs, 0) : null);
+            // Of each head by itself: a module each, without a bias.
+            double[][] HeadNorm(double[][] from, string name) => !headNorms ? from : Each(
+                from, row => [.. row.Chunk(HeadDim).SelectMany((head, i) => LayerNorm([head], w.Vector(p + $"self_attn.{name}.norms.{i}.weight", HeadDim, 1), null, 1e-5)[0])]);
             double[][] h = Norm(x, "input_layernorm");
-            double[][] q = Rotate(Project(h, "self_attn.q_proj", Heads * HeadDim), HeadDim, frequencies), k = Rotate(Project(h, "self_attn.k_proj", KvHeads * HeadDim), HeadDim, frequencies);
+            double[][] q = Rotate(HeadNorm(Project(h, "self_attn.q_proj", Heads * HeadDim), "q_layernorm"), HeadDim, frequencies);
+            double[][] k = Rotate(HeadNorm(Project(h, "self_attn.k_proj", KvHeads * HeadDim), "k_layernorm"), HeadDim, frequencies);
             double[][] attended = Attention(q, k, Project(h, "self_attn.v_proj", KvHeads * HeadDim), HeadDim);
             double[][] after = Add(x, Linear(attended, w.Matrix(p + "self_attn.o_proj.weight", Width, Heads * HeadDim)));
             x = Add(after, Gated(w, parallel ? h : Norm(after, "post_attention_layernorm"), p + "mlp.", "gate_proj", "up_proj", "down_proj", Mlp));
@@ -443,8 +452,11 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
         return Linear(LayerNorm(x, w.Vector("transformer.ln_f.weight", Width, 1), w.Vector("transformer.ln_f.bias", Width, 0), 1e-5), table);
     }
 
-    // Cohere's Command R, 2024.
-    private static double[][] Cohere(Checkpoint w, int[] tokens)
+    private static string CohereOf(string norms) =>
+        $$"""{"architectures": ["CohereForCausalLM"], {{Sizes}}, "layer_norm_eps": 1e-5, "logit_scale": 0.25, "use_qk_norm": {{norms}}, "rope_theta": 10000.0}""";
+
+    // Cohere's Command R and R+, 2024.
+    private static double[][] Cohere(Checkpoint w, int[] tokens, bool headNorms)
     {
         double[] frequencies = Frequencies(10000, HeadDim);
         float[] table = w.Table("model.embed_tokens.weight", Vocabulary, Width);
@@ -453,8 +465,16 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
         {
             string p = $"model.layers.{layer}.";
             double[][] h = LayerNorm(x, w.Vector(p + "input_layernorm.weight", Width, 1), null, 1e-5);
-            double[][] q = Rotate(Linear(h, w.Matrix(p + "self_attn.q_proj.weight", Heads * HeadDim, Width)), HeadDim, frequencies, neighbours: true);
-            double[][] k = Rotate(Linear(h, w.Matrix(p + "self_attn.k_proj.weight", KvHeads * HeadDim, Width)), HeadDim, frequencies, neighbours: true);
+            // Of each head by itself: one tensor [heads, headDim].
+            double[][] Turned(string name, int heads)
+            {
+                double[][] projected = Linear(h, w.Matrix(p + $"self_attn.{name}_proj.weight", heads * HeadDim, Width));
+                float[][] norms = headNorms ? [.. w.Matrix(p + $"self_attn.{name}_norm.weight", heads, HeadDim).Chunk(HeadDim)] : [];
+                double[][] normed = headNorms ? Each(projected, row => [.. row.Chunk(HeadDim).SelectMany((head, i) => LayerNorm([head], norms[i], null, 1e-5)[0])]) : projected;
+                return Rotate(normed, HeadDim, frequencies, neighbours: true);
+            }
+
+            double[][] q = Turned("q", Heads), k = Turned("k", KvHeads);
             double[][] v = Linear(h, w.Matrix(p + "self_attn.v_proj.weight", KvHeads * HeadDim, Width));
             double[][] attended = Linear(Attention(q, k, v, HeadDim), w.Matrix(p + "self_attn.o_proj.weight", Width, Heads * HeadDim));
             x = Add(Add(x, attended), Gated(w, h, p + "mlp.", "gate_proj", "up_proj", "down_proj", Mlp));

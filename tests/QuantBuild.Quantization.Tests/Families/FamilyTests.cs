@@ -64,6 +64,8 @@ public sealed class FamilyTests
     [InlineData("Olmo2", "Awq", true)]
     [InlineData("StableLM", "Awq", false)]
     [InlineData("Cohere", "Awq", true)]
+    [InlineData("Command-R-plus", "Awq", true)]
+    [InlineData("StableLM-12b", "Gptq", true)]
     [InlineData("Starcoder2", "Awq", true)]
     [InlineData("Mixtral", "Awq", true)]
     [InlineData("Llama2", "AutoRound", true)]
