@@ -66,14 +66,19 @@ internal sealed class ConfigReader
     }
 
     /// <summary>A token id, or a list of them, or none.</summary>
-    public IReadOnlyList<int> TokenIds(string name)
+    public IReadOnlyList<int> TokenIds(string name) => Numbers(name, "a token id");
+
+    /// <summary>A whole number from 0 on, or a list of them, or none.</summary>
+    /// <param name="name">The member.</param>
+    /// <param name="what">What each of them is.</param>
+    public IReadOnlyList<int> Numbers(string name, string what)
     {
         if (Find(name) is not { } value) return [];
         IEnumerable<XElement> items = value.Kind() == "array" ? value.Elements() : [value];
         return [.. items.Select(item =>
             item.Kind() == "number" && int.TryParse(item.Value, NumberStyles.None, CultureInfo.InvariantCulture, out int id)
                 ? id
-                : throw Malformed($"\"{name}\" is {Shown(item)}, expected a token id"))];
+                : throw Malformed($"\"{name}\" is {Shown(item)}, expected {what}"))];
     }
 
     /// <summary>A member that, where it is present, must have the one value that is supported.</summary>
@@ -219,15 +224,20 @@ internal sealed class ConfigReader
     /// <summary>A whole number from 0 on.</summary>
     public int CountOr(string name, int standard) => Find(name) is not { } value ? standard : value.Value == "0" ? 0 : Integer(name, value, LargestSize);
 
-    /// <summary>How many entries a list has; 0 where it is absent.</summary>
-    public int Length(string name) => Find(name)?.Elements().Count() ?? 0;
-
     /// <summary>How many experts a layer has, and how many of them see a token.</summary>
     public (int Experts, int PerToken) Experts(string name, int standard, int perToken)
     {
         int experts = PositiveOr(name, standard), each = PositiveOr("num_experts_per_tok", perToken);
         if (experts > MostExperts) throw Malformed($"\"{name}\" is {experts}, expected at most {MostExperts}");
         return each <= experts ? (experts, each) : throw Malformed($"num_experts_per_tok ({each}) is more than {name} ({experts})");
+    }
+
+    /// <summary>Which layers have experts, where it is not all of them: those at every so many but for some that are named.</summary>
+    public IReadOnlyList<bool> ExpertLayers(int layers)
+    {
+        int step = PositiveOr("decoder_sparse_step", 1);
+        HashSet<int> dense = [.. Numbers("mlp_only_layers", "the number of a layer")];
+        return [.. Enumerable.Range(0, layers).Select(layer => (layer + 1) % step == 0 && !dense.Contains(layer))];
     }
 
     /// <summary>The base of the rotary frequencies of layers with a sliding window, where they have their own.</summary>

@@ -18,7 +18,7 @@ public sealed record DecoderConfig
     /// <summary>Width of the residual stream.</summary>
     public required int HiddenSize { get; init; }
 
-    /// <summary>Width of the MLP between its projections.</summary>
+    /// <summary>Width of the MLP between its projections; in a layer with experts it is that of each, unless <see cref="ExpertSize"/> says another.</summary>
     public required int IntermediateSize { get; init; }
 
     /// <summary>Number of decoder layers.</summary>
@@ -116,8 +116,20 @@ public sealed record DecoderConfig
     /// <summary>What the gate is capped at, and up at both ends, before one is added to it: <c>down(activation(min(gate x, c)) * (clamp(up x, -c, c) + 1))</c>; <see langword="null"/> where it is not so.</summary>
     public double? GateLimit { get; init; }
 
-    /// <summary>Experts of a layer, each an MLP of <see cref="IntermediateSize"/>; 0 where the layer has one MLP.</summary>
+    /// <summary>Experts of a layer that has them, each an MLP; 0 where no layer has.</summary>
     public int Experts { get; init; }
+
+    /// <summary>For each layer, whether it has experts and not one MLP; empty where all do, if there are experts.</summary>
+    public IReadOnlyList<bool> ExpertLayers { get; init; } = [];
+
+    /// <summary>Width of an expert between its projections, where it is not <see cref="IntermediateSize"/>.</summary>
+    public int? ExpertSize { get; init; }
+
+    /// <summary>Width of the MLP that sees every token beside a layer's experts; 0 where there is none.</summary>
+    public int SharedExpertSize { get; init; }
+
+    /// <summary>Whether what that one gives for a token is multiplied by <c>sigmoid(g x)</c>, with x as it reads it.</summary>
+    public bool SharedExpertGate { get; init; }
 
     /// <summary>Experts that see a token: those whose router gives it the highest probabilities.</summary>
     public int ExpertsPerToken { get; init; }
@@ -208,6 +220,23 @@ public sealed record DecoderConfig
     /// <summary>How many dimensions of a head are turned by its position.</summary>
     public int TurnedDimensions => RotaryDim ?? HeadDim;
 
+    /// <summary>Whether a layer has experts.</summary>
+    public bool HasExperts(int layer) => Experts > 0 && (ExpertLayers.Count == 0 || ExpertLayers[layer]);
+
+    /// <summary>The MLPs of a layer, by what their names begin with in it, and their widths: the one; or the experts, and behind them the one that sees every token.</summary>
+    public IReadOnlyList<(string Name, int Width)> Mlps(int layer)
+    {
+        if (!HasExperts(layer)) return [("mlp.", IntermediateSize)];
+        IEnumerable<(string Name, int Width)> experts = Enumerable.Range(0, Experts).Select(expert => ("mlp.experts." + expert.ToString(CultureInfo.InvariantCulture) + ".", ExpertSize ?? IntermediateSize));
+        return [.. experts, .. SharedExpertSize > 0 ? [("mlp.shared_expert.", SharedExpertSize)] : Array.Empty<(string, int)>()];
+    }
+
+    /// <summary>Which of the MLPs of a layer sees every token; <see langword="null"/> where each token has its experts alone.</summary>
+    public int? EveryTokenMlp(int layer) => !HasExperts(layer) ? 0 : SharedExpertSize > 0 ? Experts : null;
+
+    /// <summary>The widths that MLPs have.</summary>
+    public IReadOnlyList<int> MlpWidths => [.. Enumerable.Range(0, Layers).GroupBy(HasExperts).SelectMany(alike => Mlps(alike.First())).Select(mlp => mlp.Width).Distinct()];
+
     /// <summary>How many tokens a token sees in a layer; <see langword="null"/> for all before it.</summary>
     public int? WindowOf(int layer) => SlidingLayers.Count == 0 || SlidingLayers[layer] ? SlidingWindow : null;
 
@@ -283,17 +312,15 @@ public sealed record DecoderConfig
             new(prefix + "self_attn.k_proj", HiddenSize, keys, AttentionBias),
             new(prefix + "self_attn.v_proj", HiddenSize, keys, AttentionBias),
             new(prefix + "self_attn.o_proj", queries, HiddenSize, OutputBias),
-            .. Experts == 0
-                ? Mlp(prefix + "mlp.")
-                : Enumerable.Range(0, Experts).SelectMany(expert => Mlp(prefix + "mlp.experts." + expert.ToString(CultureInfo.InvariantCulture) + ".")),
+            .. Mlps(layer).SelectMany(mlp => Mlp(prefix + mlp.Name, mlp.Width)),
         ];
     }
 
-    private IEnumerable<LinearShape> Mlp(string prefix)
+    private IEnumerable<LinearShape> Mlp(string prefix, int width)
     {
-        if (GatedMlp) yield return new(prefix + "gate_proj", HiddenSize, IntermediateSize, MlpBias);
-        yield return new(prefix + "up_proj", HiddenSize, IntermediateSize, MlpBias);
-        yield return new(prefix + "down_proj", IntermediateSize, HiddenSize, MlpBias);
+        if (GatedMlp) yield return new(prefix + "gate_proj", HiddenSize, width, MlpBias);
+        yield return new(prefix + "up_proj", HiddenSize, width, MlpBias);
+        yield return new(prefix + "down_proj", width, HiddenSize, MlpBias);
     }
 
     /// <summary>What the names of a layer's tensors begin with.</summary>
@@ -324,6 +351,9 @@ public sealed record DecoderConfig
     /// <summary>Name of what gives each expert's score for a token, [experts, hidden].</summary>
     public static string RouterName(int layer) => LayerPrefix(layer) + "mlp.router.weight";
 
+    /// <summary>Name of what gives the share of the MLP that sees every token, [1, hidden].</summary>
+    public static string SharedGateName(int layer) => LayerPrefix(layer) + "mlp.shared_expert_gate.weight";
+
     /// <summary>Name of the bias of a norm or a linear.</summary>
     /// <param name="weight">Name of its weight.</param>
     public static string BiasName(string weight) => weight.Substring(0, weight.LastIndexOf('.')) + ".bias";
@@ -339,8 +369,13 @@ public sealed record DecoderConfig
         {
             foreach ((string name, int width) in LayerNorms(layer)) yield return new(name, [width]);
             if (AttentionSinks) yield return new(SinksName(layer), [Heads]);
-            if (Experts > 0) yield return new(RouterName(layer), [Experts, HiddenSize]);
-            if (RouterBias) yield return new(BiasName(RouterName(layer)), [Experts]);
+            if (HasExperts(layer))
+            {
+                yield return new(RouterName(layer), [Experts, HiddenSize]);
+                if (RouterBias) yield return new(BiasName(RouterName(layer)), [Experts]);
+                if (SharedExpertGate) yield return new(SharedGateName(layer), [1, HiddenSize]);
+            }
+
             foreach (LinearShape linear in Linears(layer))
             {
                 yield return new(linear.WeightName, [linear.Outputs, linear.Inputs]);
@@ -386,8 +421,9 @@ public sealed record DecoderConfig
     internal void CheckGroupSize(LinearShape linear, int groupSize)
     {
         if (groupSize == QuantizationSpec.PerChannel || linear.Inputs % groupSize == 0) return;
+        int[] inputs = [.. Enumerable.Range(0, Layers).SelectMany(Linears).Select(other => other.Inputs).Distinct()];
         IEnumerable<string> fitting = Enumerable.Range(1, 64).Select(i => 16 * i)
-            .Where(size => Linears(0).All(l => l.Inputs % size == 0))
+            .Where(size => inputs.All(count => count % size == 0))
             .Select(size => size.ToString(CultureInfo.InvariantCulture));
         throw new QuantBuildException(
             DiagnosticIds.GroupSizeDoesNotDivide,
@@ -408,9 +444,10 @@ public sealed record DecoderConfig
         {
             DecoderConfig decoder = family.Read(config);
             // Many sizes, each possible, can together be a damaged file.
-            if ((double)decoder.Layers * decoder.Experts * decoder.HiddenSize * decoder.IntermediateSize > 1L << 58 || (long)decoder.Layers * decoder.Experts > 1 << 16)
+            int width = decoder.ExpertSize ?? decoder.IntermediateSize;
+            if ((double)decoder.Layers * decoder.Experts * decoder.HiddenSize * width > 1L << 58 || (long)decoder.Layers * decoder.Experts > 1 << 16)
             {
-                throw config.Malformed($"{decoder.Layers} layers of {decoder.Experts} experts of {decoder.HiddenSize} x {decoder.IntermediateSize} are more than any model has");
+                throw config.Malformed($"{decoder.Layers} layers of {decoder.Experts} experts of {decoder.HiddenSize} x {width} are more than any model has");
             }
 
             return decoder with { Quantization = config.Quantization(decoder) };

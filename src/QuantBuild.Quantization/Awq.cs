@@ -11,7 +11,7 @@ namespace QuantBuild.Quantization;
 /// all, by the error that rounding makes in the outputs of a part of the layer. A scale is looked for only where AWQ quantizes the linears on both of its sides: a linear
 /// in floating point keeps the model's own weight, and other methods look at inputs as the model has them. Under grouped-query attention the query heads that
 /// share a value head share its scale. A norm is scaled only where nothing else reads it, so not one that attention and MLP share, nor one that a router reads; and up only where
-/// nothing but a product lies between it and down, so not in an MLP without a gate. Experts are not scaled.
+/// nothing but a product lies between it and down, so not in an MLP without a gate. Experts are not scaled, but for the one that sees every token, between its up and down.
 /// </remarks>
 /// <param name="plan">How each linear is quantized.</param>
 /// <param name="forward">The decoder.</param>
@@ -34,21 +34,27 @@ internal sealed class Awq(
     private readonly DecoderConfig config = plan.Config;
     private readonly LinearShape[] shapes = LinearRoles.Shapes(plan.Config, index);
     private readonly Dictionary<string, float[]> changed = [];
+    private readonly int? everyToken = plan.Config.EveryTokenMlp(index);
 
     private int AttentionWidth => config.Heads * config.HeadDim;
 
     /// <summary>Whether there is anything to scale in the layer.</summary>
     public bool Scales => ScalesAttention || ScalesOutput || ScalesMlp || ScalesDown;
 
-    private LinearRole[] Mlp => LinearRoles.MlpInputs(config);
+    private LinearRole[] Mlp => everyToken is { } mlp ? LinearRoles.MlpInputs(config, mlp) : [];
+
+    // Where no MLP sees every token, those of one that nothing is done with.
+    private LinearRole Up => LinearRole.Up.Of(everyToken ?? 0);
+
+    private LinearRole Down => LinearRole.Down.Of(everyToken ?? 0);
 
     private bool ScalesAttention => config is { PreNorms: true, SharedNorm: false } && Attention.All(IsQuantized);
 
     private bool ScalesOutput => IsQuantized(LinearRole.Value) && IsQuantized(LinearRole.Output);
 
-    private bool ScalesMlp => config is { HasMlpNorm: true, Experts: 0 } && Mlp.All(IsQuantized);
+    private bool ScalesMlp => config.HasMlpNorm && !config.HasExperts(index) && Mlp.All(IsQuantized);
 
-    private bool ScalesDown => config is { GatedMlp: true, GateLimit: null, Experts: 0 } && IsQuantized(LinearRole.Up) && IsQuantized(LinearRole.Down);
+    private bool ScalesDown => config is { GatedMlp: true, GateLimit: null } && everyToken is not null && IsQuantized(Up) && IsQuantized(Down);
 
     /// <summary>Finds the scales and applies them to the layer.</summary>
     /// <param name="states">The calibration text's residual stream before the layer.</param>
@@ -59,11 +65,11 @@ internal sealed class Awq(
         float[]? values, gated;
         ActivationMagnitudes[] inputs;
         // All against the float layer: what one scale changes in the rounding of a linear, another leaves as it is. First those that need the large matrices.
-        using (Hessian output = new(AttentionWidth, device), down = new(config.IntermediateSize, device))
+        using (Hessian output = new(AttentionWidth, device), down = new(shapes[(int)Down].Inputs, device))
         {
             inputs = Measure(states, output, down);
             values = ScalesOutput ? OfLinear(LinearRole.Output, inputs[1], output, SharedByHeads, PerHead) : null;
-            gated = ScalesDown ? OfLinear(LinearRole.Down, inputs[3], down, means => means, scales => scales) : null;
+            gated = ScalesDown ? OfLinear(Down, inputs[3], down, means => means, scales => scales) : null;
         }
 
         torch.Tensor[] windows = Sample(states);
@@ -90,8 +96,8 @@ internal sealed class Awq(
 
         if (gated is not null)
         {
-            ScaleInputs(LinearRole.Down, gated);
-            DivideOutputs(LinearRole.Up, gated);
+            ScaleInputs(Down, gated);
+            DivideOutputs(Up, gated);
         }
 
         return changed;
@@ -102,7 +108,7 @@ internal sealed class Awq(
     /// <summary>Mean magnitudes of the inputs of q, k, v; o; gate, up; down, and the Hessians of o and down.</summary>
     private ActivationMagnitudes[] Measure(HiddenStates states, Hessian output, Hessian down)
     {
-        ActivationMagnitudes[] magnitudes = [new(config.HiddenSize), new(AttentionWidth), new(config.HiddenSize), new(config.IntermediateSize)];
+        ActivationMagnitudes[] magnitudes = [new(config.HiddenSize), new(AttentionWidth), new(config.HiddenSize), new(shapes[(int)Down].Inputs)];
         states.Visit(
             (index, hidden) =>
             {
@@ -128,7 +134,7 @@ internal sealed class Awq(
                     (hidden, context) =>
                     {
                         torch.Tensor input = forward.MlpInput(forward.AfterAttention(hidden, context, layer), layer);
-                        torch.Tensor gated = forward.Gate(input, layer);
+                        torch.Tensor gated = forward.Gate(input, layer, everyToken ?? 0);
                         return (Tokens: input.shape[1], Mlp: ActivationMagnitudes.Sum(input), Down: ActivationMagnitudes.Sum(gated), Gated: gated.DetachFromDisposeScope());
                     },
                     part =>

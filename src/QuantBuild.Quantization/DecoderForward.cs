@@ -135,10 +135,10 @@ internal sealed class DecoderForward : IDisposable
         return Attend(AttentionInput(hidden, layer), layer).MoveToOuterDisposeScope();
     }
 
-    /// <summary>The input of down, <c>activation(gate x) * up x</c> or <c>activation(up x)</c>, [B, T, intermediate].</summary>
+    /// <summary>The input of down, <c>activation(gate x) * up x</c> or <c>activation(up x)</c>, [B, T, intermediate], in the MLP of a layer that has one.</summary>
     public torch.Tensor Gate(torch.Tensor input, LayerWeights layer) => Gate(input, layer, 0);
 
-    /// <summary>The same in an expert.</summary>
+    /// <summary>The same in one of the layer's MLPs (<see cref="DecoderConfig.Mlps"/>).</summary>
     public torch.Tensor Gate(torch.Tensor input, LayerWeights layer, int expert) => ByTokens(input, tokens =>
     {
         if (!config.GatedMlp) return Activate(layer.Apply(LinearRole.Up.Of(expert), tokens));
@@ -164,7 +164,7 @@ internal sealed class DecoderForward : IDisposable
     {
         using DisposeScope scope = torch.NewDisposeScope();
         torch.Tensor input = MlpInput(tokens, layer);
-        torch.Tensor added = config.Experts == 0 ? layer.Apply(LinearRole.Down, Gate(input, layer)) : Mixed(input, layer);
+        torch.Tensor added = config.HasExperts(layer.Index) ? Mixed(input, layer) : layer.Apply(LinearRole.Down, Gate(input, layer));
         return Sum(added, layer.MlpPostNorm, Residual(tokens)).MoveToOuterDisposeScope();
     });
 
@@ -330,7 +330,7 @@ internal sealed class DecoderForward : IDisposable
     /// <summary><c>x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3))</c>, which is the same.</summary>
     private torch.Tensor GeluTanh(torch.Tensor x) => x * (x.Plus(x * x * x * geluCubic!) * geluRoot!).sigmoid();
 
-    /// <summary>What the experts of each token give together, [B, T, D].</summary>
+    /// <summary>What the experts of each token give together, with the one that sees every token, [B, T, D].</summary>
     private torch.Tensor Mixed(torch.Tensor input, LayerWeights layer)
     {
         torch.Tensor tokens = input.reshape(-1, config.HiddenSize);
@@ -350,6 +350,12 @@ internal sealed class DecoderForward : IDisposable
             torch.Tensor sum = its is null ? mixed.Plus(given) : mixed.Plus(0, its, given);
             mixed.Dispose();
             mixed = sum.MoveToOuterDisposeScope();
+        }
+
+        if (config.EveryTokenMlp(layer.Index) is { } shared)
+        {
+            torch.Tensor given = layer.Apply(LinearRole.Down.Of(shared), Gate(all, layer, shared)).squeeze(0);
+            mixed = mixed.Plus(layer.SharedGate is { } gate ? given * linear(tokens, gate).sigmoid() : given);
         }
 
         return mixed.view(input.shape);

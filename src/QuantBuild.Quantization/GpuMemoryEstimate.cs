@@ -46,6 +46,6 @@ internal sealed record GpuMemoryEstimate(MemoryStep Largest, long Least, Gpu Gpu
         // Beside the float weights those that the linears multiply with.
         long copies = use.Products == torch.float32 ? 0 : layer / 2;
         MemoryStep head = new("the head", 2 * MemoryEstimate.Bytes(config.Head), 0);
-        return MemoryEstimate.Steps(plan, pace, layer).Select(step => step with { Weights = step.Weights + copies }).Append(head).MaxBy(step => step.Weights + step.Work)!;
+        return MemoryEstimate.Steps(plan, pace).Select(step => step with { Weights = step.Weights + copies }).Append(head).MaxBy(step => step.Weights + step.Work)!;
     }
 }

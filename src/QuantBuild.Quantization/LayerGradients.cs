@@ -4,16 +4,17 @@ namespace QuantBuild.Quantization;
 
 /// <summary>What went into each linear of a layer, and the gradient at what came out, of all batches.</summary>
 /// <param name="config">The decoder.</param>
+/// <param name="index">The layer, from 0.</param>
 /// <param name="batches">How many.</param>
 /// <param name="store">Where they are kept.</param>
-internal sealed class LayerGradients(DecoderConfig config, int batches, ActivationStore store) : IDisposable
+internal sealed class LayerGradients(DecoderConfig config, int index, int batches, ActivationStore store) : IDisposable
 {
-    private readonly LinearRole[] roles = LinearRoles.All(config);
-    private readonly StoredActivation?[,] inputs = new StoredActivation?[batches, LinearRoles.Slots(config)];
-    private readonly StoredActivation?[,] gradients = new StoredActivation?[batches, LinearRoles.Slots(config)];
+    private readonly LinearRole[] roles = LinearRoles.All(config, index);
+    private readonly StoredActivation?[,] inputs = new StoredActivation?[batches, LinearRoles.Slots(config, index)];
+    private readonly StoredActivation?[,] gradients = new StoredActivation?[batches, LinearRoles.Slots(config, index)];
 
     // For each linear the first that reads the same input: that one has it.
-    private readonly LinearRole[] readers = new LinearRole[LinearRoles.Slots(config)];
+    private readonly LinearRole[] readers = new LinearRole[LinearRoles.Slots(config, index)];
 
     /// <summary>Takes a batch through the layer and back.</summary>
     /// <param name="forward">The decoder.</param>

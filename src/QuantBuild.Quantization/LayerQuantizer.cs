@@ -22,21 +22,23 @@ internal sealed class LayerQuantizer(
     // The linears that read the same input, in the order of a forward pass.
     private static readonly LinearRole[] Attention = [LinearRole.Query, LinearRole.Key, LinearRole.Value];
     private static readonly LinearRole[] Output = [LinearRole.Output];
-    private static readonly LinearRole[] Down = [LinearRole.Down];
 
     // An expert that sees less than this share of what it would if all saw as many is given more tokens.
     private const double LeastShare = 0.25;
 
     private readonly DecoderConfig config = plan.Config;
     private readonly LinearShape[] shapes = LinearRoles.Shapes(plan.Config, index);
-    private readonly QuantizedLinear?[] linears = new QuantizedLinear?[LinearRoles.Slots(plan.Config)];
+    private readonly QuantizedLinear?[] linears = new QuantizedLinear?[LinearRoles.Slots(plan.Config, index)];
 
     // The linears whose rounding is learned, once GPTQ made what that begins with.
     private readonly Dictionary<LinearRole, RoundingParameters> learned = [];
 
     private int AttentionWidth => config.Heads * config.HeadDim;
 
-    private LinearRole[] Mlp => LinearRoles.MlpInputs(config);
+    // The MLP that sees every token, where the layer has one.
+    private LinearRole[] Mlp => config.EveryTokenMlp(index) is { } mlp ? LinearRoles.MlpInputs(config, mlp) : [];
+
+    private LinearRole[] Down => config.EveryTokenMlp(index) is { } mlp ? [LinearRole.Down.Of(mlp)] : [];
 
     // Only what is added to the residual stream as it is says what lacks there.
     private bool AddsAsItIs => !config.PostNorms && config.ResidualScale == 1;
@@ -59,7 +61,7 @@ internal sealed class LayerQuantizer(
         return Finished(vectors);
     }
 
-    private FinishedLayer Finished(IReadOnlyDictionary<string, float[]> vectors) => new([.. LinearRoles.All(config).Select(role => linears[(int)role])], vectors);
+    private FinishedLayer Finished(IReadOnlyDictionary<string, float[]> vectors) => new([.. LinearRoles.All(config, index).Select(role => linears[(int)role])], vectors);
 
     /// <summary>Scales inputs as AWQ does, where it has a part in the layer.</summary>
     /// <returns>The norms and biases that changed, by tensor name.</returns>
@@ -101,7 +103,7 @@ internal sealed class LayerQuantizer(
 
     private void WithoutCalibration()
     {
-        foreach (LinearRole role in LinearRoles.All(config))
+        foreach (LinearRole role in LinearRoles.All(config, index))
         {
             cancellationToken.ThrowIfCancellationRequested();
             Quantize(role, null, null, null);
@@ -138,16 +140,6 @@ internal sealed class LayerQuantizer(
         }
 
         SetAside([.. Attention, .. Output]);
-        if (config.Experts > 0)
-        {
-            floats?.Update(hidden => forward.AfterMlp(hidden, original!), cancellationToken);
-            original?.Dispose();
-            Experts(states);
-            states.Update(hidden => forward.AfterMlp(hidden, layer), cancellationToken);
-            BringBack([.. Attention, .. Output]);
-            return vectors;
-        }
-
         using (Statistics? mlp = Measure(Mlp, states, floats, original, (hidden, weights) => forward.MlpInput(hidden, weights)))
         {
             floats?.Update(hidden => forward.AfterMlp(hidden, original!), cancellationToken);
@@ -155,13 +147,15 @@ internal sealed class LayerQuantizer(
             Quantize(Mlp, mlp);
         }
 
-        using (Statistics? down = MeasureAdding(
-            LinearRole.Down, config.IntermediateSize, states, hidden => forward.Gate(forward.MlpInput(hidden, layer), layer), states, floats))
+        if (config.EveryTokenMlp(index) is { } everyToken)
         {
+            using Statistics? down = MeasureAdding(
+                LinearRole.Down.Of(everyToken), DownInputs(everyToken), states, hidden => forward.Gate(forward.MlpInput(hidden, layer), layer, everyToken), states, floats);
             SetAside(Mlp);
             Quantize(Down, down);
         }
 
+        if (config.HasExperts(index)) Experts(states);
         BringBack(Mlp);
         states.Update(hidden => forward.AfterMlp(hidden, layer), cancellationToken);
         BringBack([.. Attention, .. Output]);
@@ -175,9 +169,9 @@ internal sealed class LayerQuantizer(
         calibration.Float?.Update(hidden => forward.Layer(hidden, layer), cancellationToken);
         IReadOnlyDictionary<string, float[]> vectors = Scale(states);
         using Statistics attention = new(new Hessian(config.HiddenSize, device)), output = new(new Hessian(AttentionWidth, device));
-        bool dense = config.Experts == 0;
-        using Statistics? mlp = dense ? new(new Hessian(config.HiddenSize, device)) : null, down = dense ? new(new Hessian(config.IntermediateSize, device)) : null;
-        using HiddenStates? between = dense ? null : states.Map(hidden => forward.AfterAttention(hidden, layer), cancellationToken);
+        int? everyToken = config.EveryTokenMlp(index);
+        using Statistics? mlp = everyToken is null ? null : new(new Hessian(config.HiddenSize, device)), down = everyToken is { } one ? new(new Hessian(DownInputs(one), device)) : null;
+        using HiddenStates? between = config.HasExperts(index) ? states.Map(hidden => forward.AfterAttention(hidden, layer), cancellationToken) : null;
         states.Visit(
             (index, hidden) =>
             {
@@ -189,13 +183,13 @@ internal sealed class LayerQuantizer(
                 attention.Hessian.Add(made.Input);
                 made.Input.Dispose();
                 output.Hessian.Add(made.Context);
-                if (dense) states.VisitTokens(
+                if (everyToken is { } mlpOfAll) states.VisitTokens(
                     made.Index,
                     made.Context,
                     (hidden, context) =>
                     {
                         torch.Tensor input = forward.MlpInput(forward.AfterAttention(hidden, context, layer), layer);
-                        return (Gated: forward.Gate(input, layer).DetachFromDisposeScope(), Input: input.DetachFromDisposeScope());
+                        return (Gated: forward.Gate(input, layer, mlpOfAll).DetachFromDisposeScope(), Input: input.DetachFromDisposeScope());
                     },
                     part =>
                     {
@@ -210,16 +204,9 @@ internal sealed class LayerQuantizer(
             cancellationToken);
         Quantize(Attention, attention);
         Quantize(Output, output);
-        if (between is not null)
-        {
-            Experts(between);
-        }
-        else
-        {
-            Quantize(Mlp, mlp);
-            Quantize(Down, down);
-        }
-
+        Quantize(Mlp, mlp);
+        Quantize(Down, down);
+        if (between is not null) Experts(between);
         states.Update(hidden => forward.Layer(hidden, layer), cancellationToken);
         return vectors;
     }
@@ -256,7 +243,8 @@ internal sealed class LayerQuantizer(
         LinearRole role, int width, HiddenStates sources, Func<torch.Tensor, torch.Tensor> input, HiddenStates states, HiddenStates? floats)
     {
         if (!IsCalibrated(role)) return null;
-        bool corrects = Corrects([role], floats) && AddsAsItIs;
+        // Beside experts it is not the only one that is added there.
+        bool corrects = Corrects([role], floats) && AddsAsItIs && (role == LinearRole.Output || !config.HasExperts(index));
         Statistics sums = new(new Hessian(width, device), corrects ? ErrorCorrection.OfOutputs(config.HiddenSize, width, device) : null);
         return Sum(sums, sources, (part, source) =>
         {
@@ -283,7 +271,7 @@ internal sealed class LayerQuantizer(
             long step = few ? Math.Max(1, tokens / (least - seen[expert])) : long.MaxValue;
             int its = expert;
             using (Statistics? inputs = MeasureExpert(its, mlp, config.HiddenSize, step, between, input => input)) Quantize(mlp, inputs);
-            using (Statistics? gated = MeasureExpert(its, down, config.IntermediateSize, step, between, input => forward.Gate(input, layer, its))) Quantize(down, gated);
+            using (Statistics? gated = MeasureExpert(its, down, DownInputs(its), step, between, input => forward.Gate(input, layer, its))) Quantize(down, gated);
         }
     }
 
@@ -348,6 +336,8 @@ internal sealed class LayerQuantizer(
             throw;
         }
     }
+
+    private int DownInputs(int mlp) => shapes[(int)LinearRole.Down.Of(mlp)].Inputs;
 
     private bool IsCalibrated(LinearRole role) => plan[shapes[(int)role]] is { } spec && QuantizationSpec.IsCalibrated(spec.Method);
 

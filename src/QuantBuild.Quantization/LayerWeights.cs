@@ -25,9 +25,9 @@ internal sealed class LayerWeights : IDisposable
     {
         this.config = config;
         Index = index;
-        int slots = LinearRoles.Slots(config);
+        int slots = LinearRoles.Slots(config, index);
         (linears, this.biases, roundings, copies) = (new torch.Tensor?[slots], new torch.Tensor?[slots], new Func<torch.Tensor, torch.Tensor>?[slots], new torch.Tensor?[slots]);
-        LinearRole[] roles = LinearRoles.All(config);
+        LinearRole[] roles = LinearRoles.All(config, index);
         foreach ((LinearRole role, torch.Tensor weight) in roles.Zip(weights)) linears[(int)role] = weight.DetachFromDisposeScope();
         foreach ((LinearRole role, torch.Tensor? bias) in roles.Zip(biases ?? [])) this.biases[(int)role] = bias?.DetachFromDisposeScope();
     }
@@ -75,6 +75,9 @@ internal sealed class LayerWeights : IDisposable
     /// <summary>The bias of these scores, [experts], where they have one.</summary>
     public torch.Tensor? RouterBias { get; set; }
 
+    /// <summary>What gives the share of the MLP that sees every token, [1, hidden], where it has one.</summary>
+    public torch.Tensor? SharedGate { get; set; }
+
     /// <summary>The scores of query heads beside those of the tokens, [heads], where there are any.</summary>
     public torch.Tensor? Sinks { get; set; }
 
@@ -102,7 +105,7 @@ internal sealed class LayerWeights : IDisposable
     /// <summary>A second set that shares the tensors until one is replaced there.</summary>
     public LayerWeights Share()
     {
-        LinearRole[] roles = LinearRoles.All(config);
+        LinearRole[] roles = LinearRoles.All(config, Index);
         LayerWeights shared = new(config, Index, roles.Select(role => this[role].alias()), roles.Select(role => Bias(role)?.alias()))
         {
             AttentionNorm = AttentionNorm?.Share(),
@@ -113,6 +116,7 @@ internal sealed class LayerWeights : IDisposable
             KeyNorm = KeyNorm?.Share(),
             Router = Router?.alias().DetachFromDisposeScope(),
             RouterBias = RouterBias?.alias().DetachFromDisposeScope(),
+            SharedGate = SharedGate?.alias().DetachFromDisposeScope(),
             Sinks = Sinks?.alias().DetachFromDisposeScope(),
             Products = Products,
         };
@@ -129,7 +133,7 @@ internal sealed class LayerWeights : IDisposable
     private LayerWeights Copy(Func<torch.Tensor, torch.Tensor> copy)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        LinearRole[] roles = LinearRoles.All(config);
+        LinearRole[] roles = LinearRoles.All(config, Index);
         NormWeights? Norm(NormWeights? norm) => norm is null ? null : new NormWeights(copy(norm.Weight), norm.Bias is null ? null : copy(norm.Bias));
         torch.Tensor? Other(torch.Tensor? tensor) => tensor is null ? null : copy(tensor).DetachFromDisposeScope();
         return new LayerWeights(config, Index, roles.Select(role => copy(this[role])), roles.Select(role => Bias(role) is { } bias ? copy(bias) : null))
@@ -142,6 +146,7 @@ internal sealed class LayerWeights : IDisposable
             KeyNorm = Norm(KeyNorm),
             Router = Other(Router),
             RouterBias = Other(RouterBias),
+            SharedGate = Other(SharedGate),
             Sinks = Other(Sinks),
             Products = Products,
         };
@@ -153,7 +158,7 @@ internal sealed class LayerWeights : IDisposable
     public void Replace(FinishedLayer finished, torch.Device device)
     {
         IReadOnlyList<LinearShape> shapes = config.Linears(Index);
-        foreach ((LinearRole role, int i) in LinearRoles.All(config).Select((role, i) => (role, i)))
+        foreach ((LinearRole role, int i) in LinearRoles.All(config, Index).Select((role, i) => (role, i)))
         {
             if (finished.Linears[i] is { } linear) Replace(role, linear, device);
             if (finished.Vectors.TryGetValue(shapes[i].BiasName, out float[]? bias)) ReplaceBias(role, torch.tensor(bias, device: device));
@@ -208,7 +213,7 @@ internal sealed class LayerWeights : IDisposable
     public void Dispose()
     {
         foreach (NormWeights? norm in new[] { AttentionNorm, MlpNorm, AttentionPostNorm, MlpPostNorm, QueryNorm, KeyNorm }) norm?.Dispose();
-        foreach (torch.Tensor? tensor in linears.Concat(biases).Concat(copies).Append(Router).Append(RouterBias).Append(Sinks)) tensor?.Dispose();
+        foreach (torch.Tensor? tensor in linears.Concat(biases).Concat(copies).Append(Router).Append(RouterBias).Append(SharedGate).Append(Sinks)) tensor?.Dispose();
     }
 
     /// <summary>The output of a linear, multiplied in the type of <see cref="Products"/>.</summary>

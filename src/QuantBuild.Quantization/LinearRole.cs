@@ -1,6 +1,6 @@
 namespace QuantBuild.Quantization;
 
-/// <summary>The linears of a decoder layer. Those of the MLP are of its first expert where there are several; <see cref="LinearRoles.Of"/> gives those of another.</summary>
+/// <summary>The linears of a decoder layer. Those of the MLP are of the first where there are several; <see cref="LinearRoles.Of"/> gives those of another.</summary>
 internal enum LinearRole
 {
     Query,
@@ -17,25 +17,24 @@ internal static class LinearRoles
 {
     private const int OfMlp = LinearRole.Down - LinearRole.Gate + 1;
 
-    /// <summary>The same role in the MLP of an expert.</summary>
-    public static LinearRole Of(this LinearRole role, int expert) => role + (OfMlp * expert);
+    /// <summary>The same role in one of <see cref="DecoderConfig.Mlps"/>.</summary>
+    public static LinearRole Of(this LinearRole role, int mlp) => role + (OfMlp * mlp);
 
-    /// <summary>How many numbers roles have, with one for a gate that may not be there.</summary>
-    public static int Slots(DecoderConfig config) => (int)LinearRole.Gate + (OfMlp * Math.Max(1, config.Experts));
+    /// <summary>How many numbers roles have in a layer, with one for a gate that may not be there.</summary>
+    public static int Slots(DecoderConfig config, int layer) => (int)LinearRole.Gate + (OfMlp * config.Mlps(layer).Count);
 
     /// <summary>The roles in the order of <see cref="DecoderConfig.Linears"/>.</summary>
-    public static LinearRole[] All(DecoderConfig config) =>
-        [.. Enumerable.Range(0, Slots(config)).Select(slot => (LinearRole)slot).Where(role => config.GatedMlp || role < LinearRole.Gate || (role - LinearRole.Gate) % OfMlp != 0)];
+    public static LinearRole[] All(DecoderConfig config, int layer) =>
+        [.. Enumerable.Range(0, Slots(config, layer)).Select(slot => (LinearRole)slot).Where(role => config.GatedMlp || role < LinearRole.Gate || (role - LinearRole.Gate) % OfMlp != 0)];
 
     /// <summary>The shapes of a layer's linears by the number of their role.</summary>
     public static LinearShape[] Shapes(DecoderConfig config, int layer)
     {
-        LinearShape[] shapes = new LinearShape[Slots(config)];
-        foreach ((LinearRole role, LinearShape shape) in All(config).Zip(config.Linears(layer))) shapes[(int)role] = shape;
+        LinearShape[] shapes = new LinearShape[Slots(config, layer)];
+        foreach ((LinearRole role, LinearShape shape) in All(config, layer).Zip(config.Linears(layer))) shapes[(int)role] = shape;
         return shapes;
     }
 
-    /// <summary>The linears that read the MLP's input.</summary>
-    public static LinearRole[] MlpInputs(DecoderConfig config, int expert = 0) =>
-        config.GatedMlp ? [LinearRole.Gate.Of(expert), LinearRole.Up.Of(expert)] : [LinearRole.Up.Of(expert)];
+    /// <summary>The linears that read the input of one of <see cref="DecoderConfig.Mlps"/>.</summary>
+    public static LinearRole[] MlpInputs(DecoderConfig config, int mlp) => config.GatedMlp ? [LinearRole.Gate.Of(mlp), LinearRole.Up.Of(mlp)] : [LinearRole.Up.Of(mlp)];
 }

@@ -77,7 +77,7 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
         else if (streams)
         {
             head = head with { Work = head.Work + Logits(texts) };
-            layers = Steps(plan, Pace.On(device, texts), layer).MaxBy(step => step.Weights + step.Work)!;
+            layers = Steps(plan, Pace.On(device, texts)).MaxBy(step => step.Weights + step.Work)!;
             long learning = ((LayersToLearn + Environment.ProcessorCount) * layer) + (BatchesToLearn * BatchesToTrain(config, Pace.On(device, texts)));
             if (learns) layers = layers with { Work = layers.Work + learning };
         }
@@ -107,24 +107,31 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
         $"activations {MemoryLimit.Text(Activations)} ({MemoryLimit.Text(OnDisk)} on disk), {MemoryLimit.Text(Runtime)} for torch; {MemoryLimit.Name} {MemoryLimit.Text(Limit)}";
 
     /// <summary>Bytes of the float weights of the largest layer.</summary>
-    internal static long LargestLayer(DecoderConfig config) => Enumerable.Range(0, config.Layers).Max(index => config.Linears(index).Sum(Bytes) + (2L * config.HiddenSize * sizeof(float)));
+    internal static long LargestLayer(DecoderConfig config) => Enumerable.Range(0, config.Layers).Max(index => LayerBytes(config, index));
+
+    private static long LayerBytes(DecoderConfig config, int index) => config.Linears(index).Sum(Bytes) + (2L * config.HiddenSize * sizeof(float));
 
     /// <summary>Bytes of a linear's float weight.</summary>
     internal static long Bytes(LinearShape linear) => (long)linear.Outputs * linear.Inputs * sizeof(float);
 
     private static long Matrix(long width) => width * width * sizeof(float);
 
-    /// <summary>What a layer goes through, one after the other.</summary>
+    /// <summary>What layers go through, one after the other: one with experts, where there are any, and one without.</summary>
     /// <param name="plan">How each linear is quantized.</param>
     /// <param name="pace">How much goes through at once.</param>
-    /// <param name="layer">Bytes of its float weights.</param>
-    internal static IEnumerable<MemoryStep> Steps(QuantizationPlan plan, Pace pace, long layer)
+    internal static IEnumerable<MemoryStep> Steps(QuantizationPlan plan, Pace pace) =>
+        Enumerable.Range(0, plan.Config.Layers).GroupBy(plan.Config.HasExperts).SelectMany(alike => Steps(plan, pace, alike.First()));
+
+    private static IEnumerable<MemoryStep> Steps(QuantizationPlan plan, Pace pace, int index)
     {
         DecoderConfig config = plan.Config;
-        IReadOnlyList<LinearShape> linears = config.Linears(0);
-        LinearShape[] shapes = LinearRoles.Shapes(config, 0);
-        LinearShape up = shapes[(int)LinearRole.Up], last = shapes[(int)LinearRole.Down];
-        (long width, long attention, long intermediate) = (config.HiddenSize, (long)config.Heads * config.HeadDim, config.IntermediateSize);
+        long layer = LayerBytes(config, index);
+        IReadOnlyList<LinearShape> linears = config.Linears(index);
+        LinearShape[] shapes = LinearRoles.Shapes(config, index);
+        // The widest of its MLPs: they are worked on one after the other.
+        int widest = config.Mlps(index).Select((mlp, i) => (mlp.Width, Place: i)).MaxBy(mlp => mlp.Width).Place;
+        LinearShape up = shapes[(int)LinearRole.Up.Of(widest)], last = shapes[(int)LinearRole.Down.Of(widest)];
+        (long width, long attention, long intermediate) = (config.HiddenSize, (long)config.Heads * config.HeadDim, last.Inputs);
         // The integers of what is quantized are kept, a byte each.
         long values = linears.Where(linear => plan[linear] is not null).Sum(Bytes) / sizeof(float);
         bool calibrates = linears.Any(linear => plan[linear] is { } spec && QuantizationSpec.IsCalibrated(spec.Method));
@@ -173,12 +180,12 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
 
     /// <summary>Few tokens on their way to the MLP's last linear, with what a correction compares.</summary>
     private static long PartOfTokens(DecoderConfig config, Pace pace) =>
-        pace.Part * (((long)HiddenInPart * config.HiddenSize) + ((long)MlpInPart * config.IntermediateSize)) * sizeof(float);
+        pace.Part * (((long)HiddenInPart * config.HiddenSize) + ((long)MlpInPart * config.MlpWidths.Max())) * sizeof(float);
 
     /// <summary>The same where learned rounding takes them back again.</summary>
     private static long BatchesToTrain(DecoderConfig config, Pace pace) =>
         pace.AtOnce * pace.Batch * sizeof(float)
-        * (((long)HiddenToLearn * config.HiddenSize) + ((long)HeadsToLearn * config.Heads * config.HeadDim) + ((long)MlpToLearn * config.IntermediateSize));
+        * (((long)HiddenToLearn * config.HiddenSize) + ((long)HeadsToLearn * config.Heads * config.HeadDim) + ((long)MlpToLearn * config.MlpWidths.Max()));
 
     // Float and quantized logits, and their distributions in float64 a part at a time.
     private static long Logits(Texts texts) => texts.Evaluation is null ? 0 : Environment.ProcessorCount * 4 * Evaluation.LogitsAtOnce * sizeof(float);

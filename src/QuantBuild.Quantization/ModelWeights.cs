@@ -162,7 +162,9 @@ public sealed class ModelWeights : IDisposable
         }
 
         if (config.AttentionSinks) weights.Sinks = Load(DecoderConfig.SinksName(layer), device).DetachFromDisposeScope();
-        if (config.Experts > 0) weights.Router = Load(DecoderConfig.RouterName(layer), device).DetachFromDisposeScope();
+        if (!config.HasExperts(layer)) return weights;
+        weights.Router = Load(DecoderConfig.RouterName(layer), device).DetachFromDisposeScope();
+        if (config.SharedExpertGate) weights.SharedGate = Load(DecoderConfig.SharedGateName(layer), device).DetachFromDisposeScope();
         if (config.RouterBias) weights.RouterBias = Load(DecoderConfig.BiasName(DecoderConfig.RouterName(layer)), device).DetachFromDisposeScope();
         return weights;
     }

@@ -92,10 +92,10 @@ internal sealed class Sensitivity(
     private void BackThroughLayer(DecoderForward forward, int index, HiddenStates states, HiddenStates gradients)
     {
         using LayerWeights layer = weights.LoadLayer(config, index, device);
-        using LayerGradients traced = new(config, states.Count, store);
+        using LayerGradients traced = new(config, index, states.Count, store);
         LinearShape[] shapes = LinearRoles.Shapes(config, index);
         gradients.Update((batch, upstream) => traced.Back(forward, layer, batch, states.Batch(batch), upstream), cancellationToken);
-        foreach (LinearRole role in LinearRoles.All(config))
+        foreach (LinearRole role in LinearRoles.All(config, index))
         {
             LinearShape shape = shapes[(int)role];
             if (!open.Contains(shape.Name)) continue;

@@ -274,6 +274,33 @@ public class DecoderConfigTests
     public void A_layer_that_only_the_down_projection_misfits_is_named() =>
         ErrorAssert.Throws("QB0007", () => new QuantizationPlan(Parse(With(("intermediate_size", "784"))), new QuantizationSpec { GroupSize = 128 }).Check(), "mlp.down_proj", "784 = 6 x 128 + 16", ": 16, PerChannel.");
 
+    private const string Experts = """
+        {"architectures": ["Qwen2MoeForCausalLM"], "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 258, "num_experts": 3,
+         "num_experts_per_tok": 2, "moe_intermediate_size": 48, "shared_expert_intermediate_size": 80, "decoder_sparse_step": 2, "mlp_only_layers": [3]}
+        """;
+
+    [Fact]
+    public void Only_some_layers_have_experts_and_an_MLP_for_every_token_beside_them()
+    {
+        DecoderConfig config = Parse(Experts);
+        Assert.Equal([false, true, false, false], Enumerable.Range(0, 4).Select(config.HasExperts));
+        string[] Names(int layer) => [.. config.Linears(layer).Where(linear => linear.Name.EndsWith("up_proj", StringComparison.Ordinal)).Select(linear => $"{linear.Name[15..]} {linear.Outputs}")];
+        Assert.Equal(["mlp.up_proj 96"], Names(0));
+        Assert.Equal(["mlp.experts.0.up_proj 48", "mlp.experts.1.up_proj 48", "mlp.experts.2.up_proj 48", "mlp.shared_expert.up_proj 80"], Names(1));
+        Assert.Equal([0, 3, 0, 0], Enumerable.Range(0, 4).Select(layer => config.EveryTokenMlp(layer)!.Value));
+        Assert.Equal([96, 48, 80], config.MlpWidths);
+        Assert.Equal(["model.layers.1.mlp.router.weight", "model.layers.1.mlp.shared_expert_gate.weight"], config.Tensors().Select(tensor => tensor.Key).Where(name => name.Contains("gate.w") || name.Contains("router")));
+        // Sizes that divide 64, 96, 48 and 80.
+        ErrorAssert.Throws("QB0007", () => new QuantizationPlan(config, new QuantizationSpec { GroupSize = 32 }).Check(), "layers.1.mlp.experts.0.down_proj", ": 16, PerChannel.");
+    }
+
+    [Theory]
+    [InlineData("\"mlp_only_layers\": [3]", "\"mlp_only_layers\": [\"3\"]", "QB2003", "the number of a layer")]
+    [InlineData("\"mlp_only_layers\": [3]", "\"mlp_only_layers\": [-1]", "QB2003", "the number of a layer")]
+    [InlineData("\"decoder_sparse_step\": 2", "\"decoder_sparse_step\": 0", "QB2003", "decoder_sparse_step")]
+    [InlineData("Qwen2MoeForCausalLM", "OlmoeForCausalLM\"], \"clip_qkv\": 8, \"other\": [\"", "QB2011", "clip_qkv")]
+    public void What_is_wrong_with_experts_is_named(string instead, string wrong, string id, string named) => ErrorAssert.Throws(id, () => Parse(Experts.Replace(instead, wrong)), "config.json", named);
+
     private static DecoderConfig Parse(string json) => DecoderConfig.Parse(json, "models/m/config.json");
 
     /// <summary>The sample's configuration with some members of other JSON, or without them.</summary>

@@ -69,6 +69,23 @@ public sealed class MemoryEstimateTests(QuantizedSample sample) : IClassFixture<
     }
 
     [Fact]
+    public void Layers_with_experts_and_without_are_reckoned_each_by_what_it_has()
+    {
+        static DecoderConfig Of(string dense) => DecoderConfig.Parse(
+            $$"""
+            {"architectures": ["Qwen3MoeForCausalLM"], "hidden_size": 64, "intermediate_size": 4096, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 16, "vocab_size": 258,
+             "num_experts": 128, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "mlp_only_layers": [{{dense}}]}
+            """,
+            "config.json");
+        static MemoryStep[] Steps(string dense) => [.. MemoryEstimate.Steps(new QuantizationPlan(Of(dense), new QuantizationSpec { GroupSize = 16 }), new Pace(1, 16, 1))];
+        // The matrix of a dense MLP's last linear is larger than all of an expert's, and the experts' weights than the MLP's.
+        MemoryStep[] mixed = Steps("0"), dense = Steps("0, 1"), experts = Steps("");
+        Assert.Equal(dense.Max(step => step.Work), mixed.Max(step => step.Work));
+        Assert.Equal(experts.Max(step => step.Weights), mixed.Max(step => step.Weights));
+        Assert.True(dense.Max(step => step.Work) > experts.Max(step => step.Work) && dense.Max(step => step.Weights) < experts.Max(step => step.Weights));
+    }
+
+    [Fact]
     public void The_examples_of_the_pages_are_the_messages_that_the_code_gives()
     {
         AssertShown("QB1008", Assert.Throws<QuantBuildException>(() => new MemoryEstimate(

@@ -67,7 +67,7 @@ public sealed class QuantizedSample : IDisposable
             using LayerWeights layer = weights.LoadLayer(model.Config, index, torch.CPU);
             if (artifact is not null)
             {
-                foreach ((LinearRole role, LinearShape shape) in LinearRoles.All(model.Config).Zip(model.Config.Linears(index)))
+                foreach ((LinearRole role, LinearShape shape) in LinearRoles.All(model.Config, index).Zip(model.Config.Linears(index)))
                 {
                     if (shape.HasBias) layer.ReplaceBias(role, Vector(artifact.File, shape.BiasName));
                     if (!artifact.Manifest.Layers.TryGetValue(shape.Name, out LayerFormat? format)) continue;
@@ -79,7 +79,7 @@ public sealed class QuantizedSample : IDisposable
                 if (layer.MlpNorm is not null && Norm(artifact.File, model.Config, DecoderConfig.MlpNormName(index)) is { } mlp) layer.MlpNorm = mlp;
             }
 
-            if (margins is not null) Narrow(margins, forward.MlpInput(forward.AfterAttention(hidden, layer), layer), layer.Router!, model.Config.ExpertsPerToken);
+            if (margins is not null && layer.Router is { } router) Narrow(margins, forward.MlpInput(forward.AfterAttention(hidden, layer), layer), router, model.Config.ExpertsPerToken);
             hidden = forward.Layer(hidden, layer);
         }
 

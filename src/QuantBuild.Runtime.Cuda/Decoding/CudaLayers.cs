@@ -222,7 +222,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
     {
         layer.GateUp[expert].Multiply(input, count, activations.Input, isRounded);
         IntPtr gate = activations.Gate, up = config.GatedMlp ? activations.Up : 0;
-        int kind = (int)config.Activation, width = config.IntermediateSize;
+        int kind = (int)config.Activation, width = layer.Widths[expert];
         float limit = (float)(config.GateLimit ?? 0);
         DeviceLinears down = layer.Down[expert];
         RoundedParameters rounded = down.FirstIsFloat ? default : activations.Input.Target(width, down.FirstLayout);
@@ -248,6 +248,13 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
             Mlp(layer, expert, activations.ExpertInput, count, isRounded: false);
             Scatter(activations.Block, places, shares, count, activations.Mixed);
         }
+
+        if (config.EveryTokenMlp(layer.Number) is { } everyToken)
+        {
+            layer.SharedGate?.Multiply(input, tokens, activations.Input, isRounded: false);
+            Mlp(layer, everyToken, input, tokens, isRounded: false);
+            AddShared(activations.Block, layer.SharedGate is null ? 0 : activations.Scores, activations.Mixed);
+        }
     }
 
     private void Gather(IntPtr x, IntPtr rows, int count, IntPtr y)
@@ -262,6 +269,13 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         int width = config.HiddenSize;
         void** parameters = stackalloc void*[] { &x, &rows, &shares, &y, &width };
         kernels.Launch("decoder", "scatter", (count, 1, 1), Threads, parameters);
+    }
+
+    private void AddShared(IntPtr x, IntPtr gates, IntPtr y)
+    {
+        int width = config.HiddenSize;
+        void** parameters = stackalloc void*[] { &x, &gates, &y, &width };
+        kernels.Launch("decoder", "add_shared", (tokens, 1, 1), Threads, parameters);
     }
 
     private void GiveRows(List<WantedLogits> wanted)

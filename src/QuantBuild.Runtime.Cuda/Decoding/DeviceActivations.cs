@@ -27,8 +27,8 @@ internal sealed class DeviceActivations
         Keys = Take(keys);
         Values = Take(keys);
         Attended = Take(queries);
-        Gate = Take(config.IntermediateSize);
-        Up = config.GatedMlp ? Take(config.IntermediateSize) : 0;
+        Gate = Take(config.MlpWidths.Max());
+        Up = config.GatedMlp ? Take(config.MlpWidths.Max()) : 0;
         Partial = arena.Take(DeviceAttention.PartialBytes(config));
         Input = new RoundedInput(kernels, arena, plan.Tokens, Widest(config), hasOutliers, orders);
         if (config.Experts > 0)
@@ -72,7 +72,7 @@ internal sealed class DeviceActivations
     /// <summary>What the next linears read.</summary>
     public RoundedInput Input { get; }
 
-    /// <summary>The router's scores.</summary>
+    /// <summary>The router's scores, and then the share of the MLP that sees every token.</summary>
     public IntPtr Scores { get; }
 
     /// <summary>The tokens of one expert.</summary>
@@ -90,11 +90,11 @@ internal sealed class DeviceActivations
     /// <summary>Bytes that they take.</summary>
     public static long BytesFor(DecoderConfig config, int tokens, bool hasHead, bool hasOutliers)
     {
-        long widths = (4L * config.HiddenSize) + (2L * config.Heads * config.HeadDim) + (2L * config.KvHeads * config.HeadDim) + (2L * config.IntermediateSize);
+        long widths = (4L * config.HiddenSize) + (2L * config.Heads * config.HeadDim) + (2L * config.KvHeads * config.HeadDim) + (2L * config.MlpWidths.Max());
         if (config.Experts > 0) widths += config.Experts + (2L * config.HiddenSize);
         return (tokens * widths * sizeof(float)) + RoundedInput.BytesFor(tokens, Widest(config), hasOutliers) + DeviceAttention.PartialBytes(config)
             + (hasHead ? (long)LogitRows * (config.VocabularySize + config.EmbeddingSize) * sizeof(float) : 0) + (1 << 20);
     }
 
-    private static int Widest(DecoderConfig config) => Math.Max(Math.Max(config.IntermediateSize, config.EmbeddingSize), Math.Max(config.HiddenSize, config.Heads * config.HeadDim));
+    private static int Widest(DecoderConfig config) => Math.Max(Math.Max(config.MlpWidths.Max(), config.EmbeddingSize), Math.Max(config.HiddenSize, config.Heads * config.HeadDim));
 }

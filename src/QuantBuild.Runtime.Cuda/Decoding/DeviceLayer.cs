@@ -1,4 +1,3 @@
-using System.Globalization;
 using QuantBuild.Decoding;
 using QuantBuild.Kernels;
 
@@ -19,7 +18,7 @@ internal sealed class DeviceLayer
         MlpNorm = weights.Norm(source.MlpNorm);
         MlpPostNorm = weights.Norm(source.MlpPostNorm);
         Sinks = weights.Vector(source.Sinks);
-        int queries = config.Heads * config.HeadDim, keys = config.KvHeads * config.HeadDim, hidden = config.HiddenSize, width = config.IntermediateSize;
+        int queries = config.Heads * config.HeadDim, keys = config.KvHeads * config.HeadDim, hidden = config.HiddenSize;
         (LinearShape?, WeightMatrix, IntPtr, int, float?) Of(string name, WeightMatrix weight, IntPtr y, int yStride) => (shapes[prefix + name], weight, y, yStride, null);
         // Nothing comes between such a product and the residual stream: it is added at once.
         (LinearShape?, WeightMatrix, IntPtr, int, float?) Added(string name, WeightMatrix weight) => (shapes[prefix + name], weight, activations.Hidden, hidden, (float)config.ResidualScale);
@@ -31,11 +30,11 @@ internal sealed class DeviceLayer
             Of("self_attn.v_proj", source.Value, activations.Values, keys));
         Output = weights.Linears(AddsAttention ? Added("self_attn.o_proj", source.Output) : Of("self_attn.o_proj", source.Output, activations.Block, hidden));
         if (source.Router is { } router) Router = weights.Linears((null, router, activations.Scores, config.Experts, null));
+        if (source.SharedGate is { } shared) SharedGate = weights.Linears((null, shared, activations.Scores, 1, null));
         List<DeviceLinears> gateUp = [], down = [];
-        for (int expert = 0; expert < source.Mlps.Length; expert++)
+        Widths = [.. config.Mlps(number).Select(mlp => mlp.Width)];
+        foreach (((string name, int width), MlpWeights mlp) in config.Mlps(number).Zip(source.Mlps))
         {
-            MlpWeights mlp = source.Mlps[expert];
-            string name = source.Router is null ? "mlp." : string.Create(CultureInfo.InvariantCulture, $"mlp.experts.{expert}.");
             gateUp.Add(mlp.Gate is { } gate
                 ? weights.Linears(Of(name + "gate_proj", gate, activations.Gate, width), Of(name + "up_proj", mlp.Up, activations.Up, width))
                 : weights.Linears(Of(name + "up_proj", mlp.Up, activations.Gate, width)));
@@ -70,10 +69,16 @@ internal sealed class DeviceLayer
     /// <summary>Gives each expert's score.</summary>
     public DeviceLinears? Router { get; }
 
-    /// <summary>gate and up, or up, of the MLP, or of each expert.</summary>
+    /// <summary>Gives the share of the MLP that sees every token beside the experts, where it has one.</summary>
+    public DeviceLinears? SharedGate { get; }
+
+    /// <summary>gate and up, or up, of each MLP (<see cref="DecoderConfig.Mlps"/>).</summary>
     public IReadOnlyList<DeviceLinears> GateUp { get; }
 
     public IReadOnlyList<DeviceLinears> Down { get; }
+
+    /// <summary>The width of each MLP between its projections.</summary>
+    public IReadOnlyList<int> Widths { get; }
 
     /// <summary>Whether the product of attention's output is added to the residual stream as it is.</summary>
     public bool AddsAttention { get; }

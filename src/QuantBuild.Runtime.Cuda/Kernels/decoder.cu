@@ -388,6 +388,14 @@ KERNEL void THREADS(BLOCK) scatter(const float* x, const int* tokens, const floa
     for (int k = thread(); k < width; k += BLOCK) to[k] = fused(shares[block_x()], x[(s64)block_x() * width + k], to[k]);
 }
 
+// Adds what an MLP gave that sees every token, each with the share that its own number says, or all of it where gates is null.
+KERNEL void THREADS(BLOCK) add_shared(const float* x, const float* gates, float* y, int width)
+{
+    s64 row = (s64)block_x() * width;
+    float share = gates ? sigmoid(gates[block_x()]) : 1;
+    for (int k = thread(); k < width; k += BLOCK) y[row + k] = fused(share, x[row + k], y[row + k]);
+}
+
 // The first of the largest numbers of a row: what is not a number is none of them.
 KERNEL void THREADS(BLOCK) largest(const float* x, int* found, int width)
 {

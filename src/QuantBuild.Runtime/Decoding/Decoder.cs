@@ -75,8 +75,8 @@ internal sealed unsafe class Decoder : IDisposable
                 {
                     cancellationToken.ThrowIfCancellationRequested();
                     Attention(layer);
-                    if (config.Experts == 0) Mlp(weights.Layers[layer]);
-                    else Experts(weights.Layers[layer]);
+                    if (config.HasExperts(layer)) Experts(weights.Layers[layer]);
+                    else Mlp(weights.Layers[layer]);
                 }
 
                 if (device is { HasHead: true }) device.Give(parts);
@@ -163,15 +163,16 @@ internal sealed unsafe class Decoder : IDisposable
 
     private void Mlp(MlpWeights mlp, Activations input, int tokens, Activations output)
     {
-        if (mlp.Gate is { } gated) Multiply(input, tokens, (gated, activations.Gate), (mlp.Up, activations.Up));
-        else Multiply(input, tokens, (mlp.Up, activations.Gate));
-        workers.For(tokens, 1, gate.Of(activations));
-        Multiply(activations.Gate, tokens, (mlp.Down, output));
+        (Activations gates, Activations ups) = activations.Mlps[mlp.Up.Outputs];
+        if (mlp.Gate is { } gated) Multiply(input, tokens, (gated, gates), (mlp.Up, ups));
+        else Multiply(input, tokens, (mlp.Up, gates));
+        workers.For(tokens, 1, gate.Of(gates, ups));
+        Multiply(gates, tokens, (mlp.Down, output));
     }
 
     /// <summary>
     /// The experts that the router chooses for each token, one after the other, each with all of its tokens. A token adds up its own in the order of their numbers, whatever
-    /// tokens are beside it.
+    /// tokens are beside it, and then what the MLP that sees every token gives.
     /// </summary>
     private void Experts(LayerWeights w)
     {
@@ -199,6 +200,17 @@ internal sealed unsafe class Decoder : IDisposable
             {
                 float share = experts.Scores.Span(t)[expert];
                 if (share != 0) TensorPrimitives.MultiplyAdd(experts.Output.Span(tokens++), share, experts.Mixed.Span(t), experts.Mixed.Span(t));
+            }
+        }
+
+        if (w.Mlps.Length > config.Experts)
+        {
+            Mlp(w.Mlps[config.Experts], input, rows.Count, experts.Output);
+            if (w.SharedGate is { } shared) Multiply(input, rows.Count, (shared, experts.Scores));
+            for (int t = 0; t < rows.Count; t++)
+            {
+                float share = w.SharedGate is null ? 1 : 1 / (1 + MathF.Exp(-experts.Scores.Span(t)[0]));
+                TensorPrimitives.MultiplyAdd(experts.Output.Span(t), share, experts.Mixed.Span(t), experts.Mixed.Span(t));
             }
         }
 

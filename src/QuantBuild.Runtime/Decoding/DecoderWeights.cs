@@ -1,4 +1,3 @@
-using System.Globalization;
 using QuantBuild.Kernels;
 
 namespace QuantBuild.Decoding;
@@ -71,10 +70,9 @@ internal sealed class DecoderWeights
             MlpNorm = Have(config.HasMlpNorm, DecoderConfig.MlpNormName(layer)),
             MlpPostNorm = Have(config.PostNorms, DecoderConfig.MlpPostNormName(layer)),
             Sinks = config.AttentionSinks ? Vector(DecoderConfig.SinksName(layer), config.Heads) : null,
-            Router = config.Experts > 0 ? Router(layer) : null,
-            Mlps = config.Experts == 0
-                ? [Mlp("mlp.")]
-                : [.. Enumerable.Range(0, config.Experts).Select(expert => Mlp(string.Create(CultureInfo.InvariantCulture, $"mlp.experts.{expert}.")))],
+            Router = config.HasExperts(layer) ? Router(layer) : null,
+            SharedGate = config.HasExperts(layer) && config.SharedExpertGate ? Float(DecoderConfig.SharedGateName(layer), 1, config.HiddenSize) : null,
+            Mlps = [.. config.Mlps(layer).Select(mlp => Mlp(mlp.Name))],
         };
     }
 
@@ -159,7 +157,10 @@ internal sealed record LayerWeights(WeightMatrix Query, WeightMatrix Key, Weight
     /// <summary>Gives each expert's score, [experts, hidden].</summary>
     public WeightMatrix? Router { get; init; }
 
-    /// <summary>The MLP, or the experts.</summary>
+    /// <summary>Gives the share of the MLP that sees every token beside the experts, [1, hidden], where it has one.</summary>
+    public WeightMatrix? SharedGate { get; init; }
+
+    /// <summary>The MLP; or the experts, and behind them the one that sees every token.</summary>
     public required MlpWeights[] Mlps { get; init; }
 }
 

@@ -31,15 +31,13 @@ internal sealed class DecoderActivations(DecoderConfig config, int rows, int com
     /// <summary>[rows, heads * headDim].</summary>
     public Activations Attended { get; } = new(computed, config.Heads * config.HeadDim);
 
-    /// <summary>[rows, intermediate].</summary>
-    public Activations Gate { get; } = new(computed, config.IntermediateSize);
-
-    /// <summary>[rows, intermediate].</summary>
-    public Activations Up { get; } = new(computed, config.IntermediateSize);
+    /// <summary>What lies between the projections of MLPs, [rows, width] both, by the width.</summary>
+    public IReadOnlyDictionary<int, (Activations Gate, Activations Up)> Mlps { get; } =
+        config.MlpWidths.ToDictionary(width => width, width => (new Activations(computed, width), new Activations(computed, width)));
 
     /// <summary>What the next linears read.</summary>
     public LinearInput Input { get; } = new(
-        config.EmbeddingWidth is null ? computed : rows, Math.Max(Math.Max(config.IntermediateSize, config.EmbeddingSize), Math.Max(config.HiddenSize, config.Heads * config.HeadDim)));
+        config.EmbeddingWidth is null ? computed : rows, Math.Max(Math.Max(config.MlpWidths.Max(), config.EmbeddingSize), Math.Max(config.HiddenSize, config.Heads * config.HeadDim)));
 
     /// <summary>Embeddings, and what the head reads, where their width is not that of the residual stream [rows, embedding].</summary>
     public Activations? Embedded { get; } = config.EmbeddingWidth is { } width ? new(rows, width) : null;
@@ -54,7 +52,7 @@ internal sealed class DecoderActivations(DecoderConfig config, int rows, int com
 /// <summary>Activations of a layer with experts.</summary>
 internal sealed class ExpertActivations(DecoderConfig config, int rows)
 {
-    /// <summary>The router's scores [rows, experts].</summary>
+    /// <summary>The router's scores [rows, experts], and then the share of the MLP that sees every token, in the first column.</summary>
     public Activations Scores { get; } = new(rows, config.Experts);
 
     /// <summary>The tokens of one expert, one after the other [rows, hidden].</summary>
@@ -157,11 +155,12 @@ internal sealed unsafe class ProductWork : IParallelWork
 /// <summary><c>activation(gate) * up</c> of some tokens, or <c>activation(gate)</c> where the MLP has no gate; left in gate.</summary>
 internal sealed class GateWork(DecoderConfig config) : IParallelWork
 {
-    private DecoderActivations activations = null!;
+    private Activations gates = null!;
+    private Activations ups = null!;
 
-    public GateWork Of(DecoderActivations of)
+    public GateWork Of(Activations gate, Activations up)
     {
-        activations = of;
+        (gates, ups) = (gate, up);
         return this;
     }
 
@@ -169,14 +168,14 @@ internal sealed class GateWork(DecoderConfig config) : IParallelWork
     {
         for (int t = from; t < to; t++)
         {
-            Span<float> gate = activations.Gate.Span(t);
+            Span<float> gate = gates.Span(t);
             if (!config.GatedMlp)
             {
                 Activation.Apply(config.Activation, gate);
                 continue;
             }
 
-            Span<float> up = activations.Up.Span(t);
+            Span<float> up = ups.Span(t);
             if (config.GateLimit is { } limit)
             {
                 TensorPrimitives.Min(gate, (float)limit, gate);

@@ -31,21 +31,22 @@ internal static class LayerPlot
         double column = (Width - Left - Right) / config.Layers;
         double gap = column < 6 ? 0.5 : 2;
         double cellsTop = errors.Count > 0 ? Top + ErrorHeight + 46 : Top;
-        int roles = config.Linears(0).Count;
-        double height = cellsTop + (roles * CellHeight) + 24;
+        IReadOnlyList<string> roles = LinearSizes.Roles(config);
+        double height = cellsTop + (roles.Count * CellHeight) + 24;
         List<XElement> parts = [];
         if (errors.Count > 0) parts.AddRange(Errors(errors, column, gap));
         parts.Add(Text(Left, cellsTop - 8, "start", "axis", "bits per weight"));
         if (column < LeastForText) parts.AddRange(Legend(cellsTop - 18));
         for (int layer = 0; layer < config.Layers; layer++)
         {
-            IReadOnlyList<LinearShape> linears = config.Linears(layer);
-            for (int role = 0; role < roles; role++)
+            IReadOnlyDictionary<string, LinearShape> linears = LinearSizes.ByRole(config, layer);
+            for (int role = 0; role < roles.Count; role++)
             {
                 double x = Left + (layer * column), y = cellsTop + (role * CellHeight);
-                if (layer == 0) parts.Add(Text(Left - 8, y + 15, "end", "axis", RoleName(linears[role])));
-                parts.Add(Cell(artifact, linears[role], layer, x + (gap / 2), y + 1, column - gap));
-                if (column >= LeastForText) parts.Add(Text(x + (column / 2), y + 15, "middle", null, Number.Fixed(LinearSizes.Bits(artifact, linears[role]), 2)));
+                if (layer == 0) parts.Add(Text(Left - 8, y + 15, "end", "axis", RoleName(roles[role])));
+                if (!linears.TryGetValue(roles[role], out LinearShape? linear)) continue;
+                parts.Add(Cell(artifact, linear, layer, x + (gap / 2), y + 1, column - gap));
+                if (column >= LeastForText) parts.Add(Text(x + (column / 2), y + 15, "middle", null, Number.Fixed(LinearSizes.Bits(artifact, linear), 2)));
             }
 
             if (IsLabelled(layer, config.Layers)) parts.Add(Text(Left + ((layer + 0.5) * column), height - 6, "middle", "axis", LayerNumber(layer)));
@@ -61,7 +62,7 @@ internal static class LayerPlot
     }
 
     /// <summary>A linear's name without its layer: <c>q_proj</c>.</summary>
-    public static string RoleName(LinearShape linear) => linear.Name[(linear.Name.LastIndexOf('.') + 1)..];
+    public static string RoleName(string name) => name[(name.LastIndexOf('.') + 1)..];
 
     private static IEnumerable<XElement> Errors(IReadOnlyList<double> errors, double column, double gap)
     {
@@ -126,7 +127,7 @@ internal static class LayerPlot
             Html.At("width", width),
             Html.At("height", CellHeight - 2),
             isQuantized ? Html.At("fill-opacity", Shade(bits)) : null,
-            Html.Svg("title", string.Create(CultureInfo.InvariantCulture, $"layer {layer + 1}, {RoleName(linear)}: {bits:F3} bits per weight{what}")));
+            Html.Svg("title", string.Create(CultureInfo.InvariantCulture, $"layer {layer + 1}, {RoleName(linear.Name)}: {bits:F3} bits per weight{what}")));
     }
 
     private static XElement Text(double x, double y, string anchor, string? className, string text) => Html.Svg(

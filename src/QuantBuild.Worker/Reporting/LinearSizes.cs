@@ -6,6 +6,15 @@ internal static class LinearSizes
     /// <summary>All linears of a decoder, layer by layer.</summary>
     public static IEnumerable<LinearShape> All(DecoderConfig config) => Enumerable.Range(0, config.Layers).SelectMany(config.Linears);
 
+    /// <summary>The names that linears have in their layers, in the order of a forward pass, with what all layers have.</summary>
+    public static IReadOnlyList<string> Roles(DecoderConfig config) => [.. All(config).Select(InLayer).Distinct()];
+
+    /// <summary>The linears of a layer by their names in it.</summary>
+    public static IReadOnlyDictionary<string, LinearShape> ByRole(DecoderConfig config, int layer) => config.Linears(layer).ToDictionary(InLayer, StringComparer.Ordinal);
+
+    // Behind the layer's prefix, which differs by the length of its number.
+    private static string InLayer(LinearShape linear) => string.Join('.', linear.Name.Split('.').Skip(3));
+
     /// <summary>Weights of a linear.</summary>
     public static long Weights(LinearShape linear) => (long)linear.Inputs * linear.Outputs;
 
@@ -26,7 +35,8 @@ internal static class LinearSizes
     /// <summary>The group size that was asked for where it fits every linear, else the largest power of two below it that does, else a group for each row.</summary>
     public static int FittingGroupSize(DecoderConfig config, int asked)
     {
-        bool Fits(int size) => config.Linears(0).All(linear => linear.Inputs % size == 0);
+        int[] inputs = [.. All(config).Select(linear => linear.Inputs).Distinct()];
+        bool Fits(int size) => inputs.All(count => count % size == 0);
         if (asked == QuantizationSpec.PerChannel || Fits(asked)) return asked;
         const int least = 16;
         for (int size = 64; size >= least; size /= 2)

@@ -34,6 +34,9 @@ internal sealed class Checkpoint
     /// <summary>A vector of numbers near <paramref name="center"/>.</summary>
     public float[] Vector(string name, int width, double center) => Make(name, [width], center, 0.3);
 
+    /// <summary>Matrices [rows, columns] of several experts, in one tensor as [experts, rows, columns].</summary>
+    public float[][] Stacked(string name, int experts, int rows, int columns) => [.. Make(name, [experts, rows, columns], 0, 1.6 / Math.Sqrt(columns)).Chunk(rows * columns)];
+
     /// <summary>Matrices [rows, columns] of several experts, in one tensor as [experts, columns, rows].</summary>
     public float[][] Transposed(string name, int experts, int rows, int columns)
     {

@@ -159,6 +159,7 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
         .. Variations,
         .. WithAlibi,
         .. WithBiasedHeads,
+        .. OfExperts,
     ];
 
     /// <summary>For the test's name.</summary>
@@ -182,7 +183,7 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
     private static double[][] Llama(
         Checkpoint w, int[] tokens, double[] frequencies, double epsilon = 1e-5, bool biases = false, bool qkvBias = false, bool headNorms = false, bool tied = false, int headDim = HeadDim,
         int layers = Layers, double ropeScale = 1, Func<int, int>? window = null, Func<int, bool>? turns = null, double embedding = 1, double residual = 1, double? scale = null,
-        Func<double[][], string, double[][]>? mlp = null)
+        Func<double[][], string, double[][]>? mlp = null, bool wholeNorms = false)
     {
         float[] table = w.Table("model.embed_tokens.weight", Vocabulary, Width);
         double[][] x = Scale(Embed(table, tokens, Width), embedding);
@@ -199,6 +200,12 @@ internal sealed partial record FamilyReference(string Name, string Config, Func<
             {
                 q = RmsHeads(q, w.Vector(p + "self_attn.q_norm.weight", headDim, 1), epsilon);
                 k = RmsHeads(k, w.Vector(p + "self_attn.k_norm.weight", headDim, 1), epsilon);
+            }
+
+            if (wholeNorms)
+            {
+                q = Rms(q, w.Vector(p + "self_attn.q_norm.weight", Heads * headDim, 1), epsilon);
+                k = Rms(k, w.Vector(p + "self_attn.k_norm.weight", KvHeads * headDim, 1), epsilon);
             }
 
             if (turns?.Invoke(layer) != false) (q, k) = (Rotate(q, headDim, frequencies, ropeScale), Rotate(k, headDim, frequencies, ropeScale));

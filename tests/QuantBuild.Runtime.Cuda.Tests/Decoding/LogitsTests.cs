@@ -70,7 +70,7 @@ public sealed class LogitsTests : IDisposable
         Compare(path, halves, [16, 1, 15, 1, 7], Bytes);
         Compare(path, bytes, [16, 14, 3, 2, 10], BytesInPages);
         // Where a router chooses between experts that are almost equal, it may choose the other.
-        if (name is "Mixtral" or "Qwen3Moe" or "GPT-OSS-MXFP4") return;
+        if (DecoderConfig.Parse(config, "config.json") is { Experts: > 0 } parsed && parsed.ExpertsPerToken < parsed.Experts) return;
         string floats = TestModel.Write(folder.File("floats"), config, _ => null);
         Compare(floats, halves, [70, 1, 20], Prompts);
         Compare(floats, bytes, [70, 1, 20], BytesInPagesOfPrompts);
