@@ -15,6 +15,9 @@ public sealed record EmulatedGpuOptions
     /// <summary>Exports that this driver lacks.</summary>
     public IReadOnlyCollection<string> MissingExports { get; init; } = [];
 
+    /// <summary>Bytes of the machine's own memory that can be locked at a time.</summary>
+    public long LockableMemory { get; init; } = long.MaxValue;
+
     /// <summary>Asked before each launch, with its number from 1 and the kernel's name: a result other than 0 loses the device with it (719, 214).</summary>
     public Func<long, string, int>? LaunchFault { get; init; }
 

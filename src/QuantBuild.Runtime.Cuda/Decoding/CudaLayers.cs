@@ -178,7 +178,12 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         layer.Output.Multiply(activations.Attended, tokens, activations.Input, isRounded: false);
         if (!layer.AddsAttention) pending = (activations.Block, layer.AttentionPostNorm);
         isRounded = false;
-        if (!config.ParallelResidual)
+        if (config.ParallelResidual)
+        {
+            // What the MLP reads is there already, and what it gives goes where this is.
+            Settle(default, activations.Block, null);
+        }
+        else
         {
             isRounded = Settle(layer.MlpNorm, activations.Normed, layer.Router ?? layer.GateUp[0]);
             input = layer.MlpNorm.Weight == 0 ? activations.Hidden : activations.Normed;

@@ -113,11 +113,12 @@ internal sealed unsafe class CudaDevice : IDisposable
     }
 
     /// <summary>Memory of the machine that the device copies from and to by itself; lives as long as this.</summary>
+    /// <exception cref="QuantBuildException">QB1071: the machine has none left.</exception>
     public void* AllocateHost(long bytes)
     {
         Use();
         void* memory;
-        driver.Check(driver.HostAllocate(&memory, (nuint)Math.Max(1, bytes), 0), $"lock {bytes} bytes of the machine's memory");
+        driver.CheckHost(driver.HostAllocate(&memory, (nuint)Math.Max(1, bytes), 0), bytes);
         lock (guard) hostAllocations.Add((IntPtr)memory);
         return memory;
     }

@@ -203,6 +203,22 @@ internal sealed unsafe class CudaDriver
             $"The GPU failed: the driver could not {doing} ({Describe(result)}). The model cannot be used any more: dispose it and load it again. If that fails too, look at nvidia-smi and the system's log, or set LoadOptions.Device to cpu.");
     }
 
+    /// <summary>Throws what it means that the machine's own memory could not be locked for the GPU.</summary>
+    /// <param name="result">What a function returned.</param>
+    /// <param name="bytes">What was to be locked.</param>
+    /// <exception cref="QuantBuildException">QB1071: the machine's memory is full. QB1072: anything else.</exception>
+    public void CheckHost(int result, long bytes)
+    {
+        if (result == OutOfMemory)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.GpuMemoryFull,
+                $"The machine has no memory left that a GPU can copy from and to: the driver could not lock {bytes} bytes of it. End other programs, give the machine or the container more memory, or set LoadOptions.Device to cpu.");
+        }
+
+        Check(result, $"lock {bytes} bytes of the machine's memory");
+    }
+
     /// <summary>What the driver calls an error.</summary>
     public string Describe(int result)
     {

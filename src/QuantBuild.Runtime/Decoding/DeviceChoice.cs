@@ -14,7 +14,7 @@ internal static class DeviceChoice
     /// <exception cref="QuantBuildException">QB1070: a GPU was asked for, and there is none that can be used. QB1071: it is full. QB1072: it failed. QB4006: the name is none of a device.</exception>
     public static (IDeviceLayers? Layers, ModelPlacement Placement) Open(Artifact artifact, LoadOptions options)
     {
-        string name = options.Device ?? Auto;
+        string name = options.Device?.Trim() ?? Auto;
         if (name.Equals(Cpu, StringComparison.OrdinalIgnoreCase)) return (null, ModelPlacement.Processor("LoadOptions.Device is cpu"));
         bool auto = name.Equals(Auto, StringComparison.OrdinalIgnoreCase);
         int index = auto ? 0 : Index(name);

@@ -76,7 +76,9 @@ internal sealed unsafe class KvPages : IDisposable
         lock (guard)
         {
             ObjectDisposedException.ThrowIf(disposed, this);
-            KvPage page = free.Count > 0 ? Cleared(free.Pop()) : Allocate();
+            KvPage page = free.Count > 0 ? Cleared(free.Peek()) : Allocate();
+            // Only now: what cannot be cleared stays where it is given back from.
+            free.TryPop(out _);
             page.Holders = 1;
             InUse++;
             return page;
@@ -105,9 +107,17 @@ internal sealed unsafe class KvPages : IDisposable
     public KvPage Copy(KvPage page)
     {
         KvPage copy = Take();
-        Buffer.MemoryCopy((void*)page.Memory, (void*)copy.Memory, hostBytes, hostBytes);
-        if (deviceBytes > 0) device!.Copy(page.DeviceMemory, copy.DeviceMemory, deviceBytes);
-        return copy;
+        try
+        {
+            Buffer.MemoryCopy((void*)page.Memory, (void*)copy.Memory, hostBytes, hostBytes);
+            if (deviceBytes > 0) device!.Copy(page.DeviceMemory, copy.DeviceMemory, deviceBytes);
+            return copy;
+        }
+        catch
+        {
+            Release(copy);
+            throw;
+        }
     }
 
     /// <summary>All of a page, to be saved.</summary>
@@ -144,10 +154,18 @@ internal sealed unsafe class KvPages : IDisposable
 
     private KvPage Allocate()
     {
-        IntPtr onDevice = deviceBytes > 0 ? device!.Allocate(deviceBytes) : 0;
-        KvPage page = new((IntPtr)NativeMemory.AlignedAlloc((nuint)hostBytes, 64)) { DeviceMemory = onDevice };
+        KvPage page = new((IntPtr)NativeMemory.AlignedAlloc((nuint)hostBytes, 64));
         NativeMemory.Clear((void*)page.Memory, (nuint)hostBytes);
-        return page;
+        try
+        {
+            if (deviceBytes > 0) page.DeviceMemory = device!.Allocate(deviceBytes);
+            return page;
+        }
+        catch
+        {
+            NativeMemory.AlignedFree((void*)page.Memory);
+            throw;
+        }
     }
 
     /// <summary>Another text's keys and values may be in a page, and a saved session has all of it.</summary>

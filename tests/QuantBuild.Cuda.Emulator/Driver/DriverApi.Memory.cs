@@ -4,7 +4,7 @@ namespace QuantBuild.Cuda.Emulator;
 
 internal sealed unsafe partial class DriverApi
 {
-    private readonly HashSet<nint> _hostAllocations = [];
+    private readonly Dictionary<nint, long> _hostAllocations = [];
 
     private void ExportMemory()
     {
@@ -51,8 +51,13 @@ internal sealed unsafe partial class DriverApi
         {
             Current();
             if (bytes <= 0) return CuResult.InvalidValue;
-            nint host = (nint)NativeMemory.AlignedAlloc((nuint)bytes, 4096);
-            lock (_lock) _hostAllocations.Add(host);
+            nint host;
+            lock (_lock)
+            {
+                if (bytes > _machine.Options.LockableMemory - _hostAllocations.Values.Sum()) return CuResult.OutOfMemory;
+                host = (nint)NativeMemory.AlignedAlloc((nuint)bytes, 4096);
+                _hostAllocations.Add(host, bytes);
+            }
             _machine.Memory.Pin(host, (ulong)bytes);
             *(nint*)pointer = host;
             return CuResult.Success;

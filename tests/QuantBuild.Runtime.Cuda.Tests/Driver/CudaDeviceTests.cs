@@ -1,4 +1,5 @@
 using QuantBuild.Cuda.Driver;
+using QuantBuild.Cuda.Emulator;
 
 namespace QuantBuild.Cuda.Tests.Driver;
 
@@ -36,6 +37,18 @@ public sealed unsafe class CudaDeviceTests
         device.CopyFrom(&found, ours, 4);
         device.Synchronize();
         Assert.Equal(0u, found);
+    }
+
+    [Fact]
+    public void Where_the_machine_is_full_the_error_does_not_say_that_the_GPU_is()
+    {
+        using TestGpu gpu = new(new EmulatedGpuOptions { LockableMemory = 1000 });
+        using CudaDevice device = new(gpu.Driver(), 0);
+        device.AllocateHost(600);
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => device.AllocateHost(500));
+        Assert.Equal(DiagnosticIds.GpuMemoryFull, error.Id);
+        Assert.StartsWith("The machine has no memory left", error.Message);
+        Assert.Contains("could not lock 500 bytes", error.Message);
     }
 
     [Fact]

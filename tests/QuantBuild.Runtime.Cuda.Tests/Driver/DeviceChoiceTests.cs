@@ -61,6 +61,17 @@ public sealed class DeviceChoiceTests : IDisposable
     }
 
     [Theory]
+    [InlineData(" cuda:0\n", "cuda:0")]
+    [InlineData("CUDA ", "cuda:0")]
+    [InlineData(" cpu", "cpu")]
+    public void Blanks_around_a_device_are_nothing(string device, string expected)
+    {
+        using TestGpu gpu = new();
+        using LanguageModel model = LanguageModel.Load(path, new LoadOptions { Device = device, Backend = gpu.Backend });
+        Assert.Equal(expected, model.Placement.Device);
+    }
+
+    [Theory]
     [InlineData("gpu", "Probably cuda is meant")]
     [InlineData("cuda:x", "expected auto, cpu, cuda")]
     [InlineData("cuda:-1", "expected auto, cpu, cuda")]
