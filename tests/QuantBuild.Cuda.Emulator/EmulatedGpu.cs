@@ -9,7 +9,7 @@ public sealed class EmulatedGpu : IDisposable
     private readonly Lock _lock = new();
     private readonly List<string> _violations = [];
     private readonly DriverApi _driver;
-    private long _launches, _graphLaunches, _laneInstructions;
+    private long _launches, _graphLaunches, _laneInstructions, _bytesToHost, _bytesToDevice;
 
     /// <summary>A machine, powered on.</summary>
     public EmulatedGpu(EmulatedGpuOptions? options = null)
@@ -41,6 +41,12 @@ public sealed class EmulatedGpu : IDisposable
     /// <summary>Instructions run, times the lanes that ran them.</summary>
     public long LaneInstructions => Interlocked.Read(ref _laneInstructions);
 
+    /// <summary>Bytes copied from devices to the machine's memory.</summary>
+    public long BytesToHost => Interlocked.Read(ref _bytesToHost);
+
+    /// <summary>Bytes copied from the machine's memory to devices.</summary>
+    public long BytesToDevice => Interlocked.Read(ref _bytesToDevice);
+
     /// <summary>What a kernel or a caller did that it must not do, each with the kernel, the instruction and the thread.</summary>
     public IReadOnlyList<string> Violations
     {
@@ -67,6 +73,10 @@ public sealed class EmulatedGpu : IDisposable
     }
 
     internal long CountLaunch() => Interlocked.Increment(ref _launches);
+
+    internal void CountToHost(ulong bytes) => Interlocked.Add(ref _bytesToHost, (long)bytes);
+
+    internal void CountToDevice(ulong bytes) => Interlocked.Add(ref _bytesToDevice, (long)bytes);
 
     internal void CountGraphLaunch() => Interlocked.Increment(ref _graphLaunches);
 

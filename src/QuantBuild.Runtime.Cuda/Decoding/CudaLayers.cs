@@ -28,6 +28,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
     private readonly NormParameters finalNorm;
     private readonly DeviceLinears? projection;
     private readonly DeviceLinears? head;
+    private readonly DeviceLists? lists;
     private readonly Dictionary<(int Tokens, int Parts), IntPtr> graphs = [];
     private int tokens;
 
@@ -58,6 +59,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
             finalNorm = weights.Norm(source.FinalNorm);
             if (source.OutputProjection is { } projecting) projection = weights.Linears((null, projecting, activations.Projected, config.EmbeddingSize, null));
             head = weights.Linears((config.Head, source.Head, activations.Logits, config.VocabularySize, null));
+            lists = new DeviceLists(device, kernels, config.VocabularySize);
         }
 
         weights.Dispose();
@@ -286,23 +288,66 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
     private void GiveRows(List<WantedLogits> wanted)
     {
         int vocabulary = config.VocabularySize;
-        bool all = wanted.Exists(item => item.Likeliest.IsEmpty), some = wanted.Exists(item => !item.Likeliest.IsEmpty);
-        if (all) device.CopyFrom(step.Logits(vocabulary), activations.Logits, (long)wanted.Count * vocabulary * sizeof(float));
-        if (some)
+        // What may fail comes before the first token is chosen.
+        float* staged = wanted.Exists(item => item.Likeliest.IsEmpty) ? step.Logits(vocabulary) : null;
+        void CopyRow(int i) => device.CopyFrom(staged + ((long)i * vocabulary), activations.Logits + (nint)((long)i * vocabulary * sizeof(float)), (long)vocabulary * sizeof(float));
+        Span<int> listed = stackalloc int[wanted.Count];
+        listed.Fill(-1);
+        lists!.Clear();
+        for (int i = 0; i < wanted.Count; i++)
         {
-            // A few bytes cross the bus in place of all logits.
-            IntPtr logits = activations.Logits, found = step.Found;
-            void** parameters = stackalloc void*[] { &logits, &found, &vocabulary };
-            kernels.Launch("decoder", "largest", (wanted.Count, 1, 1), Threads, parameters);
-            device.CopyFrom(step.FoundStaged, found, wanted.Count * sizeof(int));
+            if (!wanted[i].Likeliest.IsEmpty) continue;
+            if (wanted[i].Choice?.Changes() is { } changes && lists.TryAdd(i, changes)) listed[i] = lists.Count - 1;
+            else CopyRow(i);
         }
 
+        lists.Queue(activations.Logits);
+        if (wanted.Exists(item => !item.Likeliest.IsEmpty)) FindLikeliest(wanted.Count);
+        device.Synchronize();
+        bool isAnyLeft = false;
+        for (int i = 0; i < wanted.Count; i++)
+        {
+            ITokenChoice? choice = wanted[i].Choice;
+            Span<float> row = new(staged + ((long)i * vocabulary), staged is null ? 0 : vocabulary);
+            if (!wanted[i].Likeliest.IsEmpty)
+            {
+                wanted[i].Likeliest.Span[0] = step.FoundStaged[i];
+            }
+            else if (choice is null)
+            {
+                row.CopyTo(wanted[i].Logits.Span);
+            }
+            else if (listed[i] < 0)
+            {
+                choice.Choose(row, isChanged: false);
+            }
+            else if (lists.TryRead(listed[i], out LargestLogits largest) && choice.TryChoose(largest))
+            {
+                listed[i] = -1;
+            }
+            else
+            {
+                CopyRow(i);
+                isAnyLeft = true;
+            }
+        }
+
+        if (!isAnyLeft) return;
         device.Synchronize();
         for (int i = 0; i < wanted.Count; i++)
         {
-            if (wanted[i].Likeliest.IsEmpty) new ReadOnlySpan<float>(step.Logits(vocabulary) + ((long)i * vocabulary), vocabulary).CopyTo(wanted[i].Logits.Span);
-            else wanted[i].Likeliest.Span[0] = step.FoundStaged[i];
+            if (listed[i] >= 0) wanted[i].Choice!.Choose(new Span<float>(staged + ((long)i * vocabulary), vocabulary), isChanged: true);
         }
+    }
+
+    private void FindLikeliest(int rows)
+    {
+        // A few bytes cross the bus in place of all logits.
+        IntPtr logits = activations.Logits, found = step.Found;
+        int width = config.VocabularySize;
+        void** parameters = stackalloc void*[] { &logits, &found, &width };
+        kernels.Launch("decoder", "largest", (rows, 1, 1), Threads, parameters);
+        device.CopyFrom(step.FoundStaged, found, rows * sizeof(int));
     }
 
     private void Cap(long count)

@@ -93,7 +93,7 @@ internal sealed class DeviceActivations
         long widths = (4L * config.HiddenSize) + (2L * config.Heads * config.HeadDim) + (2L * config.KvHeads * config.HeadDim) + (2L * config.MlpWidths.Max());
         if (config.Experts > 0) widths += config.Experts + (2L * config.HiddenSize);
         return (tokens * widths * sizeof(float)) + RoundedInput.BytesFor(tokens, Widest(config), hasOutliers) + DeviceAttention.PartialBytes(config)
-            + (hasHead ? (long)LogitRows * (config.VocabularySize + config.EmbeddingSize) * sizeof(float) : 0) + (1 << 20);
+            + (hasHead ? ((long)LogitRows * (config.VocabularySize + config.EmbeddingSize) * sizeof(float)) + DeviceLists.BytesFor(config.VocabularySize) : 0) + (1 << 20);
     }
 
     private static int Widest(DecoderConfig config) => Math.Max(Math.Max(config.MlpWidths.Max(), config.EmbeddingSize), Math.Max(config.HiddenSize, config.Heads * config.HeadDim));

@@ -156,3 +156,17 @@ internal struct AttentionParameters
     public int Window;
     public int Bytes;
 }
+
+/// <summary>What is done to a row of logits before the largest are listed (sampling.cu).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct ChangeParameters
+{
+    public double Repetition;
+    public float Scale;
+    public int Row;
+    public int First;
+    public int Masked;
+    public int Biased;
+    public int Repeated;
+    public int Lowered;
+}

@@ -28,3 +28,4 @@ for capability in 75 80; do compile prompt.cu "prompt.$capability" sm_$capabilit
 compile floats.cu floats sm_75 ""
 compile decoder.cu decoder sm_75 ""
 compile attention.cu attention sm_75 ""
+compile sampling.cu sampling sm_75 ""

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.InteropServices;
 
 namespace QuantBuild.Constraints;
 
@@ -20,6 +21,15 @@ internal sealed class TokenMask(ulong[] bits, int mostBytesToEnd)
 
     /// <summary>Whether a token may come.</summary>
     public bool this[int token] => token >= 0 && token >> 6 < bits.Length && (bits[token >> 6] >> (token & 63) & 1) != 0;
+
+    /// <summary>The bits of the first tokens, bit t % 32 of word t / 32 that of token t; 0 behind those of the tokenizer.</summary>
+    public void CopyTo(Span<uint> words)
+    {
+        ReadOnlySpan<uint> all = MemoryMarshal.Cast<ulong, uint>(bits);
+        int count = Math.Min(all.Length, words.Length);
+        all[..count].CopyTo(words);
+        words[count..].Clear();
+    }
 
     /// <summary>Sets the logits of tokens that may not come to minus infinity.</summary>
     /// <param name="logits">[vocabulary]; may be longer or shorter than the tokenizer's.</param>

@@ -15,6 +15,9 @@ internal sealed class BatchPart(KvCache cache, ReadOnlyMemory<int> tokens)
     /// <summary>Receives the likeliest next token behind each of the last tokens, where that is all that is wanted of their logits; the first of several that are as likely. Its length says how many.</summary>
     public Memory<int> Likeliest { get; init; }
 
+    /// <summary>Chooses the token behind the last one by its logits, or is <see langword="null"/>.</summary>
+    public ITokenChoice? Choice { get; init; }
+
     /// <summary>Receives each token's final hidden state after the last norm, [tokens, hidden], or is empty.</summary>
     public Memory<float> Hidden { get; init; }
 
@@ -28,8 +31,9 @@ internal sealed class BatchPart(KvCache cache, ReadOnlyMemory<int> tokens)
         foreach (BatchPart part in parts)
         {
             int end = first + part.Tokens.Length, count = part.Logits.Length / vocabulary;
-            for (int i = 0; i < count; i++) wanted.Add(new WantedLogits(end - count + i, part.Logits.Slice(i * vocabulary, vocabulary), default));
-            for (int i = 0; i < part.Likeliest.Length; i++) wanted.Add(new WantedLogits(end - part.Likeliest.Length + i, default, part.Likeliest.Slice(i, 1)));
+            for (int i = 0; i < count; i++) wanted.Add(new WantedLogits(end - count + i) { Logits = part.Logits.Slice(i * vocabulary, vocabulary) });
+            for (int i = 0; i < part.Likeliest.Length; i++) wanted.Add(new WantedLogits(end - part.Likeliest.Length + i) { Likeliest = part.Likeliest.Slice(i, 1) });
+            if (part.Choice is { } choice) wanted.Add(new WantedLogits(end - 1) { Choice = choice });
             first = end;
         }
 
@@ -37,8 +41,15 @@ internal sealed class BatchPart(KvCache cache, ReadOnlyMemory<int> tokens)
     }
 }
 
-/// <summary>What is wanted of a token's logits: all of them, or the likeliest next token.</summary>
+/// <summary>What is wanted of a token's logits: all of them, the likeliest next token, or one that is chosen.</summary>
 /// <param name="Row">The token's place in the pass.</param>
-/// <param name="Logits">[vocabulary], or empty.</param>
-/// <param name="Likeliest">[1], or empty.</param>
-internal readonly record struct WantedLogits(int Row, Memory<float> Logits, Memory<int> Likeliest);
+internal readonly record struct WantedLogits(int Row)
+{
+    /// <summary>[vocabulary], or empty.</summary>
+    public Memory<float> Logits { get; init; }
+
+    /// <summary>[1], or empty.</summary>
+    public Memory<int> Likeliest { get; init; }
+
+    public ITokenChoice? Choice { get; init; }
+}

@@ -296,7 +296,8 @@ internal sealed unsafe class Decoder : IDisposable
             TensorPrimitives.Multiply(product, (float)cap, product);
         }
 
-        if (wanted.Likeliest.IsEmpty) product.CopyTo(wanted.Logits.Span);
+        if (wanted.Choice is { } choice) choice.Choose(product, isChanged: false);
+        else if (wanted.Likeliest.IsEmpty) product.CopyTo(wanted.Logits.Span);
         else wanted.Likeliest.Span[0] = TensorPrimitives.IndexOfMax<float>(product);
     }
 

@@ -1,12 +1,14 @@
 using System.Numerics;
+using QuantBuild.Decoding;
 
 namespace QuantBuild.Generation;
 
 /// <summary>A token that may be drawn.</summary>
 /// <param name="Token">Its id.</param>
+/// <param name="Logit">Its logit.</param>
 /// <param name="Key">What candidates are ordered by: the largest is first, and of equals the smaller id.</param>
 /// <param name="Weight">Its probability but for a factor that all share.</param>
-internal record struct Candidate(int Token, double Key, double Weight);
+internal record struct Candidate(int Token, float Logit, double Key, double Weight);
 
 /// <summary>
 /// The tokens that may still be drawn, in no order. A vocabulary is never sorted: cuts partition it as quickselect does (Hoare 1961), in a time that grows with
@@ -39,7 +41,7 @@ internal sealed class Candidates
     }
 
     /// <summary>Adds one.</summary>
-    public void Add(int token, double key, double weight) => items[count++] = new Candidate(token, key, weight);
+    public void Add(int token, float logit, double key, double weight) => items[count++] = new Candidate(token, logit, key, weight);
 
     /// <summary>
     /// Starts anew with the tokens of the k largest logits, which are their keys; all weigh 1. A logit of negative infinity is none.
@@ -64,7 +66,7 @@ internal sealed class Candidates
             for (; i < next; i++)
             {
                 if (!(logits[i] > least)) continue;
-                Add(i, logits[i], 1);
+                Add(i, logits[i], logits[i], 1);
                 if (count < capacity) continue;
                 KeepFirst(k);
                 least = float.PositiveInfinity;
@@ -97,6 +99,34 @@ internal sealed class Candidates
         count = to;
     }
 
+    /// <summary>
+    /// Keeps the first ones as <see cref="KeepFirst"/> does, of candidates that are in order; nothing where that depends on an error of the sum, or where all together do not reach it.
+    /// </summary>
+    /// <returns>Whether they are kept.</returns>
+    public bool TryKeepFirst(double sum, double error)
+    {
+        double reached = 0;
+        for (int i = 0; i < count && (i == 0 || reached < sum - error); i++)
+        {
+            reached += items[i].Weight;
+            if (reached < sum + error) continue;
+            count = i + 1;
+            return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>
+    /// Puts candidates in order, and weighs them by their keys, if they are no more than a device lists: what is summed up and drawn then does not depend on how they were found.
+    /// </summary>
+    public void Settle()
+    {
+        if (count > LargestLogits.Capacity) return;
+        foreach (ref Candidate item in Items) item.Weight = Math.Exp(item.Key);
+        Items.Sort(static (a, b) => a.Key != b.Key ? b.Key.CompareTo(a.Key) : a.Token.CompareTo(b.Token));
+    }
+
     /// <summary>Keeps the ones that weigh at least this much.</summary>
     public void KeepHeavy(double least)
     {
@@ -123,6 +153,18 @@ internal sealed class Candidates
 
         // Rounding left a remainder of the sum.
         return last;
+    }
+
+    /// <summary>The last candidate in the order of keys.</summary>
+    public int Last()
+    {
+        Candidate last = items[0];
+        foreach (ref readonly Candidate item in Items)
+        {
+            if (Before(last, item)) last = item;
+        }
+
+        return last.Token;
     }
 
     /// <summary>Brings what comes before some pivot in front of it, and what comes after it behind.</summary>

@@ -128,7 +128,8 @@ public sealed record GenerationDefaults
 
         Check(Enum.IsDefined(options.ContextOverflow), nameof(GenerationOptions.ContextOverflow), options.ContextOverflow, string.Join(" or ", Enum.GetNames<ContextOverflow>()));
         Check(settings.LogProbabilities is null or >= 0, nameof(GenerationOptions.LogProbabilities), settings.LogProbabilities ?? 0, "at least 0");
-        return settings;
+        // Of so many there are no others.
+        return settings.TopK >= vocabularySize ? settings with { TopK = 0 } : settings;
     }
 
     private static void Check(bool holds, string name, object actual, string expected)

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using QuantBuild.Decoding;
 
 namespace QuantBuild.Generation;
 
@@ -48,9 +49,21 @@ internal sealed class Penalties
 
         if (generated is not null)
         {
-            foreach ((int token, int count) in generated) logits[token] -= (float)((count * settings.FrequencyPenalty) + settings.PresencePenalty);
+            foreach ((int token, int count) in generated) logits[token] -= Lowering(count);
         }
     }
+
+    /// <summary>The same, to be done elsewhere.</summary>
+    public void Write(LogitChanges changes)
+    {
+        changes.Repeated.Clear();
+        changes.Lowered.Clear();
+        if (window is not null) changes.Repeated.AddRange(window.Keys);
+        if (generated is null) return;
+        foreach ((int token, int count) in generated) changes.Lowered.Add(new(token, Lowering(count)));
+    }
+
+    private float Lowering(int count) => (float)((count * settings.FrequencyPenalty) + settings.PresencePenalty);
 
     private void AddToWindow(int token)
     {

@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using System.Text;
 using QuantBuild.Constraints;
 using QuantBuild.Decoding;
@@ -10,7 +11,7 @@ namespace QuantBuild.Generation;
 internal sealed record TextState(List<int> Tokens, KvCache Cache);
 
 /// <summary>A text that is being generated: says what it needs of the next forward pass, and takes what that gives.</summary>
-internal sealed class TextRun
+internal sealed class TextRun : ITokenChoice
 {
     private readonly TextRunSettings settings;
     private readonly TextState state;
@@ -32,6 +33,10 @@ internal sealed class TextRun
     private int acceptedTokens;
     private FinishReason? finish;
     private TokenLogProbabilities? last;
+
+    // The last choice: of a token, or an error.
+    private TokenChoice chosen;
+    private ExceptionDispatchInfo? failure;
     private string lastPiece = "";
 
     /// <param name="settings">How to generate.</param>
@@ -86,6 +91,8 @@ internal sealed class TextRun
             return new BatchPart(state.Cache, tokens) { Likeliest = likeliest.AsMemory(0, rows) };
         }
 
+        if (drafted.Count == 0) return new BatchPart(state.Cache, tokens) { Choice = this };
+        // What comes behind a guess is chosen once it is known that the guess was right.
         if (logits.Length < wanted) logits = new float[wanted];
         return new BatchPart(state.Cache, tokens) { Logits = logits.AsMemory(0, wanted) };
     }
@@ -93,7 +100,7 @@ internal sealed class TextRun
     /// <summary>Takes the result of the pass.</summary>
     public void Take(BatchPart part)
     {
-        if (part.Logits.IsEmpty && part.Likeliest.IsEmpty) return;
+        if (part.Logits.IsEmpty && part.Likeliest.IsEmpty && part.Choice is null) return;
         if (PromptDone is { } done)
         {
             PromptDone = null;
@@ -104,9 +111,10 @@ internal sealed class TextRun
         {
             for (int row = 0; row <= drafted.Count && finish is null; row++)
             {
-                int token = part.Likeliest.IsEmpty
-                    ? Choose(logits.AsSpan(row * settings.VocabularySize, settings.VocabularySize))
-                    : Take(new TokenChoice(part.Likeliest.Span[row], null));
+                if (part.Choice is null) chosen = part.Likeliest.IsEmpty ? Choose(logits.AsSpan(row * settings.VocabularySize, settings.VocabularySize)) : new TokenChoice(part.Likeliest.Span[row], null);
+                failure?.Throw();
+                if (finish is not null) break;
+                int token = Take(chosen);
                 if (row == drafted.Count || drafted[row] != token) break;
                 acceptedTokens++;
             }
@@ -132,22 +140,50 @@ internal sealed class TextRun
         _ = completion.Task.Exception;
     }
 
-    private int Choose(Span<float> row)
+    LogitChanges? ITokenChoice.Changes()
     {
-        if (constraint is not null)
+        try
         {
-            int left = settings.Sampling.MaxTokens - generated;
-            TokenMask mask = constraint.Allowed(settings.Overflow == ContextOverflow.Stop ? Math.Min(left, settings.ContextLength - state.Tokens.Count) : left);
-            if (mask.Count == 0)
-            {
-                finish = FinishReason.EndOfText;
-                return -1;
-            }
-
-            mask.Apply(row);
+            return sampler.TakesLists && IsAnyAllowed(out TokenMask? mask) ? sampler.Changes(mask) : null;
         }
+        catch (Exception e)
+        {
+            // Of this text, and not of those beside it.
+            failure = ExceptionDispatchInfo.Capture(e);
+            return null;
+        }
+    }
 
-        return Take(sampler.Choose(row));
+    bool ITokenChoice.TryChoose(in LargestLogits largest) => sampler.TryChoose(largest, out chosen);
+
+    void ITokenChoice.Choose(Span<float> row, bool isChanged)
+    {
+        if (finish is not null || failure is not null) return;
+        try
+        {
+            chosen = isChanged ? sampler.ChooseChanged(row) : Choose(row);
+        }
+        catch (Exception e)
+        {
+            failure = ExceptionDispatchInfo.Capture(e);
+        }
+    }
+
+    private TokenChoice Choose(Span<float> row)
+    {
+        if (!IsAnyAllowed(out TokenMask? mask)) return default;
+        mask?.Apply(row);
+        return sampler.Choose(row);
+    }
+
+    /// <summary>Finds out which tokens may come next; where none may, the text ends.</summary>
+    private bool IsAnyAllowed(out TokenMask? mask)
+    {
+        int left = settings.Sampling.MaxTokens - generated;
+        mask = constraint?.Allowed(settings.Overflow == ContextOverflow.Stop ? Math.Min(left, settings.ContextLength - state.Tokens.Count) : left);
+        if (mask is not { Count: 0 }) return true;
+        finish = FinishReason.EndOfText;
+        return false;
     }
 
     private int Take(TokenChoice choice)

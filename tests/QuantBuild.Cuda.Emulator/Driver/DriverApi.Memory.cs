@@ -145,6 +145,7 @@ internal sealed unsafe partial class DriverApi
         Need(from);
         byte* host = Range(to, bytes, "a copy to the device", out Allocation? allocation);
         NativeMemory.Copy((void*)from, host, (nuint)bytes);
+        _machine.CountToDevice(bytes);
         allocation!.Written?.AsSpan((int)(to - allocation.Start), (int)bytes).Fill(1);
         return CuResult.Success;
     }
@@ -157,6 +158,7 @@ internal sealed unsafe partial class DriverApi
         if (allocation!.Written is { } written && written.AsSpan((int)(from - allocation.Start), (int)bytes).Contains((byte)0))
             _machine.AddViolation($"a copy to the host of {bytes} bytes at 0x{from:x}, some of which nobody wrote");
         NativeMemory.Copy(host, (void*)to, (nuint)bytes);
+        _machine.CountToHost(bytes);
         return CuResult.Success;
     }
 
