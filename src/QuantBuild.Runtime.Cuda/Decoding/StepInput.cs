@@ -16,6 +16,7 @@ internal sealed unsafe class StepInput
     private readonly IntPtr fixedPart;
     private readonly long tilesOffset;
     private readonly long turnsOffset;
+    private readonly long turnBytes;
     private readonly long localOffset;
     private readonly long fixedBytes;
     private readonly long tablePages;
@@ -34,7 +35,7 @@ internal sealed unsafe class StepInput
     {
         (this.device, this.config, this.largestBatch) = (device, config, largestBatch);
         pairs = config.TurnedDimensions / 2;
-        long turnBytes = DeviceArena.Rounded((long)largestBatch * pairs * sizeof(float));
+        turnBytes = DeviceArena.Rounded((long)largestBatch * pairs * sizeof(float));
         tilesOffset = DeviceArena.Rounded((long)largestBatch * sizeof(RowParameters));
         turnsOffset = tilesOffset + DeviceArena.Rounded((long)largestBatch * sizeof(TileParameters));
         localOffset = turnsOffset + (2 * turnBytes);
@@ -82,7 +83,7 @@ internal sealed unsafe class StepInput
 
     public IntPtr Cosines(bool local) => fixedPart + (nint)(local ? localOffset : turnsOffset);
 
-    public IntPtr Sines(bool local) => Cosines(local) + (nint)DeviceArena.Rounded((long)largestBatch * pairs * sizeof(float));
+    public IntPtr Sines(bool local) => Cosines(local) + (nint)turnBytes;
 
     /// <summary>Queues the copies for a pass.</summary>
     /// <returns>Tokens of the longest text.</returns>
@@ -127,7 +128,10 @@ internal sealed unsafe class StepInput
         }
 
         device.CopyTo(hiddenTarget, hiddenStaged, (long)rows.Count * config.HiddenSize * sizeof(float));
-        device.CopyTo(fixedPart, staged, fixedBytes);
+        device.CopyTo(fixedPart, staged, turnsOffset);
+        // Of each table no more than the pass has: the whole would be half a megabyte for a single token.
+        long turned = (long)rows.Count * pairs * sizeof(float);
+        for (long place = turnsOffset; turned > 0 && place < fixedBytes; place += turnBytes) device.CopyTo(fixedPart + (nint)place, staged + place, turned);
         device.CopyTo(Pages, table, pages * sizeof(ulong));
         return longest;
     }
@@ -170,7 +174,7 @@ internal sealed unsafe class StepInput
 
     private void Turn(RotaryEmbedding by, int position, int token, long offset)
     {
-        float* cosines = (float*)(staged + offset), sines = cosines + (DeviceArena.Rounded((long)largestBatch * pairs * sizeof(float)) / sizeof(float));
+        float* cosines = (float*)(staged + offset), sines = cosines + (turnBytes / sizeof(float));
         by.Cosines(position).CopyTo(new Span<float>(cosines + ((long)token * pairs), pairs));
         by.Sines(position).CopyTo(new Span<float>(sines + ((long)token * pairs), pairs));
     }
