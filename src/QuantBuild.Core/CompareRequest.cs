@@ -18,7 +18,7 @@ public sealed record CompareRequest
     /// <summary>Full path of the evaluation text, where one is declared.</summary>
     public string? EvaluationFile { get; init; }
 
-    /// <summary>Where to quantize: <c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</summary>
+    /// <summary>Where to quantize, as <see cref="DeviceName"/> has it.</summary>
     public string Device { get; init; } = "auto";
 
     /// <summary>Full path of the files to make, without <c>.html</c>, <c>.md</c> and <c>.json</c>.</summary>

@@ -124,6 +124,9 @@ public static class DiagnosticIds
     /// <summary>The memory of the device ran out, and no smaller batch is left to try.</summary>
     public const string GpuMemoryExhausted = "QB1056";
 
+    /// <summary>libtorch has no kernels for a GPU of that age.</summary>
+    public const string GpuTooOld = "QB1057";
+
     /// <summary>A program is to run on a GPU, and there is none that it can use.</summary>
     public const string GpuUnavailable = "QB1070";
 

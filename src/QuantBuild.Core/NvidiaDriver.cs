@@ -74,10 +74,11 @@ public static class NvidiaDriver
         for (int i = 0; i < gpus; i++)
         {
             byte[] text = new byte[256];
-            if (device(out int handle, i) != 0 || name(text, text.Length, handle) != 0 || memory(out UIntPtr bytes, handle) != 0) continue;
-            _ = attribute(out int major, MajorCapability, handle);
-            _ = attribute(out int minor, MinorCapability, handle);
-            found.Add(new Gpu(Encoding.ASCII.GetString(text).TrimEnd('\0'), (long)bytes.ToUInt64(), new Version(major, minor)));
+            // One that does not answer keeps its number, which CUDA counts too.
+            found.Add(device(out int handle, i) != 0 || name(text, text.Length, handle) != 0 || memory(out UIntPtr bytes, handle) != 0
+                || attribute(out int major, MajorCapability, handle) != 0 || attribute(out int minor, MinorCapability, handle) != 0
+                    ? new Gpu("a GPU that does not answer", 0, new Version(0, 0))
+                    : new Gpu(Encoding.ASCII.GetString(text).TrimEnd('\0'), (long)bytes.ToUInt64(), new Version(major, minor)));
         }
 
         return new DriverReport(DriverState.Answers, $"the NVIDIA driver supports CUDA {cuda} and has {Count(found.Count)}", cuda, found);

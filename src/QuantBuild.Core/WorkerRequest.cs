@@ -24,7 +24,7 @@ public sealed record WorkerRequest
     /// <summary>Bytes of memory that the worker may use; <see langword="null"/> is what the machine has free.</summary>
     public long? MaxMemory { get; init; }
 
-    /// <summary>Where to quantize: <c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</summary>
+    /// <summary>Where to quantize, as <see cref="DeviceName"/> has it.</summary>
     public string Device { get; init; } = "auto";
 
     /// <summary>The artifact's fingerprint.</summary>

@@ -85,7 +85,7 @@ internal sealed class AutoRound(DecoderForward forward, LayerWeights layer, IRea
         for (int i = 0; i < roles.Length; i++) own.Replace(roles[i], leaves[i].alias());
         torch.Tensor inverse = forward.InverseRms(target);
         torch.Tensor loss = mse_loss(forward.Layer(input, own) * inverse, target * inverse, torch.nn.Reduction.Sum);
-        return [.. torch.autograd.grad([loss], leaves).Select(made => made.DetachFromDisposeScope())];
+        return [.. Backward.Gradients(loss, leaves).Select(made => made.DetachFromDisposeScope())];
     }
 
     private static torch.Tensor Window(HiddenStates states, (int Batch, int Window) place) => states.Batch(place.Batch).narrow(0, place.Window, 1);

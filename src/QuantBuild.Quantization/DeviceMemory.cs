@@ -9,13 +9,14 @@ namespace QuantBuild.Quantization;
 /// </summary>
 /// <remarks>
 /// An error of torch can be caught where TorchSharp takes it across to .NET, which it does for almost all operations. Not for <c>matmul</c>, after which the process ends: this project multiplies by
-/// <c>mm</c>, <c>bmm</c> and <c>addmm_</c>. Nor for <c>autograd.grad</c>: a GPU that has no memory for a backward pass ends the worker.
+/// <c>mm</c>, <c>bmm</c> and <c>addmm_</c>. Nor for <c>autograd.grad</c>: see <see cref="Backward"/>.
 /// </remarks>
 /// <param name="inform">Hears of it.</param>
 internal sealed class DeviceMemory(Action<FormattableString> inform)
 {
     // TorchSharp has one exception for all errors.
-    private static readonly string[] Exhaustions = ["out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory", "not enough memory"];
+    private static readonly string[] HostExhaustions = ["can't allocate memory", "not enough memory"];
+    private static readonly string[] Exhaustions = ["out of memory", "CUBLAS_STATUS_ALLOC_FAILED", .. HostExhaustions];
 
     private readonly Lock gate = new();
     private long most = long.MaxValue;
@@ -31,11 +32,16 @@ internal sealed class DeviceMemory(Action<FormattableString> inform)
         exception is ExternalException && Exhaustions.Any(text => exception.Message.Contains(text, StringComparison.Ordinal));
 
     /// <summary>The error of a device that has no memory for what cannot be made smaller.</summary>
-    public static QuantBuildException Exhausted(Exception cause) => new(
-        DiagnosticIds.GpuMemoryExhausted,
-        $"The memory of the device ran out, and no smaller batch is left to try. Torch says: {cause.Message.Split('\n')[0]} " +
-        "End other programs that use the GPU, take one with more memory, or set QuantBuildDevice (or --device) to cpu. The layers that are done are kept.",
-        cause);
+    public static QuantBuildException Exhausted(Exception cause)
+    {
+        bool isHost = HostExhaustions.Any(text => cause.Message.Contains(text, StringComparison.Ordinal));
+        return new QuantBuildException(
+            DiagnosticIds.GpuMemoryExhausted,
+            $"The memory of {(isHost ? "this machine" : "the device")} ran out, and no smaller batch is left to try. Torch says: {cause.Message.Split('\n')[0]} " +
+            $"{(isHost ? "End other programs, or quantize on a machine with more memory." : "End other programs that use the GPU, take one with more memory, or set QuantBuildDevice (or --device) to cpu.")} " +
+            "The layers that are done are kept.",
+            cause);
+    }
 
     /// <summary>Computes all of something in pieces.</summary>
     /// <param name="count">How many there are.</param>

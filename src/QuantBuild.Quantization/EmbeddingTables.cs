@@ -28,7 +28,7 @@ internal sealed record EmbeddingTables(torch.Tensor Tokens) : IDisposable
     {
         using IDisposable withGradients = torch.enable_grad();
         torch.Tensor leaf = Rows(tokens).detach().requires_grad_();
-        return torch.autograd.grad([Stream(leaf)], [leaf], [upstream.to(leaf.device)])[0];
+        return Backward.Gradients(Stream(leaf), [leaf], upstream.to(leaf.device))[0];
     }
 
     /// <inheritdoc/>

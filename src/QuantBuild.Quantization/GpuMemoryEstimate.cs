@@ -45,7 +45,9 @@ internal sealed record GpuMemoryEstimate(MemoryStep Largest, long Least, Gpu Gpu
         long layer = MemoryEstimate.LargestLayer(config);
         // Beside the float weights those that the linears multiply with.
         long copies = use.Products == torch.float32 ? 0 : layer / 2;
-        MemoryStep head = new("the head", 2 * MemoryEstimate.Bytes(config.Head), 0);
-        return MemoryEstimate.Steps(plan, pace).Select(step => step with { Weights = step.Weights + copies }).Append(head).MaxBy(step => step.Weights + step.Work)!;
+        MemoryStep head = new("the head", 2 * MemoryEstimate.Bytes(config.Head), MemoryEstimate.ToQuantizeHead(plan));
+        List<MemoryStep> steps = [.. MemoryEstimate.Steps(plan, pace).Select(step => step with { Weights = step.Weights + copies }), head];
+        if (MemoryEstimate.Learns(plan)) steps.Add(MemoryEstimate.LearnsOnGpu(plan, pace, layer));
+        return steps.MaxBy(step => step.Weights + step.Work)!;
     }
 }

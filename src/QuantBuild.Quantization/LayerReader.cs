@@ -28,14 +28,9 @@ internal sealed class LayerReader(ModelWeights weights, torch.Device device, boo
     public void Dispose()
     {
         if (next is null) return;
-        try
-        {
-            next.GetAwaiter().GetResult().Dispose();
-        }
-        catch (QuantBuildException)
-        {
-            // Nobody wants the layer any more.
-        }
+        // Nobody wants the layer any more, nor the error that it may have: whoever ends here has another.
+        ((IAsyncResult)next).AsyncWaitHandle.WaitOne();
+        if (next.IsCompletedSuccessfully) next.Result.Dispose();
     }
 
     private LayerWeights Take(int layer)

@@ -38,6 +38,7 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
     // gradients of a window. What a backward pass keeps of a forward pass is twice what that pass needs.
     private const int LayersToLearn = 5;
     private const int BatchesToLearn = 3;
+    private const int WeightsToLearn = 3;
 
     /// <summary>Bytes that are needed wherever activations are kept.</summary>
     public long Fixed => Largest.Weights + Largest.Work + Runtime;
@@ -64,15 +65,14 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
         bool streams = texts.Calibration is not null || texts.Evaluation is not null;
         // Both are loaded to be looked up in, or to be quantized, and the quantized one beside them.
         MemoryStep embedding = new("the embedding", streams || plan[config.Embedding] is not null ? table * (plan[config.Embedding] is null ? 1 : 2) : 0, 0);
-        long quantizing = plan[config.Head] is { } how && QuantizationSpec.IsCalibrated(how.Method) ? Matrix(config.Head.Inputs) + (WeightsToQuantize * table) : 0;
-        MemoryStep head = new("the head", texts.Evaluation is not null || plan[config.Head] is not null ? table * (plan[config.Head] is null ? 1 : 2) : 0, quantizing);
-        bool learns = Enumerable.Range(0, config.Layers).SelectMany(config.Linears).Any(linear => plan[linear]?.Method == QuantizationMethod.AutoRound);
+        MemoryStep head = new("the head", texts.Evaluation is not null || plan[config.Head] is not null ? table * (plan[config.Head] is null ? 1 : 2) : 0, ToQuantizeHead(plan));
+        bool learns = Learns(plan);
         MemoryStep layers = new("a decoder layer", 2 * layer, 0);
         if (device.type != DeviceType.CPU)
         {
             head = new(head.Name, table, 0);
             // The next layer is read while this one is worked on.
-            layers = new(layers.Name, 2 * layer, 0);
+            layers = new(layers.Name, 2 * layer, learns ? LayersToLearn * layer : 0);
         }
         else if (streams)
         {
@@ -113,6 +113,18 @@ internal sealed record MemoryEstimate(MemoryStep Largest, long Activations, long
 
     /// <summary>Bytes of a linear's float weight.</summary>
     internal static long Bytes(LinearShape linear) => (long)linear.Outputs * linear.Inputs * sizeof(float);
+
+    /// <summary>Whether roundings of decoder layers are learned.</summary>
+    internal static bool Learns(QuantizationPlan plan) =>
+        Enumerable.Range(0, plan.Config.Layers).SelectMany(plan.Config.Linears).Any(linear => plan[linear]?.Method == QuantizationMethod.AutoRound);
+
+    /// <summary>Bytes beside the head's float weight and the quantized one while it is quantized.</summary>
+    internal static long ToQuantizeHead(QuantizationPlan plan) => plan[plan.Config.Head] is { } how && QuantizationSpec.IsCalibrated(how.Method)
+        ? Matrix(plan.Config.Head.Inputs) + (WeightsToQuantize * Bytes(plan.Config.Head)) : 0;
+
+    /// <summary>Learned rounding on a GPU: the trained weights, their gradients, and those of one window. What they are trained from is on the host.</summary>
+    internal static MemoryStep LearnsOnGpu(QuantizationPlan plan, Pace pace, long layer) =>
+        new("a decoder layer", layer, (WeightsToLearn * layer) + (BatchesToLearn * BatchesToTrain(plan.Config, pace with { Batch = pace.Window })));
 
     private static long Matrix(long width) => width * width * sizeof(float);
 
@@ -216,14 +228,15 @@ internal sealed record MemoryStep(string Name, long Weights, long Work);
 /// <param name="AtOnce">Batches side by side.</param>
 /// <param name="Batch">Tokens of a batch.</param>
 /// <param name="Part">Tokens of a part, on their way through what sees each token alone.</param>
-internal readonly record struct Pace(long AtOnce, long Batch, long Part)
+/// <param name="Window">Tokens of the longest window.</param>
+internal readonly record struct Pace(long AtOnce, long Batch, long Part, long Window)
 {
     /// <summary>That of a device.</summary>
     public static Pace On(torch.Device device, Texts texts) =>
-        new(OrderedSteps.AtOnce(device), Math.Max(DeviceMemory.TokensOfBatch(device), LongestWindow(texts)), DeviceMemory.TokensOfPart(device));
+        new(OrderedSteps.AtOnce(device), Math.Max(DeviceMemory.TokensOfBatch(device), LongestWindow(texts)), DeviceMemory.TokensOfPart(device), LongestWindow(texts));
 
     /// <summary>The least that there can be: one window, whose tokens go one after the other.</summary>
-    public static Pace Least(Texts texts) => new(1, Math.Max(1, LongestWindow(texts)), 1);
+    public static Pace Least(Texts texts) => new(1, Math.Max(1, LongestWindow(texts)), 1, LongestWindow(texts));
 
     private static int LongestWindow(Texts texts) => Math.Max(texts.Calibration?.Length ?? 0, texts.Evaluation?.Length ?? 0);
 }

@@ -33,7 +33,7 @@ public sealed class ModelQuantizer
 
     /// <summary>Makes the artifact and the build record of a request. The artifact appears last, whole.</summary>
     /// <param name="request">What to make.</param>
-    /// <param name="report">Receives progress and information; called on this thread.</param>
+    /// <param name="report">Receives progress and information, one message at a time.</param>
     /// <param name="cancellationToken">Ends the work between steps; finished layers stay in the journal.</param>
     /// <param name="beforePublishing">
     /// Called with the path that the whole artifact has before it appears under its own, and with its record: whoever sees the artifact sees what is made here.
@@ -50,15 +50,22 @@ public sealed class ModelQuantizer
         WorkerRequest request, DeviceUse? use, Action<WorkerMessage> report, CancellationToken cancellationToken, Action<string, BuildRecord>? beforePublishing = null)
     {
         DateTime startedAt = DateTime.UtcNow;
+        Lock gate = new();
+        void OneByOne(WorkerMessage message)
+        {
+            // That memory has run out is found where a step computes.
+            lock (gate) report(message);
+        }
+
         ModelFolder model = ModelFolder.Open(request.ModelPath);
         QuantizationPlan plan = new(model.Config, request.Spec);
         plan.Check();
         TorchDevice device = TorchDevice.Choose(request.Device);
-        report(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = $"device: {device.Description}" });
+        OneByOne(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = $"device: {device.Description}" });
         using IDisposable noGradient = torch.no_grad();
         try
         {
-            return new ModelQuantizer(request, model, device, use ?? DeviceUse.Of(device.Gpu), report, cancellationToken).Run(plan, startedAt, beforePublishing);
+            return new ModelQuantizer(request, model, device, use ?? DeviceUse.Of(device.Gpu), OneByOne, cancellationToken).Run(plan, startedAt, beforePublishing);
         }
         catch (Exception e) when (DeviceMemory.IsExhausted(e))
         {
@@ -101,8 +108,10 @@ public sealed class ModelQuantizer
         }
 
         HalfWrittenFiles.Delete(request);
-        DiskEstimate.Of(plan, weights, journal, memory.OnDisk).Check(cache, Path.GetDirectoryName(request.ArtifactPath)!);
         WidthChooser? chooser = plan.Spec.HasBudget ? new WidthChooser(plan, Budget(plan, weights, tokenizerJson, cache, journal), workFolder) : null;
+        // Widths are chosen before the layers are quantized: the one's activations are gone when the other's come.
+        long onDisk = Math.Max(memory.OnDisk, chooser?.OnDisk(texts.Calibration!) ?? 0);
+        DiskEstimate.Of(plan, weights, journal, onDisk).Check(cache, Path.GetDirectoryName(request.ArtifactPath)!);
         journal.Prepare(cache.NotWritable);
         if (chooser is not null)
         {

@@ -46,7 +46,7 @@ internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> input, torch.
         Visit(index, hidden, (first, count, _, gradient) => upstream.narrow(0, first, count).copy_(gradient.mm(head)));
         using IDisposable withGradients = torch.enable_grad();
         torch.Tensor leaf = hidden.detach().requires_grad_();
-        return torch.autograd.grad([input(leaf)], [leaf], [upstream.view(hidden.shape[0], hidden.shape[1], -1)])[0];
+        return Backward.Gradients(input(leaf), [leaf], upstream.view(hidden.shape[0], hidden.shape[1], -1))[0];
     }
 
     /// <summary>The gradient with respect to the head's product, from that with respect to the logits.</summary>
@@ -55,7 +55,7 @@ internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> input, torch.
         if (ReferenceEquals(logits(product), product)) return gradient;
         using IDisposable withGradients = torch.enable_grad();
         torch.Tensor leaf = product.detach().requires_grad_();
-        return torch.autograd.grad([logits(leaf)], [leaf], [gradient])[0];
+        return Backward.Gradients(logits(leaf), [leaf], gradient)[0];
     }
 
     /// <summary><c>onehot(y) - p</c>, float32, with the label y of a number from 0 to 1 by the inverse of the cumulative distribution.</summary>

@@ -35,6 +35,12 @@ internal sealed class Sensitivity(
     public static TokenWindows Sample(TokenWindows calibration) =>
         new TokenWindows(calibration.Tokens.ToArray(), Math.Min(calibration.Length, MostTokens)).Sample(Windows);
 
+    /// <summary>Bytes of the activations that are kept at the same time: the residual streams between all layers, a gradient of one, and what a layer's linears read and gave back.</summary>
+    /// <param name="config">The decoder.</param>
+    /// <param name="windows">What is measured on.</param>
+    public static long ActivationBytes(DecoderConfig config, TokenWindows windows) =>
+        windows.Tokens.Length * (((config.Layers + 2L) * config.HiddenSize * sizeof(float)) + LayerGradients.BytesOfToken(config));
+
     /// <summary>Measures.</summary>
     /// <param name="windows">What to measure on.</param>
     /// <returns>By the name of each open linear, the loss at each of <see cref="QuantizationSpec.SupportedBits"/>.</returns>
@@ -94,7 +100,7 @@ internal sealed class Sensitivity(
         using LayerWeights layer = weights.LoadLayer(config, index, device);
         using LayerGradients traced = new(config, index, states.Count, store);
         LinearShape[] shapes = LinearRoles.Shapes(config, index);
-        gradients.Update((batch, upstream) => traced.Back(forward, layer, batch, states.Batch(batch), upstream), cancellationToken);
+        gradients.Update((batch, upstream) => traced.Back(forward, layer, batch, states.Batch(batch), upstream, memory), cancellationToken);
         foreach (LinearRole role in LinearRoles.All(config, index))
         {
             LinearShape shape = shapes[(int)role];

@@ -11,34 +11,35 @@ namespace QuantBuild.Quantization;
 public sealed record TorchDevice(torch.Device Device, string Description, Gpu? Gpu = null)
 {
     /// <summary>The device of a spelling; loads torch.</summary>
-    /// <param name="text"><c>auto</c> (CUDA where it works, else the CPU), <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</param>
-    /// <exception cref="QuantBuildException">QB1001 CUDA is asked for and not there, QB1002 torch does not load, QB1006 spelling.</exception>
+    /// <param name="text">As <see cref="DeviceName"/> has it; <c>auto</c> is CUDA where it works, else the CPU.</param>
+    /// <exception cref="QuantBuildException">QB1001 CUDA is asked for and not there, QB1002 torch does not load, QB1006 spelling, QB1051 no GPU, QB1052 none of that number, QB1057 it is too old.</exception>
     public static TorchDevice Choose(string text)
     {
-        if (!DeviceName.TryRead(text, out string name, out int index)) throw BuildDevice.Invalid(text);
+        if (!DeviceName.TryRead(text, out string name, out _)) throw BuildDevice.Invalid(text);
         NativeLibraries.Load();
-        if (name == "cpu") return Cpu("cpu");
+        if (name == DeviceName.Cpu) return Cpu(name);
+        bool isAuto = name == DeviceName.Auto;
         int count = CudaDevices(out string lookedFor);
-        if (name == "auto") return count > 0 ? Cuda(0, $"auto took {Label(0)}") : Cpu($"auto took the CPU: {lookedFor}");
-        if (index < count) return Cuda(index, Label(index));
-        throw new QuantBuildException(
-            DiagnosticIds.CudaUnavailable,
-            $"The device {name} is not there: {(count > 0 ? string.Create(CultureInfo.InvariantCulture, $"CUDA sees {count} GPU(s), numbered from 0") : lookedFor)}. " +
-            "Install the driver and a libtorch with CUDA, or set the device to cpu or auto.");
+        if (count == 0 && isAuto) return Cpu($"auto took the CPU: {lookedFor}");
+        if (count == 0) throw Unavailable(name, lookedFor);
+        DriverReport driver = NvidiaDriver.Ask();
+        if (driver.Count != count) throw Unavailable(name, FormattableString.Invariant($"CUDA sees {count} GPUs, and the NVIDIA driver {driver.Count}"));
+        BuildDevice choice = BuildDevice.Among(text, driver);
+        return choice.Gpu is { } number ? Cuda(number, driver.Gpus![number], isAuto) : Cpu($"auto took the CPU: {choice.Reason}");
     }
 
     private static TorchDevice Cpu(string why) => new(torch.CPU, string.Create(CultureInfo.InvariantCulture, $"{why} ({torch.get_num_threads()} threads)"));
 
-    private static TorchDevice Cuda(int index, string description)
+    private static TorchDevice Cuda(int number, Gpu gpu, bool isAuto)
     {
         // Hessians are sums of many products: what TF32 leaves out of each would be in the factor of the sum.
         torch.backends.cuda.matmul.allow_tf32 = false;
-        IReadOnlyList<Gpu> gpus = NvidiaDriver.Ask().Gpus ?? [];
-        Gpu gpu = index < gpus.Count ? gpus[index] : throw new QuantBuildException(DiagnosticIds.CudaUnavailable, $"Torch uses {Label(index)}, and the NVIDIA driver does not know it. Look at nvidia-smi, or set the device to cpu.");
-        return new TorchDevice(torch.device(DeviceType.CUDA, index), $"{description}: {gpu.Name}", gpu);
+        return new TorchDevice(torch.device(DeviceType.CUDA, number), $"{(isAuto ? "auto took " : "")}{DeviceName.Of(number)}: {gpu.Name}", gpu);
     }
 
-    private static string Label(int index) => string.Create(CultureInfo.InvariantCulture, $"cuda:{index}");
+    private static QuantBuildException Unavailable(string name, string found) => new(
+        DiagnosticIds.CudaUnavailable,
+        $"The device {name} cannot be used: {found}. Install the driver and a libtorch with CUDA, or set the device to cpu or auto.");
 
     private static int CudaDevices(out string lookedFor)
     {

@@ -16,6 +16,10 @@ internal sealed class WidthChooser(QuantizationPlan plan, long budget, string fo
     // Activations of a measurement that may be in memory; the rest waits on disk.
     private const long ActivationMemory = 1L << 30;
 
+    /// <summary>Bytes of activations that go to disk while widths are chosen; none where they were chosen by the run before.</summary>
+    /// <param name="calibration">The text to measure on.</param>
+    public long OnDisk(TokenWindows calibration) => TryRead() is null ? Math.Max(0, Sensitivity.ActivationBytes(plan.Config, Sensitivity.Sample(calibration)) - ActivationMemory) : 0;
+
     private string FilePath => Path.Combine(folder, FileName);
 
     /// <summary>Chooses, or takes the choice of the run before.</summary>
@@ -33,7 +37,8 @@ internal sealed class WidthChooser(QuantizationPlan plan, long budget, string fo
         {
             TokenWindows sample = Sensitivity.Sample(calibration);
             inform($"measuring what each layer can lose, on {sample.Tokens.Length:N0} tokens of CalibrationData");
-            Sensitivity sensitivity = new(plan, weights, device, new ActivationStore(folder, ActivationMemory), new DeviceMemory(inform), cancellationToken);
+            using ActivationStore store = new(folder, ActivationMemory);
+            Sensitivity sensitivity = new(plan, weights, device, store, new DeviceMemory(inform), cancellationToken);
             widths = Allocate(sensitivity.Measure(sample));
             Write(widths);
         }

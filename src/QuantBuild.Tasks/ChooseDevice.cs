@@ -12,7 +12,7 @@ public sealed class ChooseDevice : MSBuildTask
     [Required]
     public string ProjectFile { get; set; } = "";
 
-    /// <summary>What is asked for: <c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</summary>
+    /// <summary>What is asked for, as <see cref="DeviceName"/> has it.</summary>
     [Required]
     public string Device { get; set; } = "";
 

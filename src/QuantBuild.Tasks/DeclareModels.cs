@@ -28,7 +28,7 @@ public sealed class DeclareModels : MSBuildTask
     [Required]
     public string OutputFolder { get; set; } = "";
 
-    /// <summary>Where to quantize: <c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</summary>
+    /// <summary>Where to quantize, as <see cref="DeviceName"/> has it.</summary>
     [Required]
     public string Device { get; set; } = "";
 

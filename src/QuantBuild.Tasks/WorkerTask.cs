@@ -17,7 +17,7 @@ public abstract class WorkerTask : MSBuildTask, ICancelableTask, IDisposable
     [Required]
     public ITaskItem[] Models { get; set; } = [];
 
-    /// <summary>Where to quantize: <c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</summary>
+    /// <summary>Where to quantize, as <see cref="DeviceName"/> has it.</summary>
     [Required]
     public string Device { get; set; } = "";
 

@@ -8,7 +8,7 @@ using QuantBuild.Worker.Reporting;
 namespace QuantBuild.Worker;
 
 /// <summary>Looks at everything outside of a project that a build or a program can fail for.</summary>
-/// <param name="device">Where to quantize: <c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>.</param>
+/// <param name="device">Where to quantize, as <see cref="DeviceName"/> has it.</param>
 /// <param name="restores">Whether to restore torch where it is not there yet.</param>
 /// <param name="report">Hears of a restore.</param>
 /// <param name="cancellationToken">Ends the processes that are started.</param>

@@ -53,6 +53,20 @@ public sealed class BuildDeviceTests
     public void A_number_that_no_gpu_has_is_QB1052_and_says_which_there_are() =>
         Assert.Contains("has 2 GPUs, and numbers begin with 0. Say cuda:1", ErrorAssert.Throws(DiagnosticIds.GpuNumberInvalid, () => BuildDevice.Of("cuda:2", () => Two, Linux)).Message, StringComparison.Ordinal);
 
+    [Fact]
+    public void A_gpu_that_is_too_old_or_does_not_answer_is_passed_over_and_is_QB1057_where_it_is_asked_for()
+    {
+        Gpu old = new("NVIDIA GeForce GTX 1080", 8_000_000_000, new Version(6, 1)), silent = new("a GPU that does not answer", 0, new Version(0, 0));
+        DriverReport mixed = Two with { Gpus = [old, silent, H100] }, none = Two with { Gpus = [old, silent] };
+        foreach (string device in new[] { "auto", "cuda", "cuda:2" }) Assert.Equal("cuda:2", BuildDevice.Of(device, () => mixed, Linux).Device);
+        Assert.Contains("cuda:0 is too old: NVIDIA GeForce GTX 1080 has compute capability 6.1, expected 7.0 or later", ErrorAssert.Throws(DiagnosticIds.GpuTooOld, () => BuildDevice.Of("cuda:0", () => mixed, Linux)).Message, StringComparison.Ordinal);
+        ErrorAssert.Throws(DiagnosticIds.GpuTooOld, () => BuildDevice.Of("cuda:1", () => mixed, Linux));
+        ErrorAssert.Throws(DiagnosticIds.GpuTooOld, () => BuildDevice.Of("cuda", () => none, Linux));
+        BuildDevice choice = BuildDevice.Of("auto", () => none, Linux);
+        Assert.Equal("cpu", choice.Device);
+        Assert.Contains("cuda:1 is too old: a GPU that does not answer", choice.Reason, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("osx-arm64")]
     [InlineData("linux-arm64")]

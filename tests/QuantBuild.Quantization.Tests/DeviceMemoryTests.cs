@@ -28,6 +28,8 @@ public sealed class DeviceMemoryTests
     {
         Exception error = Assert.ThrowsAny<Exception>(() => torch.empty(1L << 50));
         Assert.True(DeviceMemory.IsExhausted(error), error.Message);
+        Assert.StartsWith("The memory of this machine ran out", DeviceMemory.Exhausted(error).Message, StringComparison.Ordinal);
+        Assert.Contains("End other programs that use the GPU", DeviceMemory.Exhausted(OutOfMemory).Message, StringComparison.Ordinal);
         Assert.True(DeviceMemory.IsExhausted(OutOfMemory));
         Assert.False(DeviceMemory.IsExhausted(Assert.ThrowsAny<Exception>(() => torch.ones(2, 3).mm(torch.ones(2, 3)))));
     }

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using TorchSharp;
 
 namespace QuantBuild.Quantization.Tests;
@@ -78,6 +79,35 @@ public sealed class DeviceUseTests(QuantizedSample sample) : IClassFixture<Quant
         writer.Write(JournalPart.Layer(model.Config, 0), nothing);
         Assert.Equal(DiagnosticIds.NotWritable, Assert.Throws<QuantBuildException>(writer.Wait).Id);
         Assert.Equal(DiagnosticIds.NotWritable, Assert.Throws<QuantBuildException>(() => writer.Write(JournalPart.Layer(model.Config, 1), nothing)).Id);
+    }
+
+    [Fact]
+    public void An_error_of_a_layer_that_is_read_ahead_and_not_asked_for_takes_the_place_of_no_other()
+    {
+        NativeLibraries.Load();
+        using TemporaryFolder folder = new();
+        foreach (string file in Directory.GetFiles(SampleFiles.Model)) File.Copy(file, folder.File(Path.GetFileName(file)));
+        ModelFolder model = ModelFolder.Open(folder.Path);
+        using ModelWeights weights = ModelWeights.Open(model);
+        string path = folder.File("model.safetensors");
+        using (FileStream file = new(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite)) file.SetLength(EndOfLayer(path, "model.layers.0."));
+        using LayerReader reader = new(weights, torch.CPU, ahead: true);
+        using (reader.Read(0))
+        {
+            reader.Dispose();
+        }
+
+        Assert.Throws<EndOfStreamException>(() => weights.LoadLayer(model.Config, 1, torch.CPU));
+    }
+
+    /// <summary>Where in a file the last tensor ends whose name begins so; those of the layers after it come later.</summary>
+    private static long EndOfLayer(string path, string prefix)
+    {
+        using FileStream file = File.OpenRead(path);
+        using BinaryReader reader = new(file);
+        long header = reader.ReadInt64();
+        using JsonDocument json = JsonDocument.Parse(reader.ReadBytes((int)header));
+        return 8 + header + json.RootElement.EnumerateObject().Where(tensor => tensor.Name.StartsWith(prefix, StringComparison.Ordinal)).Max(tensor => tensor.Value.GetProperty("data_offsets")[1].GetInt64());
     }
 
     [Theory]

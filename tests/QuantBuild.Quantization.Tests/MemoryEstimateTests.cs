@@ -77,12 +77,29 @@ public sealed class MemoryEstimateTests(QuantizedSample sample) : IClassFixture<
              "num_experts": 128, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "mlp_only_layers": [{{dense}}]}
             """,
             "config.json");
-        static MemoryStep[] Steps(string dense) => [.. MemoryEstimate.Steps(new QuantizationPlan(Of(dense), new QuantizationSpec { GroupSize = 16 }), new Pace(1, 16, 1))];
+        static MemoryStep[] Steps(string dense) => [.. MemoryEstimate.Steps(new QuantizationPlan(Of(dense), new QuantizationSpec { GroupSize = 16 }), new Pace(1, 16, 1, 16))];
         // The matrix of a dense MLP's last linear is larger than all of an expert's, and the experts' weights than the MLP's.
         MemoryStep[] mixed = Steps("0"), dense = Steps("0, 1"), experts = Steps("");
         Assert.Equal(dense.Max(step => step.Work), mixed.Max(step => step.Work));
         Assert.Equal(experts.Max(step => step.Weights), mixed.Max(step => step.Weights));
         Assert.True(dense.Max(step => step.Work) > experts.Max(step => step.Work) && dense.Max(step => step.Weights) < experts.Max(step => step.Weights));
+    }
+
+    [Fact]
+    public void A_gpu_needs_more_where_rounding_is_learned_and_where_the_head_is_calibrated_and_so_does_its_host_where_rounding_is_learned()
+    {
+        Gpu gpu = new("NVIDIA GeForce GT 710", 2_000_000_000, new Version(8, 6));
+        Texts texts = new(Windows(6 * 128, 128), 6 * 128, Windows(10 * 64, 64), EvaluationText.EvaluationData);
+        long layer = MemoryEstimate.LargestLayer(Config);
+        GpuMemoryEstimate Of(QuantizationSpec spec) => GpuMemoryEstimate.Of(new QuantizationPlan(Config, spec), texts, torch.CPU, DeviceUse.Cpu, gpu);
+        long Host(QuantizationSpec spec) => MemoryEstimate.Of(new QuantizationPlan(Config, spec), texts, torch.device(DeviceType.CUDA, 0), long.MaxValue).Fixed;
+        QuantizationSpec learned = new() { Method = QuantizationMethod.AutoRound };
+        // The layer, its trained weights, their gradients, and those of a window.
+        Assert.InRange(Of(learned).Least, GpuMemoryEstimate.Context + (4 * layer), long.MaxValue);
+        Assert.Equal(MemoryEstimate.Runtime + (7 * layer), Host(learned));
+        Assert.Equal(MemoryEstimate.Runtime + Math.Max(2 * layer, 2 * MemoryEstimate.Bytes(Config.Embedding)), Host(new QuantizationSpec()));
+        // The head, the quantized one, and three of them and a matrix while it is quantized.
+        Assert.InRange(Of(new QuantizationSpec { Override = "lm_head: Bits=4" }).Least, GpuMemoryEstimate.Context + (5 * MemoryEstimate.Bytes(Config.Head)), long.MaxValue);
     }
 
     [Fact]

@@ -49,6 +49,19 @@ public sealed class SplitLibrariesTests : IDisposable
     }
 
     [Fact]
+    public void What_a_run_left_that_was_killed_is_gone_after_the_next()
+    {
+        string[] folders = Split("first, ", "second");
+        string folder = SplitLibraries.Gather(folders, cache.Path);
+        Directory.Delete(folder, recursive: true);
+        string left = Directory.CreateDirectory($"{folder}.{Guid.NewGuid():N}.tmp").FullName, other = Directory.CreateDirectory(Path.Combine(cache.Path, "libtorch-0123456789abcdef.1.tmp")).FullName;
+        File.WriteAllText(Path.Combine(left, "libtorch_cuda.so"), "first, ");
+        Assert.Equal(folder, SplitLibraries.Gather(folders, cache.Path));
+        Assert.Equal(new[] { folder, other }.Order(), Directory.GetDirectories(cache.Path).Order());
+        Directory.Delete(other);
+    }
+
+    [Fact]
     public void A_library_that_was_removed_from_its_package_folder_makes_the_folder_anew()
     {
         if (OperatingSystem.IsWindows()) return;

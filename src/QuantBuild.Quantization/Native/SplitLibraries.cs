@@ -38,6 +38,8 @@ internal static class SplitLibraries
         // Gigabytes are written: once.
         using IDisposable held = FileLock.Take(folder + ".lock", () => { }, CancellationToken.None);
         if (IsThere(folder)) return folder;
+        // Gigabytes that a run left which was killed in here.
+        foreach (string left in Directory.GetDirectories(root, Path.GetFileName(folder) + ".*.tmp")) Directory.Delete(left, recursive: true);
         string temporary = $"{folder}.{Guid.NewGuid():N}.tmp";
         try
         {
