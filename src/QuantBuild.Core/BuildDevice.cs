@@ -3,9 +3,9 @@ using System.Runtime.InteropServices;
 namespace QuantBuild;
 
 /// <summary>Where a machine quantizes, and why there. Decided by the driver alone, before any library of torch is restored: which of them are needed depends on it.</summary>
-/// <param name="Gpu">The number of the GPU; <see langword="null"/> for the CPU.</param>
+/// <param name="Gpus">The numbers of the GPUs; none for the CPU.</param>
 /// <param name="Reason">Why, as a part of a sentence.</param>
-public sealed record BuildDevice(int? Gpu, string Reason)
+public sealed record BuildDevice(IReadOnlyList<int> Gpus, string Reason)
 {
     /// <summary>The version of CUDA that the libraries of torch are built with.</summary>
     public static readonly Version CudaVersion = new(12, 8);
@@ -26,11 +26,11 @@ public sealed record BuildDevice(int? Gpu, string Reason)
         }
     }
 
-    /// <summary><c>cpu</c>, or <c>cuda:N</c>.</summary>
-    public string Device => Gpu is { } number ? DeviceName.Of(number) : DeviceName.Cpu;
+    /// <summary><c>cpu</c>, <c>cuda:N</c>, or <c>cuda:N+M</c>.</summary>
+    public string Device => IsCuda ? DeviceName.Of(Gpus) : DeviceName.Cpu;
 
     /// <summary>Whether it is a GPU.</summary>
-    public bool IsCuda => Gpu is not null;
+    public bool IsCuda => Gpus.Count > 0;
 
     /// <summary>Chooses.</summary>
     /// <param name="device">As <see cref="DeviceName"/> has it.</param>
@@ -43,7 +43,7 @@ public sealed record BuildDevice(int? Gpu, string Reason)
     public static BuildDevice Of(string device, Func<DriverReport> driver, string platform)
     {
         if (!DeviceName.TryRead(device, out string name, out _)) throw Invalid(device);
-        if (name == DeviceName.Cpu) return new BuildDevice(null, "it is asked for");
+        if (name == DeviceName.Cpu) return new BuildDevice([], "it is asked for");
         DriverReport? report = Platforms.Contains(platform) ? driver() : null;
         return Hindrance(report, platform) is { } hindrance ? Without(name, hindrance) : Among(device, report!);
     }
@@ -54,34 +54,38 @@ public sealed record BuildDevice(int? Gpu, string Reason)
     /// <exception cref="QuantBuildException">QB1006: the spelling. Where a GPU is asked for: QB1051 there is none; QB1052 none of that number; QB1057 it is too old.</exception>
     public static BuildDevice Among(string device, DriverReport report)
     {
-        if (!DeviceName.TryRead(device, out string name, out int? named)) throw Invalid(device);
+        if (!DeviceName.TryRead(device, out string name, out IReadOnlyList<int> numbers)) throw Invalid(device);
         if (report.Count == 0) return Without(name, NoGpu(report));
         int[] usable = [.. Enumerable.Range(0, report.Count).Where(number => IsUsable(report.Gpus![number]))];
-        if (named is { } number)
+        foreach (int number in numbers)
         {
             if (number >= report.Count)
             {
-                return Without(name, (DiagnosticIds.GpuNumberInvalid, $"{name} does not exist: {report.Found}, and numbers begin with 0", $"Say {DeviceName.Of(report.Count - 1)}"));
+                string last = DeviceName.Of([report.Count - 1]);
+                return Without(name, (DiagnosticIds.GpuNumberInvalid, $"{DeviceName.Of([number])} does not exist: {report.Found}, and numbers begin with 0", $"Say {last}"));
             }
 
-            return usable.Contains(number) ? new BuildDevice(number, "it is asked for") : Without(name, TooOld([number], report));
+            if (!usable.Contains(number)) return Without(name, TooOld([number], report));
         }
 
         if (usable.Length == 0) return Without(name, TooOld(Enumerable.Range(0, report.Count), report));
-        return new BuildDevice(usable[0], name == DeviceName.Auto ? $"{Described(report, usable[0])}; {report.Found}" : "it is asked for");
+        if (numbers.Count > 0) return new BuildDevice(numbers, "it is asked for");
+        if (name == DeviceName.AllCuda) return new BuildDevice(usable, string.Join("; ", usable.Select(number => Described(report, number))));
+        string others = usable.Length > 1 ? $" ({DeviceName.AllCuda} takes {(usable.Length == report.Count ? "all" : DeviceName.Of(usable))})" : "";
+        return new BuildDevice([usable[0]], name == DeviceName.Auto ? $"{Described(report, usable[0])}; {report.Found}{others}" : "it is asked for");
     }
 
     /// <summary>The error of a device that is none.</summary>
     public static QuantBuildException Invalid(string device) => new(
         DiagnosticIds.DeviceInvalid,
-        $"The device \"{device}\" does not exist.{DeviceName.Hint(device)} It is one of auto, cpu, cuda, or cuda:N with the number of a GPU, such as cuda:0. Set QuantBuildDevice, or --device, to one of them, or leave it out for auto.");
+        $"The device \"{device}\" does not exist.{DeviceName.Hint(device)} It is one of auto, cpu, cuda, cuda:N with the number of a GPU, such as cuda:0, cuda:N+M with those of several, or cuda:all. Set QuantBuildDevice, or --device, to one of them, or leave it out for auto.");
 
     // A GPU of which the driver does not say what it is has none.
     private static bool IsUsable(Gpu gpu) => gpu.ComputeCapability >= LeastCapability;
 
     /// <summary>The CPU, where that may be; else the error.</summary>
     private static BuildDevice Without(string name, (string Id, string Found, string Advice) hindrance) => name == DeviceName.Auto
-        ? new BuildDevice(null, hindrance.Found)
+        ? new BuildDevice([], hindrance.Found)
         : throw new QuantBuildException(hindrance.Id, $"The device is to be {name}, and {hindrance.Found}. {hindrance.Advice}, or set the device to auto or cpu.");
 
     /// <summary>Why no GPU can be used; <see langword="null"/> where some can.</summary>
@@ -112,7 +116,7 @@ public sealed record BuildDevice(int? Gpu, string Reason)
 
     private static (string Id, string Found, string Advice) TooOld(IEnumerable<int> numbers, DriverReport report) => (
         DiagnosticIds.GpuTooOld,
-        string.Join("; ", numbers.Select(number => $"{DeviceName.Of(number)} is too old: {report.Gpus![number].Name} has compute capability {report.Gpus[number].ComputeCapability}, expected {LeastCapability} or later")),
+        string.Join("; ", numbers.Select(number => $"{DeviceName.Of([number])} is too old: {report.Gpus![number].Name} has compute capability {report.Gpus[number].ComputeCapability}, expected {LeastCapability} or later")),
         "Take another GPU");
 
     private static string Described(DriverReport report, int number)

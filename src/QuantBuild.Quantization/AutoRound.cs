@@ -13,11 +13,13 @@ namespace QuantBuild.Quantization;
 /// its share of that token's residual stream: the norms that read the stream divide by its length, and a few tokens are a hundred times longer than the rest. Training
 /// begins from GPTQ's solution of the same problem, one linear after the other; see <see cref="Start"/>.
 /// </remarks>
+/// <param name="devices">Where to compute.</param>
 /// <param name="forward">The decoder.</param>
 /// <param name="layer">The layer's weights; those that are trained are not read.</param>
 /// <param name="trained">What is trained.</param>
 /// <param name="name">The layer's name, for errors.</param>
-internal sealed class AutoRound(DecoderForward forward, LayerWeights layer, IReadOnlyDictionary<LinearRole, RoundingParameters> trained, string name)
+internal sealed class AutoRound(
+    Devices devices, PerDevice<DecoderForward> forward, PerDevice<LayerWeights> layer, IReadOnlyDictionary<LinearRole, RoundingParameters> trained, string name)
 {
     // Windows whose gradients make a step.
     private const int WindowsOfStep = 4;
@@ -37,32 +39,34 @@ internal sealed class AutoRound(DecoderForward forward, LayerWeights layer, IRea
     /// <param name="inputs">The residual stream before the layer, behind the quantized layers.</param>
     /// <param name="targets">That of the float model behind the layer.</param>
     /// <param name="steps">How many steps.</param>
-    /// <param name="device">Where to compute.</param>
     /// <param name="stepped">Hears of each finished step.</param>
     /// <param name="cancellationToken">Looked at between windows.</param>
     /// <exception cref="QuantBuildException">QB3006: the error or its gradient is not a finite number.</exception>
-    public void Train(HiddenStates inputs, HiddenStates targets, int steps, torch.Device device, Action<int> stepped, CancellationToken cancellationToken)
+    public void Train(HiddenStates inputs, HiddenStates targets, int steps, Action<int> stepped, CancellationToken cancellationToken)
     {
         using IEnumerator<(int Batch, int Window)> schedule = Schedule(inputs).GetEnumerator();
         for (int step = 1; step <= steps; step++)
         {
             using DisposeScope scope = torch.NewDisposeScope();
-            torch.Tensor[] weights = [.. roles.Select(role => trained[role].Weight.to(device))];
-            torch.Tensor[] gradients = [.. weights.Select(weight => torch.zeros_like(weight))];
+            PerDevice<torch.Tensor[]> weights = devices.Each(at => roles.Select(role => trained[role].Weight.to(at.Device)).ToArray());
+            PerDevice<torch.Tensor[]> sums = devices.Each(at => weights[at].Select(weight => torch.zeros_like(weight)).ToArray());
             (int Batch, int Window)[] windows = [.. Enumerable.Range(0, WindowsOfStep).Select(_ => schedule.MoveNext() ? schedule.Current : default)];
-            OrderedSteps.Run(
-                device,
+            devices.Run(
                 windows.Length,
-                i => Gradients(weights, Window(inputs, windows[i]), Window(targets, windows[i])),
-                (_, made) =>
+                (at, i) => Gradients(at, weights[at], Window(at, inputs, windows[i]), Window(at, targets, windows[i])),
+                (at, made) =>
                 {
-                    for (int i = 0; i < gradients.Length; i++)
+                    for (int i = 0; i < made.Length; i++)
                     {
-                        gradients[i].PlusInPlace(made[i]);
+                        sums[at][i].PlusInPlace(made[i]);
                         made[i].Dispose();
                     }
                 },
                 cancellationToken);
+            torch.Tensor[] gradients = sums.Together((all, others) =>
+            {
+                foreach ((torch.Tensor sum, torch.Tensor other) in all.Zip(others)) sum.PlusFrom(other);
+            });
             float share = (step - 0.5f) / steps;
             float size = 2 * Reach / steps * Math.Min(1 - share, share / Growing);
             for (int i = 0; i < roles.Length; i++)
@@ -76,19 +80,19 @@ internal sealed class AutoRound(DecoderForward forward, LayerWeights layer, IRea
     }
 
     /// <summary>The gradients of one window's error by the weights that are trained, [N, K] each.</summary>
-    private torch.Tensor[] Gradients(torch.Tensor[] weights, torch.Tensor input, torch.Tensor target)
+    private torch.Tensor[] Gradients(Place at, torch.Tensor[] weights, torch.Tensor input, torch.Tensor target)
     {
         using IDisposable gradient = torch.enable_grad();
         // Leaves of this window's own, on the same memory.
         torch.Tensor[] leaves = [.. weights.Select(weight => weight.detach().requires_grad_())];
-        using LayerWeights own = layer.Share();
+        using LayerWeights own = layer[at].Share();
         for (int i = 0; i < roles.Length; i++) own.Replace(roles[i], leaves[i].alias());
-        torch.Tensor inverse = forward.InverseRms(target);
-        torch.Tensor loss = mse_loss(forward.Layer(input, own) * inverse, target * inverse, torch.nn.Reduction.Sum);
+        torch.Tensor inverse = forward[at].InverseRms(target);
+        torch.Tensor loss = mse_loss(forward[at].Layer(input, own) * inverse, target * inverse, torch.nn.Reduction.Sum);
         return [.. Backward.Gradients(loss, leaves).Select(made => made.DetachFromDisposeScope())];
     }
 
-    private static torch.Tensor Window(HiddenStates states, (int Batch, int Window) place) => states.Batch(place.Batch).narrow(0, place.Window, 1);
+    private static torch.Tensor Window(Place at, HiddenStates states, (int Batch, int Window) window) => states.Batch(at, window.Batch).narrow(0, window.Window, 1);
 
     /// <summary>All windows in random order, again and again in another: the same in every run.</summary>
     private static IEnumerable<(int Batch, int Window)> Schedule(HiddenStates states)
@@ -107,11 +111,7 @@ internal sealed class AutoRound(DecoderForward forward, LayerWeights layer, IRea
         }
     }
 
-    private static (int Batch, int Window)[] Windows(HiddenStates states, int batch)
-    {
-        using DisposeScope scope = torch.NewDisposeScope();
-        return [.. Enumerable.Range(0, (int)states.Batch(batch).shape[0]).Select(window => (batch, window))];
-    }
+    private static IEnumerable<(int Batch, int Window)> Windows(HiddenStates states, int batch) => Enumerable.Range(0, states.WindowsOf(batch)).Select(window => (batch, window));
 
     private QuantBuildException NotFinite() => new(
         DiagnosticIds.NonFinite,

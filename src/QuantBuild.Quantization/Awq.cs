@@ -14,13 +14,13 @@ namespace QuantBuild.Quantization;
 /// nothing but a product lies between it and down, so not in an MLP without a gate. Experts are not scaled, but for the one that sees every token, between its up and down.
 /// </remarks>
 /// <param name="plan">How each linear is quantized.</param>
+/// <param name="devices">Where to compute.</param>
 /// <param name="forward">The decoder.</param>
 /// <param name="index">The layer, from 0.</param>
 /// <param name="layer">The float weights; become the scaled ones.</param>
-/// <param name="device">Where to compute.</param>
 /// <param name="cancellationToken">Looked at between batches and candidates.</param>
 internal sealed class Awq(
-    QuantizationPlan plan, DecoderForward forward, int index, LayerWeights layer, torch.Device device, CancellationToken cancellationToken)
+    QuantizationPlan plan, Devices devices, PerDevice<DecoderForward> forward, int index, PerDevice<LayerWeights> layer, CancellationToken cancellationToken)
 {
     // How much of the calibration text candidates are compared on where each takes a forward pass: twenty of them over all of it would take longer than everything
     // else, and the choice hardly depends on it.
@@ -65,21 +65,21 @@ internal sealed class Awq(
         float[]? values, gated;
         ActivationMagnitudes[] inputs;
         // All against the float layer: what one scale changes in the rounding of a linear, another leaves as it is. First those that need the large matrices.
-        using (Hessian output = new(AttentionWidth, device), down = new(shapes[(int)Down].Inputs, device))
+        using (PerDevice<Hessian> output = devices.Each(at => new Hessian(AttentionWidth, at.Device)), down = devices.Each(at => new Hessian(shapes[(int)Down].Inputs, at.Device)))
         {
             inputs = Measure(states, output, down);
-            values = ScalesOutput ? OfLinear(LinearRole.Output, inputs[1], output, SharedByHeads, PerHead) : null;
-            gated = ScalesDown ? OfLinear(Down, inputs[3], down, means => means, scales => scales) : null;
+            values = ScalesOutput ? OfLinear(LinearRole.Output, inputs[1], output.First, SharedByHeads, PerHead) : null;
+            gated = ScalesDown ? OfLinear(Down, inputs[3], down.First, means => means, scales => scales) : null;
         }
 
-        torch.Tensor[] windows = Sample(states);
-        float[]? attention = ScalesAttention ? OfNorm(Attention, inputs[0], windows, hidden => forward.AttentionInput(hidden, layer), forward.Attend) : null;
-        float[]? mlp = ScalesMlp ? OfNorm(Mlp, inputs[2], windows, MlpInput, forward.Gate) : null;
+        float[]? attention = ScalesAttention
+            ? OfNorm(Attention, inputs[0], states, (at, hidden) => forward[at].AttentionInput(hidden, layer[at]), (at, input, weights) => forward[at].Attend(input, weights)) : null;
+        float[]? mlp = ScalesMlp ? OfNorm(Mlp, inputs[2], states, MlpInput, (at, input, weights) => forward[at].Gate(input, weights)) : null;
 
         if (attention is not null)
         {
             foreach (LinearRole role in Attention) ScaleInputs(role, attention);
-            layer.AttentionNorm = Divided(layer.AttentionNorm!, attention, DecoderConfig.AttentionNormName(index));
+            foreach (Place at in devices.All) layer[at].AttentionNorm = Divided(at, layer[at].AttentionNorm!, attention, DecoderConfig.AttentionNormName(index));
         }
 
         if (values is not null)
@@ -91,7 +91,7 @@ internal sealed class Awq(
         if (mlp is not null)
         {
             foreach (LinearRole role in Mlp) ScaleInputs(role, mlp);
-            layer.MlpNorm = Divided(layer.MlpNorm!, mlp, DecoderConfig.MlpNormName(index));
+            foreach (Place at in devices.All) layer[at].MlpNorm = Divided(at, layer[at].MlpNorm!, mlp, DecoderConfig.MlpNormName(index));
         }
 
         if (gated is not null)
@@ -105,22 +105,23 @@ internal sealed class Awq(
 
     private bool IsQuantized(LinearRole role) => plan[shapes[(int)role]] is { Method: QuantizationMethod.Awq };
 
-    /// <summary>Mean magnitudes of the inputs of q, k, v; o; gate, up; down, and the Hessians of o and down.</summary>
-    private ActivationMagnitudes[] Measure(HiddenStates states, Hessian output, Hessian down)
+    /// <summary>Mean magnitudes of the inputs of q, k, v; o; gate, up; down, and the Hessians of o and down, which are then the first device's.</summary>
+    private ActivationMagnitudes[] Measure(HiddenStates states, PerDevice<Hessian> output, PerDevice<Hessian> down)
     {
-        ActivationMagnitudes[] magnitudes = [new(config.HiddenSize), new(AttentionWidth), new(config.HiddenSize), new(shapes[(int)Down].Inputs)];
-        states.Visit(
-            (index, hidden) =>
+        PerDevice<ActivationMagnitudes[]> sums = devices.Each(_ => new ActivationMagnitudes[] { new(config.HiddenSize), new(AttentionWidth), new(config.HiddenSize), new(shapes[(int)Down].Inputs) });
+        states.VisitWindows(
+            (at, tokens, hidden) =>
             {
-                torch.Tensor input = forward.AttentionInput(hidden, layer), context = forward.Attend(input, layer);
+                torch.Tensor input = forward[at].AttentionInput(hidden, layer[at]), context = forward[at].Attend(input, layer[at]);
                 float[] inputs = ActivationMagnitudes.Sum(input), contexts = ActivationMagnitudes.Sum(context);
-                return (Index: index, Tokens: hidden.shape[0] * hidden.shape[1], Input: inputs, Output: contexts, Context: context.DetachFromDisposeScope());
+                return (Tokens: tokens, Input: inputs, Output: contexts, Context: context.DetachFromDisposeScope());
             },
-            made =>
+            (at, made) =>
             {
-                magnitudes[0].Add(made.Input, made.Tokens);
-                magnitudes[1].Add(made.Output, made.Tokens);
-                if (ScalesOutput) output.Add(made.Context);
+                ActivationMagnitudes[] magnitudes = sums[at];
+                magnitudes[0].Add(made.Input, made.Tokens.Count);
+                magnitudes[1].Add(made.Output, made.Tokens.Count);
+                if (ScalesOutput) output[at].Add(made.Context);
                 if (!ScalesMlp && !ScalesDown)
                 {
                     made.Context.Dispose();
@@ -129,78 +130,86 @@ internal sealed class Awq(
 
                 // The input of down is the widest of all: never that of a whole batch.
                 states.VisitTokens(
-                    made.Index,
+                    at,
+                    made.Tokens,
                     made.Context,
                     (hidden, context) =>
                     {
-                        torch.Tensor input = forward.MlpInput(forward.AfterAttention(hidden, context, layer), layer);
-                        torch.Tensor gated = forward.Gate(input, layer, everyToken ?? 0);
+                        torch.Tensor input = forward[at].MlpInput(forward[at].AfterAttention(hidden, context, layer[at]), layer[at]);
+                        torch.Tensor gated = forward[at].Gate(input, layer[at], everyToken ?? 0);
                         return (Tokens: input.shape[1], Mlp: ActivationMagnitudes.Sum(input), Down: ActivationMagnitudes.Sum(gated), Gated: gated.DetachFromDisposeScope());
                     },
                     part =>
                     {
                         magnitudes[2].Add(part.Mlp, part.Tokens);
                         magnitudes[3].Add(part.Down, part.Tokens);
-                        if (ScalesDown) down.Add(part.Gated);
+                        if (ScalesDown) down[at].Add(part.Gated);
                         part.Gated.Dispose();
                     },
                     cancellationToken);
                 made.Context.Dispose();
             },
             cancellationToken);
-        return magnitudes;
+        if (ScalesOutput) output.Together((sum, other) => sum.Add(other));
+        if (ScalesDown) down.Together((sum, other) => sum.Add(other));
+        return sums.Together((all, others) =>
+        {
+            foreach ((ActivationMagnitudes sum, ActivationMagnitudes other) in all.Zip(others)) sum.Add(other);
+        });
     }
 
     /// <summary>The windows of batches evenly spaced over the text, [1, T, D] each.</summary>
-    private static torch.Tensor[] Sample(HiddenStates states)
+    private static torch.Tensor[] Sample(Place at, HiddenStates states)
     {
-        torch.Tensor first = states.Batch(0);
+        torch.Tensor first = states.Batch(at, 0);
         int batches = (int)Math.Clamp(SearchTokens / (first.shape[0] * first.shape[1]), 1, states.Count);
-        return [.. Enumerable.Range(0, batches).SelectMany(i => states.Batch((int)((long)i * states.Count / batches)).split(1, 0))];
+        return [.. Enumerable.Range(0, batches).SelectMany(i => states.Batch(at, (int)((long)i * states.Count / batches)).split(1, 0))];
     }
 
     /// <summary>The best scale of the outputs of a norm.</summary>
     /// <param name="roles">The linears that read it.</param>
     /// <param name="activations">Its outputs.</param>
-    /// <param name="windows">The residual stream before the layer.</param>
+    /// <param name="states">The residual stream before the layer.</param>
     /// <param name="input">Computes the norm's outputs.</param>
     /// <param name="part">Computes of them what rounding should change least.</param>
     private float[]? OfNorm(
-        LinearRole[] roles, ActivationMagnitudes activations, torch.Tensor[] windows, Func<torch.Tensor, torch.Tensor> input, Func<torch.Tensor, LayerWeights, torch.Tensor> part)
+        LinearRole[] roles, ActivationMagnitudes activations, HiddenStates states, Func<Place, torch.Tensor, torch.Tensor> input, Func<Place, torch.Tensor, LayerWeights, torch.Tensor> part)
     {
-        using DisposeScope scope = torch.NewDisposeScope();
-        torch.Tensor[] inputs = new torch.Tensor[windows.Length], targets = new torch.Tensor[windows.Length];
-        OrderedSteps.Run(
-            device,
-            windows.Length,
-            i =>
-            {
-                inputs[i] = input(windows[i]);
-                targets[i] = part(inputs[i], layer).DetachFromDisposeScope();
-                inputs[i].DetachFromDisposeScope();
-            },
-            cancellationToken);
-        double[] magnitudes = AwqScales.WeightMagnitudes([.. roles.Select(role => (layer[role], GroupSize(role)))]);
-        float[]? best = Best(activations.Means, magnitudes, scales =>
+        double[] magnitudes = AwqScales.WeightMagnitudes([.. roles.Select(role => (layer.First[role], GroupSize(role)))]);
+        return Best(activations.Means, magnitudes, (at, search, token) =>
         {
-            using LayerWeights rounded = layer.Share();
-            foreach (LinearRole role in roles) rounded.Replace(role, Rounded(role, scales));
-            double loss = 0;
+            torch.Tensor[] windows = Sample(at, states);
+            torch.Tensor[] inputs = new torch.Tensor[windows.Length], targets = new torch.Tensor[windows.Length];
             OrderedSteps.Run(
-                device,
+                at.Device,
                 windows.Length,
                 i =>
                 {
-                    // Of either sign: it is squared.
-                    torch.Tensor error = part(inputs[i], rounded).neg_().PlusInPlace(targets[i]);
-                    return (error * error).sum().cpu().item<float>();
+                    inputs[i] = input(at, windows[i]);
+                    targets[i] = part(at, inputs[i], layer[at]).DetachFromDisposeScope();
+                    inputs[i].DetachFromDisposeScope();
                 },
-                (_, sum) => loss += sum,
-                cancellationToken);
-            return loss;
+                token);
+            search(scales =>
+            {
+                using LayerWeights rounded = layer[at].Share();
+                foreach (LinearRole role in roles) rounded.Replace(role, Rounded(at, role, scales));
+                double loss = 0;
+                OrderedSteps.Run(
+                    at.Device,
+                    windows.Length,
+                    i =>
+                    {
+                        // Of either sign: it is squared.
+                        torch.Tensor error = part(at, inputs[i], rounded).neg_().PlusInPlace(targets[i]);
+                        return (error * error).sum().cpu().item<float>();
+                    },
+                    (_, sum) => loss += sum,
+                    token);
+                return loss;
+            });
+            foreach (torch.Tensor made in inputs.Concat(targets)) made.Dispose();
         });
-        foreach (torch.Tensor made in inputs.Concat(targets)) made.Dispose();
-        return best;
     }
 
     /// <summary>The best scale of the outputs of a linear, which another reads: by <c>tr(E H E^T)</c> of the error E in that one's weight.</summary>
@@ -212,67 +221,87 @@ internal sealed class Awq(
     private float[]? OfLinear(
         LinearRole role, ActivationMagnitudes activations, Hessian hessian, Func<double[], double[]> shared, Func<float[], float[]> perInput)
     {
-        using DisposeScope scope = torch.NewDisposeScope();
         torch.Tensor matrix = hessian.Matrix;
-        double[] magnitudes = shared(AwqScales.WeightMagnitudes([(layer[role], GroupSize(role))]));
-        return Best(shared(activations.Means), magnitudes, scales =>
+        double[] magnitudes = shared(AwqScales.WeightMagnitudes([(layer.First[role], GroupSize(role))]));
+        return Best(shared(activations.Means), magnitudes, (at, search, token) =>
         {
-            torch.Tensor error = Rounded(role, scales is null ? null : perInput(scales)).neg_().PlusInPlace(layer[role]);
-            int rows = (int)error.shape[0], count = OrderedSteps.Rows(device, TileRows, rows);
-            double loss = 0;
-            OrderedSteps.Run(
-                device,
-                (rows + count - 1) / count,
-                i =>
-                {
-                    torch.Tensor tile = error.narrow(0, i * count, Math.Min(count, rows - (i * count)));
-                    return (tile.mm(matrix) * tile).sum().cpu().item<float>();
-                },
-                (_, sum) => loss += sum,
-                cancellationToken);
-            return loss;
+            torch.Tensor own = at == devices.First ? matrix : matrix.to(at.Device);
+            search(scales =>
+            {
+                torch.Tensor error = Rounded(at, role, scales is null ? null : perInput(scales)).neg_().PlusInPlace(layer[at][role]);
+                int rows = (int)error.shape[0], count = OrderedSteps.Rows(at.Device, TileRows, rows);
+                double loss = 0;
+                OrderedSteps.Run(
+                    at.Device,
+                    (rows + count - 1) / count,
+                    i =>
+                    {
+                        torch.Tensor tile = error.narrow(0, i * count, Math.Min(count, rows - (i * count)));
+                        return (tile.mm(own) * tile).sum().cpu().item<float>();
+                    },
+                    (_, sum) => loss += sum,
+                    token);
+                return loss;
+            });
         });
     }
 
     /// <summary>The scales of least loss; <see langword="null"/> where none are better than none.</summary>
-    private float[]? Best(double[] activations, double[] weights, Func<float[]?, double> loss)
+    /// <param name="activations">The inputs' mean magnitudes.</param>
+    /// <param name="weights">Those of their weights.</param>
+    /// <param name="on">Prepares a device, and searches there with what gives the loss of scales.</param>
+    private float[]? Best(double[] activations, double[] weights, Action<Place, Action<Func<float[]?, double>>, CancellationToken> on)
     {
-        float[]? best = null;
-        double least = Loss(null);
-        for (int step = 0; step < AwqScales.Ratios; step++)
+        // None at all first.
+        float[]?[] candidates = [null, .. Enumerable.Range(0, AwqScales.Ratios).Select(step => AwqScales.Of(activations, weights, step))];
+        double[] losses = new double[candidates.Length];
+        devices.Divide(
+            [.. Enumerable.Range(0, candidates.Length)],
+            (at, own, token) =>
+            {
+                using DisposeScope scope = torch.NewDisposeScope();
+                on(
+                    at,
+                    loss =>
+                    {
+                        foreach (int candidate in own)
+                        {
+                            token.ThrowIfCancellationRequested();
+                            using DisposeScope step = torch.NewDisposeScope();
+                            losses[candidate] = loss(candidates[candidate]);
+                            FreedMemory.Return();
+                        }
+                    },
+                    token);
+            },
+            cancellationToken);
+        int best = 0;
+        for (int candidate = 1; candidate < losses.Length; candidate++)
         {
-            float[] scales = AwqScales.Of(activations, weights, step);
-            double own = Loss(scales);
-            if (own < least) (least, best) = (own, scales);
+            if (losses[candidate] < losses[best]) best = candidate;
         }
 
-        return best;
-
-        double Loss(float[]? scales)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            using DisposeScope scope = torch.NewDisposeScope();
-            double found = loss(scales);
-            FreedMemory.Return();
-            return found;
-        }
+        return candidates[best];
     }
 
     /// <summary>What a linear's weight would be, of inputs as they are, if it were rounded with its inputs scaled.</summary>
-    private torch.Tensor Rounded(LinearRole role, float[]? scales)
+    private torch.Tensor Rounded(Place at, LinearRole role, float[]? scales)
     {
         QuantizationSpec spec = plan[shapes[(int)role]]!;
-        if (scales is null) return Rtn.Quantize(layer[role], spec).Dequantize(device);
-        torch.Tensor scale = Vector(scales);
-        using torch.Tensor scaled = layer[role] * scale;
-        return Rtn.Quantize(scaled, spec).Dequantize(device).div_(scale);
+        if (scales is null) return Rtn.Quantize(layer[at][role], spec).Dequantize(at.Device);
+        torch.Tensor scale = Vector(at, scales);
+        using torch.Tensor scaled = layer[at][role] * scale;
+        return Rtn.Quantize(scaled, spec).Dequantize(at.Device).div_(scale);
     }
 
     private int GroupSize(LinearRole role) =>
         plan[shapes[(int)role]]!.GroupSize is var size && size == QuantizationSpec.PerChannel ? shapes[(int)role].Inputs : size;
 
-    private torch.Tensor MlpInput(torch.Tensor hidden) =>
-        forward.MlpInput(forward.AfterAttention(hidden, forward.Attend(forward.AttentionInput(hidden, layer), layer), layer), layer);
+    private torch.Tensor MlpInput(Place at, torch.Tensor hidden)
+    {
+        (DecoderForward decoder, LayerWeights weights) = (forward[at], layer[at]);
+        return decoder.MlpInput(decoder.AfterAttention(hidden, decoder.Attend(decoder.AttentionInput(hidden, weights), weights), weights), weights);
+    }
 
     /// <summary>Means over the query heads that share a value head: [heads * headDim] to [kvHeads * headDim].</summary>
     private double[] SharedByHeads(double[] means)
@@ -289,26 +318,32 @@ internal sealed class Awq(
     private float[] PerHead(float[] scales) =>
         [.. Enumerable.Range(0, AttentionWidth).Select(i => scales[(i / config.HeadDim / (config.Heads / config.KvHeads) * config.HeadDim) + (i % config.HeadDim)])];
 
-    private void ScaleInputs(LinearRole role, float[] scales) => layer.Replace(role, layer[role] * Vector(scales));
+    private void ScaleInputs(LinearRole role, float[] scales)
+    {
+        foreach (Place at in devices.All) layer[at].Replace(role, layer[at][role] * Vector(at, scales));
+    }
 
     private void DivideOutputs(LinearRole role, float[] scales)
     {
-        layer.Replace(role, layer[role] / Vector(scales).unsqueeze(1));
-        if (layer.Bias(role) is not { } bias) return;
-        layer.ReplaceBias(role, bias / Vector(scales));
-        changed[shapes[(int)role].BiasName] = Values(layer.Bias(role)!);
+        foreach (Place at in devices.All)
+        {
+            layer[at].Replace(role, layer[at][role] / Vector(at, scales).unsqueeze(1));
+            if (layer[at].Bias(role) is not { } bias) continue;
+            layer[at].ReplaceBias(role, bias / Vector(at, scales));
+            changed[shapes[(int)role].BiasName] = Values(layer[at].Bias(role)!);
+        }
     }
 
     /// <summary>A norm whose outputs are divided by scales.</summary>
-    private NormWeights Divided(NormWeights norm, float[] scales, string name)
+    private NormWeights Divided(Place at, NormWeights norm, float[] scales, string name)
     {
-        NormWeights divided = norm.Divided(Vector(scales));
+        NormWeights divided = norm.Divided(Vector(at, scales));
         changed[name] = [.. Values(divided.Weight).Select(value => value - config.NormOffset)];
         if (divided.Bias is not null) changed[DecoderConfig.BiasName(name)] = Values(divided.Bias);
         return divided;
     }
 
-    private torch.Tensor Vector(float[] values) => torch.tensor(values, device: device);
+    private static torch.Tensor Vector(Place at, float[] values) => torch.tensor(values, device: at.Device);
 
     private static float[] Values(torch.Tensor vector) => vector.cpu().data<float>().ToArray();
 
@@ -327,6 +362,13 @@ internal sealed class Awq(
         {
             for (int k = 0; k < sums.Length; k++) sums[k] += batch[k];
             tokens += count;
+        }
+
+        /// <summary>Adds those of other tokens.</summary>
+        public void Add(ActivationMagnitudes other)
+        {
+            for (int k = 0; k < sums.Length; k++) sums[k] += other.sums[k];
+            tokens += other.tokens;
         }
     }
 }

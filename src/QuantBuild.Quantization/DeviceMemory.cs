@@ -4,7 +4,7 @@ using TorchSharp;
 namespace QuantBuild.Quantization;
 
 /// <summary>
-/// Computes in pieces that a device has memory for. Where it runs out, the pieces become half as large, from then on in all of a run: how much a forward pass needs depends on the kernels that
+/// Computes in pieces that a device has memory for. Where it runs out, the pieces become half as large, from then on in all of a run on that device: how much a forward pass needs depends on the kernels that
 /// torch chooses, and on what else is on the GPU.
 /// </summary>
 /// <remarks>
@@ -12,7 +12,8 @@ namespace QuantBuild.Quantization;
 /// <c>mm</c>, <c>bmm</c> and <c>addmm_</c>. Nor for <c>autograd.grad</c>: see <see cref="Backward"/>.
 /// </remarks>
 /// <param name="inform">Hears of it.</param>
-internal sealed class DeviceMemory(Action<FormattableString> inform)
+/// <param name="name">What the device is called then.</param>
+internal sealed class DeviceMemory(Action<FormattableString> inform, string name = "the device")
 {
     // TorchSharp has one exception for all errors.
     private static readonly string[] HostExhaustions = ["can't allocate memory", "not enough memory"];
@@ -80,6 +81,6 @@ internal sealed class DeviceMemory(Action<FormattableString> inform)
             most = tokens;
         }
 
-        inform($"the memory of the device ran out: it gets {tokens:N0} tokens at a time from here on");
+        inform($"the memory of {name} ran out: it gets {tokens:N0} tokens at a time from here on");
     }
 }

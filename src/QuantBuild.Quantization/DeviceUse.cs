@@ -17,6 +17,6 @@ internal sealed record DeviceUse(torch.ScalarType Products, bool WorksAhead)
     public static DeviceUse Cpu { get; } = new(torch.float32, WorksAhead: false);
 
     /// <summary>How a device is used.</summary>
-    /// <param name="gpu">The GPU; <see langword="null"/> is the CPU.</param>
-    public static DeviceUse Of(Gpu? gpu) => gpu is null ? Cpu : new(gpu.ComputeCapability >= FirstWithBFloat16 ? torch.bfloat16 : torch.float32, WorksAhead: true);
+    /// <param name="gpus">The GPUs, which all multiply in the same type; none is the CPU.</param>
+    public static DeviceUse Of(IReadOnlyList<Gpu> gpus) => gpus.Count == 0 ? Cpu : new(gpus.All(gpu => gpu.ComputeCapability >= FirstWithBFloat16) ? torch.bfloat16 : torch.float32, WorksAhead: true);
 }

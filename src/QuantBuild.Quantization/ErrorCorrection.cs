@@ -24,22 +24,18 @@ internal sealed class ErrorCorrection : IDisposable
     private readonly bool ofOutputs;
     private long tokens;
 
-    private ErrorCorrection(int rows, int width, bool ofOutputs, torch.Device device)
-    {
-        this.ofOutputs = ofOutputs;
-        sum = torch.zeros(rows, width, torch.float32, device).DetachFromDisposeScope();
-    }
+    private ErrorCorrection(torch.Tensor sum, bool ofOutputs) => (this.sum, this.ofOutputs) = (sum.DetachFromDisposeScope(), ofOutputs);
 
     /// <summary>Starts at zero, for linears that share their inputs.</summary>
     /// <param name="width">K, the width of the input.</param>
     /// <param name="device">Where to add up.</param>
-    public static ErrorCorrection OfInputs(int width, torch.Device device) => new(width, width, false, device);
+    public static ErrorCorrection OfInputs(int width, torch.Device device) => new(torch.zeros(width, width, torch.float32, device), false);
 
     /// <summary>Starts at zero, for a linear that adds to the residual stream.</summary>
     /// <param name="outputs">N.</param>
     /// <param name="width">K, the width of the input.</param>
     /// <param name="device">Where to add up.</param>
-    public static ErrorCorrection OfOutputs(int outputs, int width, torch.Device device) => new(outputs, width, true, device);
+    public static ErrorCorrection OfOutputs(int outputs, int width, torch.Device device) => new(torch.zeros(outputs, width, torch.float32, device), true);
 
     /// <summary>Adds the tokens of a batch.</summary>
     /// <param name="lost">x - x', [..., K]; or W x + r - W x', [..., N]: what the residual stream lacks behind the linear.</param>
@@ -57,6 +53,16 @@ internal sealed class ErrorCorrection : IDisposable
             sum.narrow(0, first, count).addmm_(a.narrow(1, first, count).t(), b, beta: 1, alpha: 2);
         });
     }
+
+    /// <summary>Adds what was added up of other tokens, on whatever device.</summary>
+    public void Add(ErrorCorrection other)
+    {
+        sum.PlusFrom(other.sum);
+        tokens += other.tokens;
+    }
+
+    /// <summary>A copy on another device.</summary>
+    public ErrorCorrection To(torch.Device device) => new(sum.to(device, copy: true), ofOutputs) { tokens = tokens };
 
     /// <summary>W*, float32 [N, K], for the current dispose scope. Where G was added up, it is made in G's place: it can be asked for once.</summary>
     /// <param name="weight">W, [N, K].</param>

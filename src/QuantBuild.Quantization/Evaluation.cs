@@ -20,21 +20,21 @@ internal static class Evaluation
     /// <param name="vocabulary">Number of tokens.</param>
     /// <param name="cancellationToken">Looked at between parts of a batch.</param>
     public static NextTokenComparison Compare(
-        HiddenStates floats, HiddenStates quantized, TokenWindows windows, Func<torch.Tensor, torch.Tensor> floatHead, Func<torch.Tensor, torch.Tensor> head,
+        HiddenStates floats, HiddenStates quantized, TokenWindows windows, Func<Place, torch.Tensor, torch.Tensor> floatHead, Func<Place, torch.Tensor, torch.Tensor> head,
         int vocabulary, CancellationToken cancellationToken)
     {
-        NextTokenComparison total = new();
+        PerDevice<NextTokenComparison> totals = floats.Devices.Each(_ => new NextTokenComparison());
         torch.Tensor[] tokens = [.. windows.Batches(floats.BatchTokens)];
         floats.Visit(
-            (index, one) =>
+            (at, index, one) =>
             {
                 NextTokenComparison comparison = new();
                 torch.Tensor actual = Predicted(tokens[index]).to(one.device);
-                (torch.Tensor floatRows, torch.Tensor rows) = (Predicting(one), Predicting(quantized.Batch(index)));
+                (torch.Tensor floatRows, torch.Tensor rows) = (Predicting(one), Predicting(quantized.Batch(at, index)));
                 foreach ((long first, long count) in Parts(actual.shape[0], vocabulary, LogitsAtOnce))
                 {
                     using DisposeScope scope = torch.NewDisposeScope();
-                    torch.Tensor floatLogits = floatHead(floatRows.narrow(0, first, count)), logits = head(rows.narrow(0, first, count));
+                    torch.Tensor floatLogits = floatHead(at, floatRows.narrow(0, first, count)), logits = head(at, rows.narrow(0, first, count));
                     foreach ((long row, long some) in Parts(count, vocabulary, ProbabilitiesAtOnce))
                     {
                         cancellationToken.ThrowIfCancellationRequested();
@@ -45,9 +45,9 @@ internal static class Evaluation
 
                 return comparison;
             },
-            total.Add,
+            (at, comparison) => totals[at].Add(comparison),
             cancellationToken);
-        return total;
+        return totals.Together((total, other) => total.Add(other));
     }
 
     /// <summary>Perplexity of one stream: exp of the mean negative log-likelihood of all tokens but the first of each window.</summary>
@@ -57,12 +57,12 @@ internal static class Evaluation
     /// <param name="vocabulary">Number of tokens.</param>
     /// <param name="cancellationToken">Looked at between parts of a batch.</param>
     public static double Perplexity(
-        HiddenStates states, TokenWindows windows, Func<torch.Tensor, torch.Tensor> head, int vocabulary, CancellationToken cancellationToken)
+        HiddenStates states, TokenWindows windows, Func<Place, torch.Tensor, torch.Tensor> head, int vocabulary, CancellationToken cancellationToken)
     {
-        double loss = 0;
+        double[] losses = new double[states.Devices.All.Count];
         torch.Tensor[] tokens = [.. windows.Batches(states.BatchTokens)];
         states.Visit(
-            (index, batch) =>
+            (at, index, batch) =>
             {
                 double part = 0;
                 torch.Tensor actual = Predicted(tokens[index]).to(batch.device);
@@ -70,7 +70,7 @@ internal static class Evaluation
                 foreach ((long first, long count) in Parts(actual.shape[0], vocabulary, LogitsAtOnce))
                 {
                     using DisposeScope scope = torch.NewDisposeScope();
-                    torch.Tensor logits = head(rows.narrow(0, first, count));
+                    torch.Tensor logits = head(at, rows.narrow(0, first, count));
                     foreach ((long row, long some) in Parts(count, vocabulary, ProbabilitiesAtOnce))
                     {
                         cancellationToken.ThrowIfCancellationRequested();
@@ -82,27 +82,28 @@ internal static class Evaluation
 
                 return part;
             },
-            part => loss += part,
+            (at, part) => losses[at.Number] += part,
             cancellationToken);
-        return Math.Exp(loss / windows.PredictedTokens);
+        return Math.Exp(losses.Sum() / windows.PredictedTokens);
     }
 
     /// <summary>||Y_q - Y|| / ||Y|| of two streams, Frobenius norms over all their tokens, summed in float64.</summary>
     public static double RelativeError(HiddenStates floats, HiddenStates quantized, CancellationToken cancellationToken)
     {
-        double difference = 0, norm = 0;
+        (double Difference, double Norm)[] sums = new (double, double)[floats.Devices.All.Count];
         floats.Visit(
-            (index, one) =>
+            (at, index, one) =>
             {
-                torch.Tensor error = quantized.Batch(index).Minus(one);
+                torch.Tensor error = quantized.Batch(at, index).Minus(one);
                 return (Difference: (error * error).sum(-1, false, torch.float64).Total(), Norm: (one * one).sum(-1, false, torch.float64).Total());
             },
-            part =>
+            (at, part) =>
             {
-                difference += part.Difference;
-                norm += part.Norm;
+                ref (double Difference, double Norm) sum = ref sums[at.Number];
+                sum = (sum.Difference + part.Difference, sum.Norm + part.Norm);
             },
             cancellationToken);
+        (double difference, double norm) = (sums.Sum(sum => sum.Difference), sums.Sum(sum => sum.Norm));
         return norm > 0 ? Math.Sqrt(difference / norm) : 0;
     }
 

@@ -17,6 +17,9 @@ internal sealed class FinalWeights(NormWeights? norm, torch.Tensor? projection =
     /// <summary>[vocabulary], where the head has one.</summary>
     public torch.Tensor? Bias { get; } = bias?.DetachFromDisposeScope();
 
+    /// <summary>A copy on another device.</summary>
+    public FinalWeights To(torch.Device device) => new(Norm?.To(device), Projection?.to(device, copy: true), Bias?.to(device, copy: true));
+
     /// <inheritdoc/>
     public void Dispose()
     {

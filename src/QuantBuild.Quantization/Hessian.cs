@@ -65,6 +65,9 @@ public sealed class Hessian : IDisposable
         });
     }
 
+    /// <summary>Adds what was added up of other tokens, on whatever device.</summary>
+    internal void Add(Hessian other) => sum.PlusFrom(other.sum);
+
     /// <inheritdoc/>
     public void Dispose() => sum.Dispose();
 }

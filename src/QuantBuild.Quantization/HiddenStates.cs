@@ -10,91 +10,121 @@ internal sealed class HiddenStates : IDisposable
 {
     private readonly StoredActivation[] batches;
     private readonly ActivationStore store;
-    private readonly torch.Device device;
-    private readonly DeviceMemory memory;
+    private readonly Devices devices;
 
-    private HiddenStates(StoredActivation[] batches, ActivationStore store, torch.Device device, DeviceMemory memory)
+    private HiddenStates(StoredActivation[] batches, ActivationStore store, Devices devices)
     {
-        (this.batches, this.store, this.device, this.memory) = (batches, store, device, memory);
+        (this.batches, this.store, this.devices) = (batches, store, devices);
     }
+
+    /// <summary>Where its batches are computed with.</summary>
+    public Devices Devices => devices;
 
     /// <summary>How many batches there are.</summary>
     public int Count => batches.Length;
 
+    /// <summary>How many windows a batch has.</summary>
+    public int WindowsOf(int batch) => (int)batches[batch].Shape[0];
+
     /// <summary>How many tokens a batch has, or the one window that is longer.</summary>
-    public int BatchTokens => DeviceMemory.TokensOfBatch(device);
+    public int BatchTokens => DeviceMemory.TokensOfBatch(devices.First.Device);
 
     /// <summary>Looks tokens up in the embedding.</summary>
     /// <param name="windows">The tokens.</param>
     /// <param name="embedding">What they become.</param>
-    /// <param name="device">Where to compute with the batches.</param>
+    /// <param name="devices">Where to compute with the batches.</param>
     /// <param name="store">Where the batches are kept.</param>
-    /// <param name="memory">What the device has memory for, over all sets of a run.</param>
-    public static HiddenStates Embed(TokenWindows windows, EmbeddingTables embedding, torch.Device device, ActivationStore store, DeviceMemory? memory = null)
+    public static HiddenStates Embed(TokenWindows windows, EmbeddingTables embedding, Devices devices, ActivationStore store)
     {
         using DisposeScope scope = torch.NewDisposeScope();
         StoredActivation[] batches =
         [
-            .. windows.Batches(DeviceMemory.TokensOfBatch(device)).Select(
+            .. windows.Batches(DeviceMemory.TokensOfBatch(devices.First.Device)).Select(
                 batch => store.Keep(embedding.Of(batch).cpu())),
         ];
-        return new HiddenStates(batches, store, device, memory ?? new(_ => { }));
+        return new HiddenStates(batches, store, devices);
     }
 
-    /// <summary>Computes something of each batch, several at once, and takes the results in the order of the batches.</summary>
-    /// <param name="step">Gets a batch's number and the batch on the device; a tensor that it returns is to be detached from its dispose scope.</param>
-    /// <param name="take">Receives the results, on this thread.</param>
+    /// <summary>Computes something of each batch, several at once, and takes the results of each device in the order of its batches.</summary>
+    /// <param name="step">Gets the device, a batch's number and the batch there; a tensor that it returns is to be detached from its dispose scope.</param>
+    /// <param name="take">Receives the device and the results: those of different devices at the same time.</param>
     /// <param name="cancellationToken">Looked at between batches.</param>
-    public void Visit<T>(Func<int, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken)
+    public void Visit<T>(Func<Place, int, torch.Tensor, T> step, Action<Place, T> take, CancellationToken cancellationToken)
     {
-        OrderedSteps.Run(device, batches.Length, index => step(index, Batch(index)), (_, result) => take(result), cancellationToken);
+        devices.Run(batches.Length, (at, index) => step(at, index, Batch(at, index)), take, cancellationToken);
         FreedMemory.Return();
     }
 
-    /// <summary>Computes something of a few tokens at a time, for what sees each token alone; several such parts at once, and takes the results in their order.</summary>
-    /// <param name="step">Gets a part, and its tokens on the device, [1, tokens, D]; a tensor that it returns is to be detached from its dispose scope.</param>
-    /// <param name="take">Receives the results, on this thread.</param>
+    /// <summary>Computes something of each window, of as many of a batch at once as there is memory for.</summary>
+    /// <param name="step">Gets the device, which tokens they are, and the windows there, [count, T, D]; a tensor that it returns is to be detached from its dispose scope.</param>
+    /// <param name="take">Receives the device and the results: those of different devices at the same time.</param>
+    /// <param name="cancellationToken">Looked at between batches.</param>
+    public void VisitWindows<T>(Func<Place, TokenPart, torch.Tensor, T> step, Action<Place, T> take, CancellationToken cancellationToken)
+    {
+        devices.Run(
+            batches.Length,
+            (at, index) =>
+            {
+                long length = batches[index].Shape[1];
+                return at.Memory.InPieces(batches[index].Shape[0], length, (first, count) => step(at, new TokenPart(index, first * length, count * length), Windows(at, index, first, count)));
+            },
+            (at, results) => results.ForEach(result => take(at, result)),
+            cancellationToken);
+        FreedMemory.Return();
+    }
+
+    /// <summary>Computes something of a few tokens at a time, for what sees each token alone; several such parts at once, and takes the results of each device in their order.</summary>
+    /// <param name="step">Gets the device, a part, and its tokens there, [1, tokens, D]; a tensor that it returns is to be detached from its dispose scope.</param>
+    /// <param name="take">Receives the device and the results: those of different devices at the same time.</param>
     /// <param name="cancellationToken">Looked at between parts.</param>
-    public void VisitTokens<T>(Func<TokenPart, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken)
+    public void VisitTokens<T>(Func<Place, TokenPart, torch.Tensor, T> step, Action<Place, T> take, CancellationToken cancellationToken)
     {
-        TokenPart[] parts = [.. Enumerable.Range(0, batches.Length).SelectMany(PartsOf)];
-        VisitParts(parts, part => step(part, Tokens(part)), take, cancellationToken);
+        TokenPart[] parts = [.. Enumerable.Range(0, batches.Length).SelectMany(batch => PartsOf(new TokenPart(batch, 0, batches[batch].Rows)))];
+        devices.Run(parts.Length, (at, index) => InPieces(at, parts[index], part => step(at, part, Tokens(at, part))), (at, results) => results.ForEach(result => take(at, result)), cancellationToken);
         FreedMemory.Return();
     }
 
-    /// <summary>The same for one batch, and something that was made of it.</summary>
-    /// <param name="batch">The batch's number.</param>
+    /// <summary>The same for some tokens of a batch on one device, and something that was made of them there.</summary>
+    /// <param name="at">The device.</param>
+    /// <param name="tokens">Which tokens.</param>
     /// <param name="beside">[B, T, K].</param>
     /// <param name="step">Gets a part's tokens of both, [1, tokens, D] and [1, tokens, K]; a tensor that it returns is to be detached from its dispose scope.</param>
     /// <param name="take">Receives the results, on this thread.</param>
     /// <param name="cancellationToken">Looked at between parts.</param>
-    public void VisitTokens<T>(int batch, torch.Tensor beside, Func<torch.Tensor, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken)
+    public void VisitTokens<T>(Place at, TokenPart tokens, torch.Tensor beside, Func<torch.Tensor, torch.Tensor, T> step, Action<T> take, CancellationToken cancellationToken)
     {
         using torch.Tensor others = beside.view(1, -1, beside.shape[^1]);
-        VisitParts([.. PartsOf(batch)], part => step(Tokens(part), others.narrow(1, part.First, part.Count)), take, cancellationToken);
+        TokenPart[] parts = [.. PartsOf(tokens)];
+        OrderedSteps.Run(
+            at.Device,
+            parts.Length,
+            index => InPieces(at, parts[index], part => step(Tokens(at, part), others.narrow(1, part.First - tokens.First, part.Count))),
+            (_, results) => results.ForEach(take),
+            cancellationToken);
     }
 
-    /// <summary>A part of a batch on the device, [1, tokens, D], for the current dispose scope: not to be changed.</summary>
-    public torch.Tensor Tokens(TokenPart part) => batches[part.Batch].Load(part.First, part.Count).unsqueeze(0).to(device);
+    /// <summary>A part of a batch on a device, [1, tokens, D], for the current dispose scope: not to be changed.</summary>
+    public torch.Tensor Tokens(Place at, TokenPart part) => batches[part.Batch].Load(part.First, part.Count).unsqueeze(0).to(at.Device);
 
-    /// <summary>A batch on the device, for the current dispose scope: not to be changed.</summary>
-    public torch.Tensor Batch(int index) => batches[index].Load().to(device);
+    /// <summary>A batch on a device, for the current dispose scope: not to be changed.</summary>
+    public torch.Tensor Batch(Place at, int index) => batches[index].Load().to(at.Device);
 
     /// <summary>A new set, made batch by batch.</summary>
-    public HiddenStates Map(Func<torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
-        Map(index => ByWindows(index, (first, count) => step(Windows(index, first, count))), cancellationToken);
+    public HiddenStates Map(Func<Place, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
+        MapBatches((at, index) => ByWindows(at, index, (first, count) => step(at, Windows(at, index, first, count))), cancellationToken);
 
     /// <summary>A new set, made batch by batch of a batch's number and the batch.</summary>
-    public HiddenStates Map(Func<int, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) => Map(index => step(index, Batch(index)), cancellationToken);
+    public HiddenStates Map(Func<Place, int, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
+        MapBatches((at, index) => step(at, index, Batch(at, index)), cancellationToken);
 
-    private HiddenStates Map(Func<int, torch.Tensor> step, CancellationToken cancellationToken)
+    private HiddenStates MapBatches(Func<Place, int, torch.Tensor> step, CancellationToken cancellationToken)
     {
         StoredActivation[] results = new StoredActivation[batches.Length];
         try
         {
-            OrderedSteps.Run(device, batches.Length, index => { results[index] = store.Keep(step(index).cpu().contiguous()); }, cancellationToken);
+            devices.Run(batches.Length, (at, index) => { results[index] = store.Keep(step(at, index).cpu().contiguous()); }, cancellationToken);
             FreedMemory.Return();
-            return new HiddenStates(results, store, device, memory);
+            return new HiddenStates(results, store, devices);
         }
         catch
         {
@@ -104,24 +134,24 @@ internal sealed class HiddenStates : IDisposable
     }
 
     /// <summary>Replaces each batch.</summary>
-    public void Update(Func<torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
-        Update(index => ByWindows(index, (first, count) => step(Windows(index, first, count))), cancellationToken);
+    public void Update(Func<Place, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
+        UpdateBatches((at, index) => ByWindows(at, index, (first, count) => step(at, Windows(at, index, first, count))), cancellationToken);
 
     /// <summary>Replaces each batch by something computed of it and of the same batch of another set.</summary>
-    public void Update(HiddenStates other, Func<torch.Tensor, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
-        Update(index => ByWindows(index, (first, count) => step(Windows(index, first, count), other.Windows(index, first, count))), cancellationToken);
+    public void Update(HiddenStates other, Func<Place, torch.Tensor, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
+        UpdateBatches((at, index) => ByWindows(at, index, (first, count) => step(at, Windows(at, index, first, count), other.Windows(at, index, first, count))), cancellationToken);
 
     /// <summary>Replaces each batch by something computed of its number and of it.</summary>
-    public void Update(Func<int, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) => Update(index => step(index, Batch(index)), cancellationToken);
+    public void Update(Func<Place, int, torch.Tensor, torch.Tensor> step, CancellationToken cancellationToken) =>
+        UpdateBatches((at, index) => step(at, index, Batch(at, index)), cancellationToken);
 
-    private void Update(Func<int, torch.Tensor> step, CancellationToken cancellationToken)
+    private void UpdateBatches(Func<Place, int, torch.Tensor> step, CancellationToken cancellationToken)
     {
-        OrderedSteps.Run(
-            device,
+        devices.Run(
             batches.Length,
-            index =>
+            (at, index) =>
             {
-                torch.Tensor next = step(index).cpu().contiguous();
+                torch.Tensor next = step(at, index).cpu().contiguous();
                 // First the room of the old, then the new: they are of one size.
                 batches[index].Dispose();
                 batches[index] = store.Keep(next);
@@ -134,7 +164,7 @@ internal sealed class HiddenStates : IDisposable
     public HiddenStates Copy()
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        return new([.. batches.Select(batch => store.Keep(batch.Load()))], store, device, memory);
+        return new([.. batches.Select(batch => store.Keep(batch.Load()))], store, devices);
     }
 
     /// <summary>Throws where a value is not finite.</summary>
@@ -142,8 +172,8 @@ internal sealed class HiddenStates : IDisposable
     public void CheckFinite(string layer)
     {
         Visit(
-            (_, batch) => batch.AllFinite(),
-            finite =>
+            (_, _, batch) => batch.AllFinite(),
+            (_, finite) =>
             {
                 if (finite) return;
                 throw new QuantBuildException(
@@ -159,29 +189,25 @@ internal sealed class HiddenStates : IDisposable
         foreach (StoredActivation batch in batches) batch.Dispose();
     }
 
-    /// <summary>Some windows of a batch on the device, [count, T, D], for the current dispose scope: not to be changed.</summary>
-    private torch.Tensor Windows(int index, long first, long count)
+    /// <summary>Some windows of a batch on a device, [count, T, D], for the current dispose scope: not to be changed.</summary>
+    private torch.Tensor Windows(Place at, int index, long first, long count)
     {
         (long length, long width) = (batches[index].Shape[1], batches[index].Shape[2]);
-        return batches[index].Load(first * length, count * length).view(count, length, width).to(device);
+        return batches[index].Load(first * length, count * length).view(count, length, width).to(at.Device);
     }
 
     /// <summary>Something of each window of a batch, computed of all of them at once where the device has the memory; on the host, for the current dispose scope.</summary>
-    private torch.Tensor ByWindows(int index, Func<long, long, torch.Tensor> step)
+    private torch.Tensor ByWindows(Place at, int index, Func<long, long, torch.Tensor> step)
     {
         long[] shape = batches[index].Shape;
-        List<torch.Tensor> pieces = memory.InPieces(shape[0], shape[1], (first, count) => step(first, count).cpu().MoveToOuterDisposeScope());
+        List<torch.Tensor> pieces = at.Memory.InPieces(shape[0], shape[1], (first, count) => step(first, count).cpu().MoveToOuterDisposeScope());
         return pieces.Count == 1 ? pieces[0] : torch.cat(pieces, 0);
     }
 
-    private IEnumerable<TokenPart> PartsOf(int batch) => TokenPart.Of(batch, batches[batch].Rows, DeviceMemory.TokensOfPart(device));
+    private IEnumerable<TokenPart> PartsOf(TokenPart tokens) => TokenPart.Of(tokens, DeviceMemory.TokensOfPart(devices.First.Device));
 
-    private void VisitParts<T>(TokenPart[] parts, Func<TokenPart, T> step, Action<T> take, CancellationToken cancellationToken) => OrderedSteps.Run(
-        device,
-        parts.Length,
-        index => memory.InPieces(parts[index].Count, 1, (first, count) => step(new TokenPart(parts[index].Batch, parts[index].First + first, count))),
-        (_, results) => results.ForEach(take),
-        cancellationToken);
+    private static List<T> InPieces<T>(Place at, TokenPart part, Func<TokenPart, T> step) =>
+        at.Memory.InPieces(part.Count, 1, (first, count) => step(new TokenPart(part.Batch, part.First + first, count)));
 }
 
 /// <summary>Some of a batch's tokens, whatever window they are in.</summary>
@@ -190,9 +216,9 @@ internal sealed class HiddenStates : IDisposable
 /// <param name="Count">How many.</param>
 internal readonly record struct TokenPart(int Batch, long First, long Count)
 {
-    /// <summary>The parts of a batch, of so many tokens at most.</summary>
-    public static IEnumerable<TokenPart> Of(int batch, long tokens, long most)
+    /// <summary>Some tokens in parts of so many at most.</summary>
+    public static IEnumerable<TokenPart> Of(TokenPart tokens, long most)
     {
-        for (long first = 0; first < tokens; first += most) yield return new TokenPart(batch, first, Math.Min(most, tokens - first));
+        for (long first = 0; first < tokens.Count; first += most) yield return new TokenPart(tokens.Batch, tokens.First + first, Math.Min(most, tokens.Count - first));
     }
 }

@@ -108,6 +108,9 @@ public sealed class InverseFactor : IDisposable
         }
     }
 
+    /// <summary>A copy on another device.</summary>
+    internal InverseFactor To(torch.Device device) => new(Name, Upper.to(device, copy: true).DetachFromDisposeScope(), Order, [.. Dead], Damping);
+
     /// <inheritdoc/>
     public void Dispose() => Upper.Dispose();
 }

@@ -10,18 +10,17 @@ namespace QuantBuild.Quantization;
 /// <param name="plan">How each linear is quantized.</param>
 /// <param name="weights">The model's weights.</param>
 /// <param name="journal">Where finished parts go.</param>
-/// <param name="device">Where to compute.</param>
+/// <param name="devices">Where to compute.</param>
 /// <param name="use">How.</param>
 /// <param name="store">Where activations are kept.</param>
 /// <param name="listener">Hears how far it is.</param>
 /// <param name="cancellationToken">Looked at between steps.</param>
 internal sealed class LayerPass(
-    QuantizationPlan plan, ModelWeights weights, LayerJournal journal, torch.Device device, DeviceUse use, ActivationStore store, LayerPass.Listener listener, CancellationToken cancellationToken)
+    QuantizationPlan plan, ModelWeights weights, LayerJournal journal, Devices devices, DeviceUse use, ActivationStore store, LayerPass.Listener listener, CancellationToken cancellationToken)
 {
     private static readonly TimeSpan LongestSilence = TimeSpan.FromSeconds(5);
 
     private readonly DecoderConfig config = plan.Config;
-    private readonly DeviceMemory memory = new(listener.Inform);
 
     // Experts that saw too few tokens, by name.
     private readonly List<string> starved = [];
@@ -41,8 +40,8 @@ internal sealed class LayerPass(
     public QualityFigures? Run(Texts texts)
     {
         int longest = Math.Max(texts.Calibration?.Length ?? 1, texts.Evaluation?.Length ?? 1);
-        using DecoderForward forward = new(config, longest, device);
-        using LayerReader reader = new(weights, device, use.WorksAhead);
+        using PerDevice<DecoderForward> forward = devices.Each(at => new DecoderForward(config, longest, at.Device));
+        using LayerReader reader = new(weights, devices, use.WorksAhead);
         using JournalWriter writer = new(journal, use.WorksAhead);
         using Streams streams = Embed(texts);
         List<double> layerErrors = [];
@@ -50,15 +49,16 @@ internal sealed class LayerPass(
         for (int layer = 0; layer < config.Layers; layer++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            using LayerWeights floats = reader.Read(layer);
-            streams.Float?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
+            using PerDevice<LayerWeights> floats = reader.Read(layer);
+            torch.Tensor Through(Place at, torch.Tensor hidden) => forward[at].Layer(hidden, floats[at]);
+            streams.Float?.Update(Through, cancellationToken);
             streams.Float?.CheckFinite(LayerName(layer));
-            streams.Sample?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
+            streams.Sample?.Update(Through, cancellationToken);
             streams.Sample?.CheckFinite(LayerName(layer));
-            floats.Products = use.Products;
+            foreach (LayerWeights own in floats.All) own.Products = use.Products;
             bool resumed = Quantize(layer, floats, forward, writer, streams.Calibration, Stepped(layer, steps));
-            floats.Products = torch.float32;
-            streams.Quantized?.Update(hidden => forward.Layer(hidden, floats), cancellationToken);
+            foreach (LayerWeights own in floats.All) own.Products = torch.float32;
+            streams.Quantized?.Update(Through, cancellationToken);
             streams.Quantized?.CheckFinite(LayerName(layer));
             if (streams is { Float: { } before, Quantized: { } after }) layerErrors.Add(Evaluation.RelativeError(before, after, cancellationToken));
             FreedMemory.ReturnAll();
@@ -68,18 +68,18 @@ internal sealed class LayerPass(
         writer.Wait();
         listener.EndPhase("layers");
         if (CalibrationChecks.Experts(starved) is { } few) listener.Warn(few);
-        using FinalWeights final = weights.LoadFinal(device);
+        using PerDevice<FinalWeights> final = devices.Copies(weights.LoadFinal(devices.First.Device), (first, device) => first.To(device));
         QuantizedLinear? head = config.TieWordEmbeddings ? journal.TryRead(JournalPart.Embedding(config))?.Linears[0] : QuantizeHead(forward, final, streams.Calibration);
         return texts.Evaluation is { } evaluation ? Measure(evaluation, texts, streams, forward, final, head, layerErrors) : null;
     }
 
     private QualityFigures Measure(
-        TokenWindows evaluation, Texts texts, Streams streams, DecoderForward forward, FinalWeights final, QuantizedLinear? quantizedHead, IReadOnlyList<double> layerErrors)
+        TokenWindows evaluation, Texts texts, Streams streams, PerDevice<DecoderForward> forward, PerDevice<FinalWeights> final, QuantizedLinear? quantizedHead, IReadOnlyList<double> layerErrors)
     {
-        using torch.Tensor head = weights.Load(config.Head.WeightName, device);
-        using torch.Tensor? dequantized = quantizedHead?.Dequantize(device);
-        torch.Tensor FloatLogits(torch.Tensor hidden) => forward.Head(hidden, final, head);
-        torch.Tensor Logits(torch.Tensor hidden) => forward.Head(hidden, final, dequantized ?? head, quantizedHead?.ActivationRounding);
+        using PerDevice<torch.Tensor> head = devices.Copies(weights.Load(config.Head.WeightName, devices.First.Device), (first, device) => first.to(device, copy: true));
+        using PerDevice<torch.Tensor>? dequantized = quantizedHead is null ? null : devices.Each(at => quantizedHead.Dequantize(at.Device));
+        torch.Tensor FloatLogits(Place at, torch.Tensor hidden) => forward[at].Head(hidden, final[at], head[at]);
+        torch.Tensor Logits(Place at, torch.Tensor hidden) => forward[at].Head(hidden, final[at], (dequantized ?? head)[at], quantizedHead?.ActivationRounding);
         NextTokenComparison comparison = Evaluation.Compare(
             streams.Float!, streams.Quantized!, evaluation, FloatLogits, Logits, config.VocabularySize, cancellationToken);
         if (!double.IsFinite(comparison.FloatPerplexity + comparison.Perplexity + comparison.KlDivergence)) throw NonFiniteLogits();
@@ -123,38 +123,44 @@ internal sealed class LayerPass(
     }
 
     /// <summary>Quantizes a layer, or takes it from the journal; <paramref name="layerWeights"/> becomes the dequantized ones either way.</summary>
-    private bool Quantize(int layer, LayerWeights layerWeights, DecoderForward forward, JournalWriter writer, CalibrationStreams? calibration, Action<int> stepped)
+    private bool Quantize(int layer, PerDevice<LayerWeights> layerWeights, PerDevice<DecoderForward> forward, JournalWriter writer, CalibrationStreams? calibration, Action<int> stepped)
     {
         JournalPart part = JournalPart.Layer(config, layer);
+        torch.Tensor Through(Place at, torch.Tensor hidden) => forward[at].Layer(hidden, layerWeights[at]);
+        void Replace(FinishedLayer made)
+        {
+            foreach (Place at in devices.All) layerWeights[at].Replace(made, at.Device);
+        }
+
         if (journal.TryRead(part) is { } finished)
         {
-            calibration?.Float?.Update(hidden => forward.Layer(hidden, layerWeights), cancellationToken);
-            layerWeights.Replace(finished, device);
-            calibration?.Quantized.Update(hidden => forward.Layer(hidden, layerWeights), cancellationToken);
+            calibration?.Float?.Update(Through, cancellationToken);
+            Replace(finished);
+            calibration?.Quantized.Update(Through, cancellationToken);
             return true;
         }
 
         if (plan.Spec.FromCheckpoint)
         {
             finished = new FinishedLayer([.. config.Linears(layer).Select(weights.Quantized)], new Dictionary<string, float[]>());
-            layerWeights.Replace(finished, device);
+            Replace(finished);
             writer.Write(part, finished);
             return false;
         }
 
-        finished = new LayerQuantizer(plan, forward, layer, layerWeights, device, listener.Inform, starved.Add, stepped, cancellationToken).Quantize(calibration);
+        finished = new LayerQuantizer(plan, devices, forward, layer, layerWeights, listener.Inform, starved.Add, stepped, cancellationToken).Quantize(calibration);
         calibration?.Float?.CheckFinite(LayerName(layer));
         calibration?.Quantized.CheckFinite(LayerName(layer));
         writer.Write(part, finished);
         return false;
     }
 
-    private QuantizedLinear? QuantizeHead(DecoderForward forward, FinalWeights final, CalibrationStreams? calibration) =>
+    private QuantizedLinear? QuantizeHead(PerDevice<DecoderForward> forward, PerDevice<FinalWeights> final, CalibrationStreams? calibration) =>
         QuantizeTable(JournalPart.Head(config), weight => calibration is not null && plan[config.Head] is { } spec && QuantizationSpec.IsCalibrated(spec.Method)
             // The head is no part of a layer whose output could be learned from: AutoRound leaves it as GPTQ makes it.
             ? LinearQuantizer.Calibrated(
-                weight, config.Head, spec.Method == QuantizationMethod.AutoRound ? AutoRound.Start(spec) : spec, calibration.Quantized,
-                hidden => forward.HeadInput(hidden, final), cancellationToken)
+                weight, config.Head, spec.Method == QuantizationMethod.AutoRound ? AutoRound.Start(spec) : spec, devices, calibration.Quantized,
+                (at, hidden) => forward[at].HeadInput(hidden, final[at]), cancellationToken)
             : null);
 
     /// <summary>Quantizes embedding or head where the plan says so, or takes it from the journal.</summary>
@@ -166,7 +172,7 @@ internal sealed class LayerPass(
         if (plan[shape] is not { } spec) return null;
         if (journal.TryRead(part) is { } finished) return finished.Linears[0];
         cancellationToken.ThrowIfCancellationRequested();
-        using torch.Tensor weight = weights.Load(shape.WeightName, device);
+        using torch.Tensor weight = weights.Load(shape.WeightName, devices.First.Device);
         QuantizedLinear linear = weights.Quantized(shape) ?? calibrated(weight) ?? LinearQuantizer.WithoutData(weight, shape, spec);
         journal.Write(part, new FinishedLayer([linear], new Dictionary<string, float[]>()));
         return linear;
@@ -181,7 +187,7 @@ internal sealed class LayerPass(
         using EmbeddingTables embedding = weights.LoadEmbedding();
         using torch.Tensor? dequantized = quantized?.Dequantize(torch.CPU);
         EmbeddingTables rounded = dequantized is null ? embedding : embedding with { Tokens = dequantized };
-        HiddenStates? Of(TokenWindows? windows, EmbeddingTables tables) => windows is null ? null : HiddenStates.Embed(windows, tables, device, store, memory);
+        HiddenStates? Of(TokenWindows? windows, EmbeddingTables tables) => windows is null ? null : HiddenStates.Embed(windows, tables, devices, store);
         HiddenStates? calibration = Of(calibrationText, rounded);
         return new Streams(
             calibration is null ? null : new CalibrationStreams(calibration, plan.ComparesStreams ? Of(calibrationText, embedding) : null),

@@ -7,16 +7,16 @@ namespace QuantBuild.Quantization;
 /// gate, up; down.
 /// </summary>
 /// <param name="plan">How each linear is quantized.</param>
+/// <param name="devices">Where to compute.</param>
 /// <param name="forward">The decoder.</param>
 /// <param name="index">The layer, from 0.</param>
 /// <param name="layer">The float weights; become the dequantized ones.</param>
-/// <param name="device">Where to compute.</param>
 /// <param name="inform">Receives what is worth saying.</param>
 /// <param name="starved">Receives the name of each expert to which the calibration text sends too few tokens.</param>
 /// <param name="stepped">Hears of each step of learned rounding.</param>
 /// <param name="cancellationToken">Looked at between batches and blocks.</param>
 internal sealed class LayerQuantizer(
-    QuantizationPlan plan, DecoderForward forward, int index, LayerWeights layer, torch.Device device, Action<FormattableString> inform, Action<string> starved,
+    QuantizationPlan plan, Devices devices, PerDevice<DecoderForward> forward, int index, PerDevice<LayerWeights> layer, Action<FormattableString> inform, Action<string> starved,
     Action<int> stepped, CancellationToken cancellationToken)
 {
     // The linears that read the same input, in the order of a forward pass.
@@ -67,7 +67,7 @@ internal sealed class LayerQuantizer(
     /// <returns>The norms and biases that changed, by tensor name.</returns>
     private IReadOnlyDictionary<string, float[]> Scale(HiddenStates states)
     {
-        Awq awq = new(plan, forward, index, layer, device, cancellationToken);
+        Awq awq = new(plan, devices, forward, index, layer, cancellationToken);
         return awq.Scales ? InFloat32(() => awq.Scale(states)) : new Dictionary<string, float[]>();
     }
 
@@ -76,14 +76,14 @@ internal sealed class LayerQuantizer(
     {
         try
         {
-            AutoRound training = new(forward, layer, learned, DecoderConfig.LayerPrefix(index).TrimEnd('.'));
+            AutoRound training = new(devices, forward, layer, learned, DecoderConfig.LayerPrefix(index).TrimEnd('.'));
             InFloat32(() =>
             {
-                training.Train(inputs, calibration.Float!, plan.Spec.Iterations, device, stepped, cancellationToken);
+                training.Train(inputs, calibration.Float!, plan.Spec.Iterations, stepped, cancellationToken);
                 return true;
             });
-            foreach ((LinearRole role, RoundingParameters parameters) in learned) layer.Replace(role, parameters.Linear, device);
-            calibration.Quantized.Update(inputs, (_, input) => forward.Layer(input, layer), cancellationToken);
+            foreach ((LinearRole role, RoundingParameters parameters) in learned) Replace(role, parameters.Linear);
+            calibration.Quantized.Update(inputs, (at, _, input) => forward[at].Layer(input, layer[at]), cancellationToken);
         }
         finally
         {
@@ -94,20 +94,16 @@ internal sealed class LayerQuantizer(
     /// <summary>What compares a layer with itself compares small differences: it multiplies in float32, in whatever the streams go through.</summary>
     private T InFloat32<T>(Func<T> compare)
     {
-        torch.ScalarType products = layer.Products;
-        layer.Products = torch.float32;
+        torch.ScalarType products = layer.First.Products;
+        foreach (LayerWeights weights in layer.All) weights.Products = torch.float32;
         T result = compare();
-        layer.Products = products;
+        foreach (LayerWeights weights in layer.All) weights.Products = products;
         return result;
     }
 
     private void WithoutCalibration()
     {
-        foreach (LinearRole role in LinearRoles.All(config, index))
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            Quantize(role, null, null, null);
-        }
+        QuantizeEach(LinearRoles.All(config, index), (at, role) => Uncalibrated(at, role, null));
     }
 
     /// <summary>
@@ -122,27 +118,27 @@ internal sealed class LayerQuantizer(
     {
         (HiddenStates states, HiddenStates? floats) = calibration;
         // The layer as it was: what is scaled or quantized is replaced in the other set alone.
-        using LayerWeights? original = floats is null ? null : layer.Share();
+        using PerDevice<LayerWeights>? original = floats is null ? null : devices.Each(at => layer[at].Share());
         IReadOnlyDictionary<string, float[]> vectors = Scale(states);
 
-        using (Statistics? attention = Measure(Attention, states, floats, original, (hidden, weights) => forward.AttentionInput(hidden, weights)))
+        using (Statistics? attention = Measure(Attention, states, floats, original, (at, hidden, weights) => forward[at].AttentionInput(hidden, weights)))
         {
-            floats?.Update(hidden => forward.AfterAttention(hidden, original!), cancellationToken);
-            original?.Release([.. Attention, .. Output]);
+            floats?.Update((at, hidden) => forward[at].AfterAttention(hidden, original![at]), cancellationToken);
+            foreach (LayerWeights weights in original?.All ?? []) weights.Release([.. Attention, .. Output]);
             Quantize(Attention, attention);
         }
 
         // The attention of each batch is kept from here to the residual stream: it is as large as that, and dear to compute twice.
-        using (HiddenStates contexts = states.Map(hidden => forward.Attended(hidden, layer), cancellationToken))
+        using (HiddenStates contexts = states.Map((at, hidden) => forward[at].Attended(hidden, layer[at]), cancellationToken))
         {
-            using (Statistics? output = MeasureAdding(LinearRole.Output, AttentionWidth, contexts, context => context, states, floats)) Quantize(Output, output);
-            states.Update(contexts, (hidden, context) => forward.AfterAttention(hidden, context, layer), cancellationToken);
+            using (Statistics? output = MeasureAdding(LinearRole.Output, AttentionWidth, contexts, (_, context) => context, states, floats)) Quantize(Output, output);
+            states.Update(contexts, (at, hidden, context) => forward[at].AfterAttention(hidden, context, layer[at]), cancellationToken);
         }
 
         SetAside([.. Attention, .. Output]);
-        using (Statistics? mlp = Measure(Mlp, states, floats, original, (hidden, weights) => forward.MlpInput(hidden, weights)))
+        using (Statistics? mlp = Measure(Mlp, states, floats, original, (at, hidden, weights) => forward[at].MlpInput(hidden, weights)))
         {
-            floats?.Update(hidden => forward.AfterMlp(hidden, original!), cancellationToken);
+            floats?.Update((at, hidden) => forward[at].AfterMlp(hidden, original![at]), cancellationToken);
             original?.Dispose();
             Quantize(Mlp, mlp);
         }
@@ -150,14 +146,14 @@ internal sealed class LayerQuantizer(
         if (config.EveryTokenMlp(index) is { } everyToken)
         {
             using Statistics? down = MeasureAdding(
-                LinearRole.Down.Of(everyToken), DownInputs(everyToken), states, hidden => forward.Gate(forward.MlpInput(hidden, layer), layer, everyToken), states, floats);
+                LinearRole.Down.Of(everyToken), DownInputs(everyToken), states, (at, hidden) => forward[at].Gate(forward[at].MlpInput(hidden, layer[at]), layer[at], everyToken), states, floats);
             SetAside(Mlp);
             Quantize(Down, down);
         }
 
         if (config.HasExperts(index)) Experts(states);
         BringBack(Mlp);
-        states.Update(hidden => forward.AfterMlp(hidden, layer), cancellationToken);
+        states.Update((at, hidden) => forward[at].AfterMlp(hidden, layer[at]), cancellationToken);
         BringBack([.. Attention, .. Output]);
         return vectors;
     }
@@ -166,35 +162,37 @@ internal sealed class LayerQuantizer(
     private IReadOnlyDictionary<string, float[]> InOnePass(CalibrationStreams calibration)
     {
         HiddenStates states = calibration.Quantized;
-        calibration.Float?.Update(hidden => forward.Layer(hidden, layer), cancellationToken);
+        calibration.Float?.Update((at, hidden) => forward[at].Layer(hidden, layer[at]), cancellationToken);
         IReadOnlyDictionary<string, float[]> vectors = Scale(states);
-        using Statistics attention = new(new Hessian(config.HiddenSize, device)), output = new(new Hessian(AttentionWidth, device));
+        PerDevice<Statistics> Sums(int width) => devices.Each(at => new Statistics(new Hessian(width, at.Device)));
+        using PerDevice<Statistics> attention = Sums(config.HiddenSize), output = Sums(AttentionWidth);
         int? everyToken = config.EveryTokenMlp(index);
-        using Statistics? mlp = everyToken is null ? null : new(new Hessian(config.HiddenSize, device)), down = everyToken is { } one ? new(new Hessian(DownInputs(one), device)) : null;
-        using HiddenStates? between = config.HasExperts(index) ? states.Map(hidden => forward.AfterAttention(hidden, layer), cancellationToken) : null;
-        states.Visit(
-            (index, hidden) =>
+        using PerDevice<Statistics>? mlp = everyToken is null ? null : Sums(config.HiddenSize), down = everyToken is { } one ? Sums(DownInputs(one)) : null;
+        using HiddenStates? between = config.HasExperts(index) ? states.Map((at, hidden) => forward[at].AfterAttention(hidden, layer[at]), cancellationToken) : null;
+        states.VisitWindows(
+            (at, tokens, hidden) =>
             {
-                torch.Tensor input = forward.AttentionInput(hidden, layer);
-                return (Index: index, Context: forward.Attend(input, layer).DetachFromDisposeScope(), Input: input.DetachFromDisposeScope());
+                torch.Tensor input = forward[at].AttentionInput(hidden, layer[at]);
+                return (Tokens: tokens, Context: forward[at].Attend(input, layer[at]).DetachFromDisposeScope(), Input: input.DetachFromDisposeScope());
             },
-            made =>
+            (at, made) =>
             {
-                attention.Hessian.Add(made.Input);
+                attention[at].Hessian.Add(made.Input);
                 made.Input.Dispose();
-                output.Hessian.Add(made.Context);
+                output[at].Hessian.Add(made.Context);
                 if (everyToken is { } mlpOfAll) states.VisitTokens(
-                    made.Index,
+                    at,
+                    made.Tokens,
                     made.Context,
                     (hidden, context) =>
                     {
-                        torch.Tensor input = forward.MlpInput(forward.AfterAttention(hidden, context, layer), layer);
-                        return (Gated: forward.Gate(input, layer, mlpOfAll).DetachFromDisposeScope(), Input: input.DetachFromDisposeScope());
+                        torch.Tensor input = forward[at].MlpInput(forward[at].AfterAttention(hidden, context, layer[at]), layer[at]);
+                        return (Gated: forward[at].Gate(input, layer[at], mlpOfAll).DetachFromDisposeScope(), Input: input.DetachFromDisposeScope());
                     },
                     part =>
                     {
-                        mlp!.Hessian.Add(part.Input);
-                        down!.Hessian.Add(part.Gated);
+                        mlp![at].Hessian.Add(part.Input);
+                        down![at].Hessian.Add(part.Gated);
                         part.Input.Dispose();
                         part.Gated.Dispose();
                     },
@@ -202,12 +200,12 @@ internal sealed class LayerQuantizer(
                 made.Context.Dispose();
             },
             cancellationToken);
-        Quantize(Attention, attention);
-        Quantize(Output, output);
-        Quantize(Mlp, mlp);
-        Quantize(Down, down);
+        Quantize(Attention, attention.Together(Statistics.Add));
+        Quantize(Output, output.Together(Statistics.Add));
+        Quantize(Mlp, mlp?.Together(Statistics.Add));
+        Quantize(Down, down?.Together(Statistics.Add));
         if (between is not null) Experts(between);
-        states.Update(hidden => forward.Layer(hidden, layer), cancellationToken);
+        states.Update((at, hidden) => forward[at].Layer(hidden, layer[at]), cancellationToken);
         return vectors;
     }
 
@@ -219,15 +217,15 @@ internal sealed class LayerQuantizer(
     /// <param name="input">Computes the input, [B, T, D].</param>
     /// <returns>The sums; <see langword="null"/> where no linear of the group asks for them.</returns>
     private Statistics? Measure(
-        LinearRole[] roles, HiddenStates states, HiddenStates? floats, LayerWeights? original, Func<torch.Tensor, LayerWeights, torch.Tensor> input)
+        LinearRole[] roles, HiddenStates states, HiddenStates? floats, PerDevice<LayerWeights>? original, Func<Place, torch.Tensor, LayerWeights, torch.Tensor> input)
     {
         if (!roles.Any(IsCalibrated)) return null;
         bool corrects = Corrects(roles, floats);
-        Statistics sums = new(new Hessian(config.HiddenSize, device), corrects ? ErrorCorrection.OfInputs(config.HiddenSize, device) : null);
-        return Sum(sums, states, (part, hidden) =>
+        Statistics Zero(Place at) => new(new Hessian(config.HiddenSize, at.Device), corrects ? ErrorCorrection.OfInputs(config.HiddenSize, at.Device) : null);
+        return Sum(Zero, states, (at, part, hidden) =>
         {
-            torch.Tensor seen = input(hidden, layer);
-            return (seen, corrects ? input(floats!.Tokens(part), original!).Minus(seen) : null);
+            torch.Tensor seen = input(at, hidden, layer[at]);
+            return (seen, corrects ? input(at, floats!.Tokens(at, part), original![at]).Minus(seen) : null);
         });
     }
 
@@ -240,17 +238,18 @@ internal sealed class LayerQuantizer(
     /// <param name="floats">That of the float layers, where there is one, behind the float linear.</param>
     /// <returns>The sums; <see langword="null"/> where the linear does not ask for them.</returns>
     private Statistics? MeasureAdding(
-        LinearRole role, int width, HiddenStates sources, Func<torch.Tensor, torch.Tensor> input, HiddenStates states, HiddenStates? floats)
+        LinearRole role, int width, HiddenStates sources, Func<Place, torch.Tensor, torch.Tensor> input, HiddenStates states, HiddenStates? floats)
     {
         if (!IsCalibrated(role)) return null;
         // Beside experts it is not the only one that is added there.
         bool corrects = Corrects([role], floats) && AddsAsItIs && (role == LinearRole.Output || !config.HasExperts(index));
-        Statistics sums = new(new Hessian(width, device), corrects ? ErrorCorrection.OfOutputs(config.HiddenSize, width, device) : null);
-        return Sum(sums, sources, (part, source) =>
+        Statistics Zero(Place at) => new(new Hessian(width, at.Device), corrects ? ErrorCorrection.OfOutputs(config.HiddenSize, width, at.Device) : null);
+        return Sum(Zero, sources, (at, part, source) =>
         {
-            torch.Tensor seen = input(source);
+            torch.Tensor seen = input(at, source);
+            torch.Tensor Stream(HiddenStates of) => forward[at].Residual(of.Tokens(at, part));
             // W x + r - W x': what lacks behind the linear if it were not quantized.
-            return (seen, corrects ? forward.Residual(floats!.Tokens(part)).Minus(layer.Apply(role, seen).PlusInPlace(forward.Residual(states.Tokens(part)))) : null);
+            return (seen, corrects ? Stream(floats!).Minus(layer[at].Apply(role, seen).PlusInPlace(Stream(states))) : null);
         });
     }
 
@@ -270,8 +269,8 @@ internal sealed class LayerQuantizer(
             if (few && mlp.Concat(down).Any(IsCalibrated)) starved(shapes[(int)down[0]].Name.Substring(0, shapes[(int)down[0]].Name.LastIndexOf('.')));
             long step = few ? Math.Max(1, tokens / (least - seen[expert])) : long.MaxValue;
             int its = expert;
-            using (Statistics? inputs = MeasureExpert(its, mlp, config.HiddenSize, step, between, input => input)) Quantize(mlp, inputs);
-            using (Statistics? gated = MeasureExpert(its, down, DownInputs(its), step, between, input => forward.Gate(input, layer, its))) Quantize(down, gated);
+            using (Statistics? inputs = MeasureExpert(its, mlp, config.HiddenSize, step, between, (_, input) => input)) Quantize(mlp, inputs);
+            using (Statistics? gated = MeasureExpert(its, down, DownInputs(its), step, between, (at, input) => forward[at].Gate(input, layer[at], its))) Quantize(down, gated);
         }
     }
 
@@ -279,16 +278,14 @@ internal sealed class LayerQuantizer(
     private (long[] Seen, long Tokens) Routed(HiddenStates between)
     {
         long[] seen = new long[config.Experts];
-        long tokens = 0;
         between.VisitTokens(
-            (_, part) => forward.Route(forward.MlpInput(part, layer), layer).Experts.reshape(-1).cpu().data<long>().ToArray(),
-            experts =>
+            (at, _, part) => forward[at].Route(forward[at].MlpInput(part, layer[at]), layer[at]).Experts.reshape(-1).cpu().data<long>().ToArray(),
+            (_, experts) =>
             {
-                foreach (long expert in experts) seen[expert]++;
-                tokens += experts.Length / config.ExpertsPerToken;
+                foreach (long expert in experts) Interlocked.Increment(ref seen[expert]);
             },
             cancellationToken);
-        return (seen, tokens);
+        return (seen, seen.Sum() / config.ExpertsPerToken);
     }
 
     /// <summary>Adds up what linears of an expert are quantized with.</summary>
@@ -298,37 +295,38 @@ internal sealed class LayerQuantizer(
     /// <param name="step">Every so many of all tokens are seen beside its own.</param>
     /// <param name="between">What follows attention.</param>
     /// <param name="read">Computes what the linears read of what the expert reads.</param>
-    private Statistics? MeasureExpert(int expert, LinearRole[] roles, int width, long step, HiddenStates between, Func<torch.Tensor, torch.Tensor> read) => !roles.Any(IsCalibrated)
+    private Statistics? MeasureExpert(int expert, LinearRole[] roles, int width, long step, HiddenStates between, Func<Place, torch.Tensor, torch.Tensor> read) => !roles.Any(IsCalibrated)
         ? null
-        : Sum(new Statistics(new Hessian(width, device)), between, (part, tokens) =>
+        : Sum(at => new Statistics(new Hessian(width, at.Device)), between, (at, part, tokens) =>
         {
-            torch.Tensor input = forward.MlpInput(tokens, layer);
-            long[] experts = forward.Route(input, layer).Experts.reshape(-1).cpu().data<long>().ToArray();
+            torch.Tensor input = forward[at].MlpInput(tokens, layer[at]);
+            long[] experts = forward[at].Route(input, layer[at]).Experts.reshape(-1).cpu().data<long>().ToArray();
             int each = config.ExpertsPerToken;
             long[] seen = [.. Enumerable.Range(0, experts.Length / each).Where(t => (part.First + t) % step == 0 && step < long.MaxValue || experts.AsSpan(t * each, each).Contains(expert)).Select(t => (long)t)];
-            return (read(input.index_select(1, torch.tensor(seen, torch.int64).to(device))), null);
+            return (read(at, input.index_select(1, torch.tensor(seen, torch.int64).to(at.Device))), null);
         });
 
     /// <summary>Adds up over all tokens; frees the sums where that fails.</summary>
-    private Statistics Sum(Statistics sums, HiddenStates sources, Func<TokenPart, torch.Tensor, (torch.Tensor Seen, torch.Tensor? Lost)> step)
+    private Statistics Sum(Func<Place, Statistics> zero, HiddenStates sources, Func<Place, TokenPart, torch.Tensor, (torch.Tensor Seen, torch.Tensor? Lost)> step)
     {
+        PerDevice<Statistics> sums = devices.Each(zero);
         try
         {
             sources.VisitTokens(
-                (part, source) =>
+                (at, part, source) =>
                 {
-                    (torch.Tensor seen, torch.Tensor? lost) = step(part, source);
+                    (torch.Tensor seen, torch.Tensor? lost) = step(at, part, source);
                     return (Seen: seen.DetachFromDisposeScope(), Lost: lost?.DetachFromDisposeScope());
                 },
-                made =>
+                (at, made) =>
                 {
-                    sums.Hessian.Add(made.Seen);
-                    if (made.Lost is not null) sums.Correction!.Add(made.Lost, made.Seen);
+                    sums[at].Hessian.Add(made.Seen);
+                    if (made.Lost is not null) sums[at].Correction!.Add(made.Lost, made.Seen);
                     made.Seen.Dispose();
                     made.Lost?.Dispose();
                 },
                 cancellationToken);
-            return sums;
+            return sums.Together(Statistics.Add);
         }
         catch
         {
@@ -346,14 +344,22 @@ internal sealed class LayerQuantizer(
     private bool Corrects(LinearRole[] roles, HiddenStates? floats) => floats is not null && plan.Spec.ErrorCorrection && roles.Any(IsFactored);
 
     /// <summary>Frees the weights of linears that are quantized: what they stand for can be had again.</summary>
-    private void SetAside(LinearRole[] roles) => layer.Release(roles.Where(role => linears[(int)role] is not null));
+    private void SetAside(LinearRole[] roles)
+    {
+        foreach (LayerWeights weights in layer.All) weights.Release(roles.Where(role => linears[(int)role] is not null));
+    }
 
-    private void BringBack(LinearRole[] roles)
+    private void BringBack(IEnumerable<LinearRole> roles)
     {
         foreach (LinearRole role in roles)
         {
-            if (linears[(int)role] is { } linear) layer.Replace(role, linear, device);
+            if (linears[(int)role] is { } linear) Replace(role, linear);
         }
+    }
+
+    private void Replace(LinearRole role, QuantizedLinear linear)
+    {
+        foreach (Place at in devices.All) layer[at].Replace(role, linear, at.Device);
     }
 
     /// <summary>Quantizes a group of linears.</summary>
@@ -366,7 +372,7 @@ internal sealed class LayerQuantizer(
         torch.Tensor? matrix = sums?.Hessian.Matrix;
         LinearRole[] factored = sums is null ? [] : [.. roles.Where(IsFactored)];
         // The factor takes the Hessian's place, so who reads that comes first.
-        foreach (LinearRole role in roles.Except(factored)) Quantize(role, matrix, null, null);
+        QuantizeEach([.. roles.Except(factored)], (at, role) => Uncalibrated(at, role, matrix));
         if (factored.Length == 0) return;
 
         string name = shapes[(int)roles[0]].Name;
@@ -376,35 +382,81 @@ internal sealed class LayerQuantizer(
             inform($"{name}: its Hessian is not positive definite with a damping of {plan.Spec.Damping}; with {factor.Damping} it is");
         }
 
-        foreach (LinearRole role in factored) Quantize(role, null, factor, sums!.Correction);
+        devices.Divide(
+            factored,
+            (at, own, token) =>
+            {
+                bool isFirst = at == devices.First;
+                using InverseFactor? factorCopy = isFirst ? null : factor.To(at.Device);
+                using ErrorCorrection? correctionCopy = isFirst ? null : sums!.Correction?.To(at.Device);
+                foreach (LinearRole role in own) Keep(at, role, WithFactor(at, role, factorCopy ?? factor, correctionCopy ?? sums!.Correction, token));
+            },
+            cancellationToken);
+        ReplaceElsewhere(factored);
     }
 
-    private void Quantize(LinearRole role, torch.Tensor? hessian, InverseFactor? factor, ErrorCorrection? correction)
+    /// <summary>Quantizes linears that need nothing of each other.</summary>
+    private void QuantizeEach(LinearRole[] roles, Func<Place, LinearRole, QuantizedLinear> quantize)
+    {
+        LinearRole[] quantized = [.. roles.Where(role => plan[shapes[(int)role]] is not null)];
+        devices.Divide(
+            quantized,
+            (at, own, token) =>
+            {
+                foreach (LinearRole role in own)
+                {
+                    token.ThrowIfCancellationRequested();
+                    using DisposeScope scope = torch.NewDisposeScope();
+                    Keep(at, role, quantize(at, role));
+                }
+            },
+            cancellationToken);
+        ReplaceElsewhere(quantized);
+    }
+
+    /// <summary>Keeps what a device made of a linear, which takes the float weight's place there.</summary>
+    private void Keep(Place at, LinearRole role, QuantizedLinear linear)
+    {
+        linears[(int)role] = linear;
+        layer[at].Replace(role, linear, at.Device);
+    }
+
+    /// <summary>Brings what each device made to the others.</summary>
+    private void ReplaceElsewhere(LinearRole[] roles)
+    {
+        foreach (Place at in devices.All)
+        {
+            for (int i = 0; i < roles.Length; i++)
+            {
+                if (!devices.IsOf(at, i)) layer[at].Replace(roles[i], linears[(int)roles[i]]!, at.Device);
+            }
+        }
+    }
+
+    private QuantizedLinear Uncalibrated(Place at, LinearRole role, torch.Tensor? hessian)
     {
         LinearShape shape = shapes[(int)role];
-        if (plan[shape] is not { } spec) return;
-        using DisposeScope scope = torch.NewDisposeScope();
-        linears[(int)role] = spec.Method switch
-        {
-            QuantizationMethod.Gptq or QuantizationMethod.AutoRound when factor is not null => WithFactor(role, spec, factor, correction),
-            QuantizationMethod.Awq => LinearQuantizer.RoundToNearest(layer[role], shape, spec, hessian),
-            _ => LinearQuantizer.WithoutData(layer[role], shape, spec),
-        };
-        layer.Replace(role, linears[(int)role]!, device);
+        QuantizationSpec spec = plan[shape]!;
+        return spec.Method == QuantizationMethod.Awq
+            ? LinearQuantizer.RoundToNearest(layer[at][role], shape, spec, hessian)
+            : LinearQuantizer.WithoutData(layer[at][role], shape, spec);
     }
 
-    private AffineLinear WithFactor(LinearRole role, QuantizationSpec spec, InverseFactor factor, ErrorCorrection? correction)
+    private AffineLinear WithFactor(Place at, LinearRole role, InverseFactor factor, ErrorCorrection? correction, CancellationToken token)
     {
-        torch.Tensor target = layer[role];
+        using DisposeScope scope = torch.NewDisposeScope();
+        QuantizationSpec spec = plan[shapes[(int)role]]!;
+        torch.Tensor target = layer[at][role];
         if (correction is not null)
         {
             target = correction.Target(target, factor);
-            layer.Release(role);
+            layer[at].Release(role);
         }
 
-        if (spec.Method == QuantizationMethod.Gptq) return Gptq.Quantize(target, factor, spec, cancellationToken);
-        AffineLinear start = Gptq.Quantize(target, factor, AutoRound.Start(spec), cancellationToken);
-        learned.Add(role, new RoundingParameters(target, start));
+        if (spec.Method == QuantizationMethod.Gptq) return Gptq.Quantize(target, factor, spec, token);
+        AffineLinear start = Gptq.Quantize(target, factor, AutoRound.Start(spec), token);
+        RoundingParameters parameters = new(target, start);
+        lock (learned) learned.Add(role, parameters);
         return start;
     }
 
@@ -413,6 +465,13 @@ internal sealed class LayerQuantizer(
     /// <param name="Correction">What they make good, where they do.</param>
     private sealed record Statistics(Hessian Hessian, ErrorCorrection? Correction = null) : IDisposable
     {
+        /// <summary>Adds what was added up of other tokens.</summary>
+        public static void Add(Statistics sums, Statistics other)
+        {
+            sums.Hessian.Add(other.Hessian);
+            if (other.Correction is not null) sums.Correction!.Add(other.Correction);
+        }
+
         /// <inheritdoc/>
         public void Dispose()
         {

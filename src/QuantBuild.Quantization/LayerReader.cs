@@ -4,24 +4,25 @@ namespace QuantBuild.Quantization;
 
 /// <summary>Reads the layers of a model one after the other; the next one, where that is asked for, on the host while the last one is worked on.</summary>
 /// <param name="weights">The model's weights.</param>
-/// <param name="device">Where the layers go.</param>
+/// <param name="devices">Where the layers go: whole to each.</param>
 /// <param name="ahead">Whether to read ahead.</param>
-internal sealed class LayerReader(ModelWeights weights, torch.Device device, bool ahead) : IDisposable
+internal sealed class LayerReader(ModelWeights weights, Devices devices, bool ahead) : IDisposable
 {
     private readonly DecoderConfig config = weights.Config;
+    private readonly torch.Device device = devices.First.Device;
     private Task<LayerWeights>? next;
     private int nextLayer;
 
-    /// <summary>A layer's weights on the device: the caller's to free. Layers are asked for in their order.</summary>
+    /// <summary>A layer's weights on each device: the caller's to free. Layers are asked for in their order.</summary>
     /// <exception cref="QuantBuildException">QB3006: a weight is not finite.</exception>
-    public LayerWeights Read(int layer)
+    public PerDevice<LayerWeights> Read(int layer)
     {
-        if (!ahead) return weights.LoadLayer(config, layer, device);
+        if (!ahead) return Copies(weights.LoadLayer(config, layer, device));
         LayerWeights host = Take(layer);
         // Before the copy to the device, which does not hold the host up.
         if (layer + 1 < config.Layers) (next, nextLayer) = (Task.Run(() => Load(layer + 1)), layer + 1);
-        if (device.type == DeviceType.CPU) return host;
-        using (host) return host.To(device);
+        if (device.type == DeviceType.CPU) return Copies(host);
+        using (host) return devices.Each(place => host.To(place.Device));
     }
 
     /// <inheritdoc/>
@@ -32,6 +33,8 @@ internal sealed class LayerReader(ModelWeights weights, torch.Device device, boo
         ((IAsyncResult)next).AsyncWaitHandle.WaitOne();
         if (next.IsCompletedSuccessfully) next.Result.Dispose();
     }
+
+    private PerDevice<LayerWeights> Copies(LayerWeights first) => devices.Copies(first, (weights, device) => weights.To(device));
 
     private LayerWeights Take(int layer)
     {

@@ -125,7 +125,7 @@ internal sealed class LayerWeights : IDisposable
     }
 
     /// <summary>A copy on a device.</summary>
-    public LayerWeights To(torch.Device device) => Copy(tensor => tensor.to(device, non_blocking: true));
+    public LayerWeights To(torch.Device device) => Copy(tensor => tensor.to(device, copy: true, non_blocking: true));
 
     /// <summary>A copy in memory of the host that a GPU can fetch from.</summary>
     public LayerWeights Pinned() => Copy(tensor => tensor.pin_memory());

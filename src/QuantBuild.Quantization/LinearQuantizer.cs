@@ -45,23 +45,25 @@ internal static class LinearQuantizer
     /// <param name="weight">float32 [N, K].</param>
     /// <param name="shape">Which linear.</param>
     /// <param name="spec">How.</param>
+    /// <param name="devices">Where to compute; the weight is on the first.</param>
     /// <param name="states">What the linear's input is computed of.</param>
     /// <param name="input">Computes it: [B, T, K].</param>
     /// <param name="cancellationToken">Looked at between batches and blocks.</param>
     /// <exception cref="QuantBuildException">QB3006, QB3007.</exception>
     public static QuantizedLinear Calibrated(
-        torch.Tensor weight, LinearShape shape, QuantizationSpec spec, HiddenStates states, Func<torch.Tensor, torch.Tensor> input, CancellationToken cancellationToken)
+        torch.Tensor weight, LinearShape shape, QuantizationSpec spec, Devices devices, HiddenStates states, Func<Place, torch.Tensor, torch.Tensor> input, CancellationToken cancellationToken)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        using Hessian hessian = new(shape.Inputs, weight.device);
+        using PerDevice<Hessian> sums = devices.Each(at => new Hessian(shape.Inputs, at.Device));
         states.VisitTokens(
-            (_, hidden) => input(hidden).DetachFromDisposeScope(),
-            made =>
+            (at, _, hidden) => input(at, hidden).DetachFromDisposeScope(),
+            (at, made) =>
             {
-                hessian.Add(made);
+                sums[at].Add(made);
                 made.Dispose();
             },
             cancellationToken);
+        Hessian hessian = sums.Together((sum, other) => sum.Add(other));
         if (spec.Method == QuantizationMethod.Awq) return RoundToNearest(weight, shape, spec, hessian.Matrix);
         using InverseFactor factor = InverseFactor.InPlace(hessian.Matrix, spec, shape.Name);
         return Gptq.Quantize(weight, factor, spec, cancellationToken);

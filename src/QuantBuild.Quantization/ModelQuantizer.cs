@@ -14,6 +14,7 @@ public sealed class ModelQuantizer
     private readonly WorkerRequest request;
     private readonly ModelFolder model;
     private readonly TorchDevice device;
+    private readonly Devices devices;
     private readonly DeviceUse use;
     private readonly Action<WorkerMessage> report;
     private readonly CancellationToken cancellationToken;
@@ -25,6 +26,7 @@ public sealed class ModelQuantizer
     private ModelQuantizer(WorkerRequest request, ModelFolder model, TorchDevice device, DeviceUse use, Action<WorkerMessage> report, CancellationToken cancellationToken)
     {
         (this.request, this.model, this.device, this.use, this.report, this.cancellationToken) = (request, model, device, use, report, cancellationToken);
+        devices = new Devices(device.Devices, Inform);
     }
 
     /// <summary>The version of the quantizer, as an artifact names it.</summary>
@@ -43,11 +45,11 @@ public sealed class ModelQuantizer
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public static ArtifactManifest Run(
         WorkerRequest request, Action<WorkerMessage> report, CancellationToken cancellationToken, Action<string, BuildRecord>? beforePublishing = null) =>
-        Run(request, null, report, cancellationToken, beforePublishing);
+        Run(request, null, null, report, cancellationToken, beforePublishing);
 
-    /// <summary>The same, with the device used in a way that may not be its own.</summary>
+    /// <summary>The same, on devices other than those that the request names, or with them used in a way that may not be their own.</summary>
     internal static ArtifactManifest Run(
-        WorkerRequest request, DeviceUse? use, Action<WorkerMessage> report, CancellationToken cancellationToken, Action<string, BuildRecord>? beforePublishing = null)
+        WorkerRequest request, TorchDevice? device, DeviceUse? use, Action<WorkerMessage> report, CancellationToken cancellationToken, Action<string, BuildRecord>? beforePublishing = null)
     {
         DateTime startedAt = DateTime.UtcNow;
         Lock gate = new();
@@ -60,12 +62,12 @@ public sealed class ModelQuantizer
         ModelFolder model = ModelFolder.Open(request.ModelPath);
         QuantizationPlan plan = new(model.Config, request.Spec);
         plan.Check();
-        TorchDevice device = TorchDevice.Choose(request.Device);
+        device ??= TorchDevice.Choose(request.Device);
         OneByOne(new WorkerMessage { Kind = WorkerMessageKind.Information, Text = $"device: {device.Description}" });
         using IDisposable noGradient = torch.no_grad();
         try
         {
-            return new ModelQuantizer(request, model, device, use ?? DeviceUse.Of(device.Gpu), OneByOne, cancellationToken).Run(plan, startedAt, beforePublishing);
+            return new ModelQuantizer(request, model, device, use ?? DeviceUse.Of(device.Gpus), OneByOne, cancellationToken).Run(plan, startedAt, beforePublishing);
         }
         catch (Exception e) when (DeviceMemory.IsExhausted(e))
         {
@@ -97,12 +99,12 @@ public sealed class ModelQuantizer
         ModelCache cache = ModelCache.OfArtifact(request.ArtifactPath, request.Fingerprint);
         string workFolder = cache.WorkFolder(request.Fingerprint);
         LayerJournal journal = new(workFolder, plan);
-        MemoryEstimate memory = MemoryEstimate.Of(plan, texts, device.Device, request.MaxMemory ?? FreeMemory.Bytes());
+        MemoryEstimate memory = MemoryEstimate.Of(plan, texts, devices.First.Device, request.MaxMemory ?? FreeMemory.Bytes());
         Inform($"{memory}");
         memory.Check(declared: request.MaxMemory is not null);
-        if (device.Gpu is { } gpu)
+        if (device.Gpus.Count > 0)
         {
-            GpuMemoryEstimate onGpu = GpuMemoryEstimate.Of(plan, texts, device.Device, use, gpu);
+            GpuMemoryEstimate onGpu = GpuMemoryEstimate.Of(plan, texts, devices.First.Device, use, device.Gpus);
             Inform($"{onGpu}");
             onGpu.Check();
         }
@@ -115,14 +117,14 @@ public sealed class ModelQuantizer
         journal.Prepare(cache.NotWritable);
         if (chooser is not null)
         {
-            plan = chooser.Choose(weights, texts.Calibration!, device.Device, Inform, cancellationToken);
+            plan = chooser.Choose(weights, texts.Calibration!, devices, Inform, cancellationToken);
             journal = new(workFolder, plan);
         }
 
         EndPhase("reading the texts");
         using ActivationStore store = new(workFolder, memory.ActivationBudget);
         LayerPass.Listener listener = new(Progress, Inform, Warn, EndPhase, onSample => calibratedOn = calibratedOn! with { FloatPerplexity = onSample });
-        LayerPass pass = new(plan, weights, journal, device.Device, use, store, listener, cancellationToken);
+        LayerPass pass = new(plan, weights, journal, devices, use, store, listener, cancellationToken);
         QualityFigures? quality = pass.Run(texts);
         // The journal stays: a build with another gate begins at the evaluation.
         request.Gates.Check(quality, request.Spec);
@@ -142,7 +144,7 @@ public sealed class ModelQuantizer
                 Seconds = clock.Elapsed.TotalSeconds,
                 PeakMemoryBytes = PeakMemory(),
                 EstimatedMemoryBytes = memory.Total,
-                Device = device.Device.ToString(),
+                Device = device.Name,
                 Threads = Environment.ProcessorCount,
                 Phases = phases,
                 Calibration = calibratedOn,

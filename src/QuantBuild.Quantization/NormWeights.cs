@@ -36,6 +36,9 @@ internal sealed class NormWeights(torch.Tensor weight, torch.Tensor? bias = null
     /// <summary>A norm on the same memory.</summary>
     public NormWeights Share() => new(Weight.alias(), Bias?.alias());
 
+    /// <summary>A copy on another device.</summary>
+    public NormWeights To(torch.Device device) => new(Weight.to(device, copy: true), Bias?.to(device, copy: true));
+
     /// <summary>The norm whose outputs are divided by scales, [width].</summary>
     public NormWeights Divided(torch.Tensor scales) => new(Weight / scales, Bias is null ? null : Bias / scales);
 

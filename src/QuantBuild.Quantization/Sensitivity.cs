@@ -15,12 +15,11 @@ namespace QuantBuild.Quantization;
 /// </remarks>
 /// <param name="plan">The plan without widths: says which linears are open, and in what groups they are rounded.</param>
 /// <param name="weights">The model's weights.</param>
-/// <param name="device">Where to compute.</param>
+/// <param name="devices">Where to compute.</param>
 /// <param name="store">Where activations are kept.</param>
-/// <param name="memory">What the device has memory for.</param>
 /// <param name="cancellationToken">Looked at between steps.</param>
 internal sealed class Sensitivity(
-    QuantizationPlan plan, ModelWeights weights, torch.Device device, ActivationStore store, DeviceMemory memory, CancellationToken cancellationToken)
+    QuantizationPlan plan, ModelWeights weights, Devices devices, ActivationStore store, CancellationToken cancellationToken)
 {
     // Each window is one sample of a square, so many short ones say more than a few long ones: with 128 a loss is within some 12 %, and widths are a factor of four apart.
     private const int Windows = 128;
@@ -48,15 +47,15 @@ internal sealed class Sensitivity(
     public IReadOnlyDictionary<string, double[]> Measure(TokenWindows windows)
     {
         windowTokens = windows.Length;
-        using DecoderForward forward = new(config, windowTokens, device);
+        using PerDevice<DecoderForward> forward = devices.Each(at => new DecoderForward(config, windowTokens, at.Device));
         using EmbeddingTables embedding = weights.LoadEmbedding();
-        List<HiddenStates> inputs = [HiddenStates.Embed(windows, embedding, device, store, memory)];
+        List<HiddenStates> inputs = [HiddenStates.Embed(windows, embedding, devices, store)];
         try
         {
             for (int index = 0; index < config.Layers; index++)
             {
-                using LayerWeights layer = weights.LoadLayer(config, index, device);
-                inputs.Add(inputs[index].Map(hidden => forward.Layer(hidden, layer), cancellationToken));
+                using PerDevice<LayerWeights> layer = Layer(index);
+                inputs.Add(inputs[index].Map((at, hidden) => forward[at].Layer(hidden, layer[at]), cancellationToken));
             }
 
             using HiddenStates gradients = BackThroughHead(forward, inputs[config.Layers]);
@@ -76,54 +75,56 @@ internal sealed class Sensitivity(
     }
 
     /// <summary>The gradients of the log-likelihood of sampled labels with respect to the residual stream after the last layer.</summary>
-    private HiddenStates BackThroughHead(DecoderForward forward, HiddenStates states)
+    private HiddenStates BackThroughHead(PerDevice<DecoderForward> forward, HiddenStates states)
     {
-        using FinalWeights final = weights.LoadFinal(device);
-        using torch.Tensor head = weights.Load(config.Head.WeightName, device);
-        SampledLoss loss = new(hidden => forward.HeadInput(hidden, final), head, product => forward.Logits(product, final));
+        using PerDevice<FinalWeights> final = devices.Copies(weights.LoadFinal(devices.First.Device), (first, device) => first.To(device));
+        using PerDevice<torch.Tensor> head = devices.Copies(weights.Load(config.Head.WeightName, devices.First.Device), (first, device) => first.to(device, copy: true));
+        PerDevice<SampledLoss> loss = devices.Each(at => new SampledLoss(hidden => forward[at].HeadInput(hidden, final[at]), head[at], product => forward[at].Logits(product, final[at])));
         if (open.Contains(config.Head.Name))
         {
-            Add(config.Head, head, states, (index, hidden, change) =>
+            Add(config.Head, head.First, states, (at, index, hidden, change) =>
             {
-                torch.Tensor moved = torch.zeros(hidden.shape[0] * hidden.shape[1], torch.float32, device);
-                loss.Visit(index, hidden, (first, count, input, gradient) => moved.narrow(0, first, count).copy_((input.mm(change.t()) * gradient).sum(-1)));
+                torch.Tensor moved = torch.zeros(hidden.shape[0] * hidden.shape[1], torch.float32, at.Device);
+                loss[at].Visit(index, hidden, (first, count, input, gradient) => moved.narrow(0, first, count).copy_((input.mm(change.t()) * gradient).sum(-1)));
                 return moved;
             });
         }
 
-        return states.Map(loss.Gradient, cancellationToken);
+        return states.Map((at, index, hidden) => loss[at].Gradient(index, hidden), cancellationToken);
     }
 
     /// <summary>Measures the linears of a layer; the gradients become those before it.</summary>
-    private void BackThroughLayer(DecoderForward forward, int index, HiddenStates states, HiddenStates gradients)
+    private void BackThroughLayer(PerDevice<DecoderForward> forward, int index, HiddenStates states, HiddenStates gradients)
     {
-        using LayerWeights layer = weights.LoadLayer(config, index, device);
+        using PerDevice<LayerWeights> layer = Layer(index);
         using LayerGradients traced = new(config, index, states.Count, store);
         LinearShape[] shapes = LinearRoles.Shapes(config, index);
-        gradients.Update((batch, upstream) => traced.Back(forward, layer, batch, states.Batch(batch), upstream, memory), cancellationToken);
+        gradients.Update((at, batch, upstream) => traced.Back(forward[at], layer[at], batch, states.Batch(at, batch), upstream, at.Memory), cancellationToken);
         foreach (LinearRole role in LinearRoles.All(config, index))
         {
             LinearShape shape = shapes[(int)role];
             if (!open.Contains(shape.Name)) continue;
-            Add(shape, layer[role], states, (batch, _, change) =>
-                (traced.Input(batch, role).to(device).reshape(-1, shape.Inputs).mm(change.t()) * traced.Gradient(batch, role).to(device).reshape(-1, shape.Outputs)).sum(-1));
+            Add(shape, layer.First[role], states, (at, batch, _, change) =>
+                (traced.Input(batch, role).to(at.Device).mm(change.t()) * traced.Gradient(batch, role).to(at.Device)).sum(-1));
         }
     }
 
     private void AddEmbedding(EmbeddingTables embedding, TokenWindows windows, HiddenStates gradients)
     {
         torch.Tensor[] tokens = [.. windows.Batches(gradients.BatchTokens)];
-        using torch.Tensor weight = embedding.Tokens.to(device);
-        Add(config.Embedding, weight, gradients, (batch, gradient, change) =>
-            (change.index_select(0, tokens[batch].reshape(-1).to(device)) * embedding.Gradient(tokens[batch], gradient).to(device).reshape(-1, weight.shape[1])).sum(-1));
+        using torch.Tensor weight = embedding.Tokens.to(devices.First.Device);
+        Add(config.Embedding, weight, gradients, (at, batch, gradient, change) =>
+            (change.index_select(0, tokens[batch].reshape(-1).to(at.Device)) * embedding.Gradient(tokens[batch], gradient).to(at.Device).reshape(-1, weight.shape[1])).sum(-1));
     }
+
+    private PerDevice<LayerWeights> Layer(int index) => devices.Copies(weights.LoadLayer(config, index, devices.First.Device), (first, device) => first.To(device));
 
     /// <summary>Adds what a linear costs at each width.</summary>
     /// <param name="shape">Which linear.</param>
     /// <param name="weight">Its weight, [N, K].</param>
     /// <param name="batches">Says how many batches there are, and what each is.</param>
-    /// <param name="moved">Computes <c>g_t^T dW x_t</c> of a batch's number, the batch, and dW.</param>
-    private void Add(LinearShape shape, torch.Tensor weight, HiddenStates batches, Func<int, torch.Tensor, torch.Tensor, torch.Tensor> moved)
+    /// <param name="moved">Computes <c>g_t^T dW x_t</c> on a device, of a batch's number, the batch, and dW.</param>
+    private void Add(LinearShape shape, torch.Tensor weight, HiddenStates batches, Func<Place, int, torch.Tensor, torch.Tensor, torch.Tensor> moved)
     {
         // A tied embedding is met twice: as the head, and as itself.
         if (!losses.TryGetValue(shape.Name, out double[]? known)) losses.Add(shape.Name, known = new double[QuantizationSpec.SupportedBits.Count]);
@@ -131,21 +132,17 @@ internal sealed class Sensitivity(
         {
             using DisposeScope scope = torch.NewDisposeScope();
             QuantizationSpec spec = plan[shape]! with { Bits = QuantizationSpec.SupportedBits[width] };
-            torch.Tensor change = Rtn.Quantize(weight, spec).Dequantize(device).Minus(weight);
-            double squares = 0;
-            long tokens = 0;
+            using PerDevice<torch.Tensor> change = devices.Copies(Rtn.Quantize(weight, spec).Dequantize(devices.First.Device).Minus(weight), (first, device) => first.to(device, copy: true));
+            (double Squares, long Tokens)[] sums = new (double, long)[devices.All.Count];
             batches.Visit(
-                (index, batch) =>
+                (at, index, batch) =>
                 {
-                    torch.Tensor m = moved(index, batch, change).reshape(-1, windowTokens).sum(1, false, torch.float64);
+                    torch.Tensor m = moved(at, index, batch, change[at]).reshape(-1, windowTokens).sum(1, false, torch.float64);
                     return (Squares: (m * m).Total(), Tokens: m.numel() * windowTokens);
                 },
-                part =>
-                {
-                    squares += part.Squares;
-                    tokens += part.Tokens;
-                },
+                (at, part) => sums[at.Number] = (sums[at.Number].Squares + part.Squares, sums[at.Number].Tokens + part.Tokens),
                 cancellationToken);
+            (double squares, long tokens) = (sums.Sum(sum => sum.Squares), sums.Sum(sum => sum.Tokens));
             if (!double.IsFinite(squares)) throw NotFinite(shape);
             known[width] += squares / tokens / 2;
         }

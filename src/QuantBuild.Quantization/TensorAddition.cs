@@ -12,6 +12,8 @@ internal static class TensorAddition
 {
     private static readonly Scalar One = 1f;
 
+    private const long RowsAtOnce = 1024;
+
     /// <summary>The sum of two tensors.</summary>
     public static torch.Tensor Plus(this torch.Tensor left, torch.Tensor right) => left.add(right, One);
 
@@ -24,6 +26,17 @@ internal static class TensorAddition
 
     /// <summary>This tensor, to some of whose slices those of another are added.</summary>
     public static torch.Tensor Plus(this torch.Tensor left, long dimension, torch.Tensor places, torch.Tensor added) => left.index_add(dimension, places, added, One);
+
+    /// <summary>Adds a matrix that may be on another device to this one: a part at a time, as it is large.</summary>
+    public static void PlusFrom(this torch.Tensor sum, torch.Tensor other)
+    {
+        for (long first = 0, rows = sum.shape[0]; first < rows; first += RowsAtOnce)
+        {
+            using DisposeScope scope = torch.NewDisposeScope();
+            long count = Math.Min(RowsAtOnce, rows - first);
+            sum.narrow(0, first, count).PlusInPlace(other.narrow(0, first, count).to(sum.device));
+        }
+    }
 
     /// <summary>Adds a tensor to this one.</summary>
     public static torch.Tensor PlusInPlace(this torch.Tensor sum, torch.Tensor right) => sum.add_(right, One);

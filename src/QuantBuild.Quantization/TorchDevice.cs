@@ -5,10 +5,11 @@ using TorchSharp;
 namespace QuantBuild.Quantization;
 
 /// <summary>Where torch computes.</summary>
-/// <param name="Device">The device.</param>
+/// <param name="Name">As <see cref="DeviceName"/> has it: the CPU, or GPUs by their numbers.</param>
 /// <param name="Description">What to tell the user: which it is, and for <c>auto</c> why.</param>
-/// <param name="Gpu">What the driver says of it; <see langword="null"/> where it is the CPU.</param>
-public sealed record TorchDevice(torch.Device Device, string Description, Gpu? Gpu = null)
+/// <param name="Devices">The devices, which share the work.</param>
+/// <param name="Gpus">What the driver says of each; none where it is the CPU.</param>
+public sealed record TorchDevice(string Name, string Description, IReadOnlyList<torch.Device> Devices, IReadOnlyList<Gpu> Gpus)
 {
     /// <summary>The device of a spelling; loads torch.</summary>
     /// <param name="text">As <see cref="DeviceName"/> has it; <c>auto</c> is CUDA where it works, else the CPU.</param>
@@ -25,16 +26,22 @@ public sealed record TorchDevice(torch.Device Device, string Description, Gpu? G
         DriverReport driver = NvidiaDriver.Ask();
         if (driver.Count != count) throw Unavailable(name, FormattableString.Invariant($"CUDA sees {count} GPUs, and the NVIDIA driver {driver.Count}"));
         BuildDevice choice = BuildDevice.Among(text, driver);
-        return choice.Gpu is { } number ? Cuda(number, driver.Gpus![number], isAuto) : Cpu($"auto took the CPU: {choice.Reason}");
+        return choice.IsCuda ? Cuda(choice, driver, isAuto) : Cpu($"auto took the CPU: {choice.Reason}");
     }
 
-    private static TorchDevice Cpu(string why) => new(torch.CPU, string.Create(CultureInfo.InvariantCulture, $"{why} ({torch.get_num_threads()} threads)"));
+    private static TorchDevice Cpu(string why) => new(DeviceName.Cpu, string.Create(CultureInfo.InvariantCulture, $"{why} ({torch.get_num_threads()} threads)"), [torch.CPU], []);
 
-    private static TorchDevice Cuda(int number, Gpu gpu, bool isAuto)
+    private static TorchDevice Cuda(BuildDevice choice, DriverReport driver, bool isAuto)
     {
         // Hessians are sums of many products: what TF32 leaves out of each would be in the factor of the sum.
         torch.backends.cuda.matmul.allow_tf32 = false;
-        return new TorchDevice(torch.device(DeviceType.CUDA, number), $"{(isAuto ? "auto took " : "")}{DeviceName.Of(number)}: {gpu.Name}", gpu);
+        IReadOnlyList<Gpu> gpus = [.. choice.Gpus.Select(number => driver.Gpus![number])];
+        string unlike = gpus.Distinct().Count() > 1 ? "; they are not alike, and each gets as much to do: the slowest decides" : "";
+        return new TorchDevice(
+            choice.Device,
+            $"{(isAuto ? "auto took " : "")}{choice.Device}: {string.Join(", ", gpus.Select(gpu => gpu.Name))}{unlike}",
+            [.. choice.Gpus.Select(number => torch.device(DeviceType.CUDA, number))],
+            gpus);
     }
 
     private static QuantBuildException Unavailable(string name, string found) => new(

@@ -25,20 +25,20 @@ internal sealed class WidthChooser(QuantizationPlan plan, long budget, string fo
     /// <summary>Chooses, or takes the choice of the run before.</summary>
     /// <param name="weights">The model's weights.</param>
     /// <param name="calibration">The text to measure on.</param>
-    /// <param name="device">Where to compute.</param>
+    /// <param name="devices">Where to compute.</param>
     /// <param name="inform">Hears what was chosen.</param>
     /// <param name="cancellationToken">Looked at between steps.</param>
     /// <returns>The plan with the widths.</returns>
     /// <exception cref="QuantBuildException">QB3006; QB1003, QB1004.</exception>
     public QuantizationPlan Choose(
-        ModelWeights weights, TokenWindows calibration, torch.Device device, Action<FormattableString> inform, CancellationToken cancellationToken)
+        ModelWeights weights, TokenWindows calibration, Devices devices, Action<FormattableString> inform, CancellationToken cancellationToken)
     {
         if (TryRead() is not { } widths)
         {
             TokenWindows sample = Sensitivity.Sample(calibration);
             inform($"measuring what each layer can lose, on {sample.Tokens.Length:N0} tokens of CalibrationData");
             using ActivationStore store = new(folder, ActivationMemory);
-            Sensitivity sensitivity = new(plan, weights, device, store, new DeviceMemory(inform), cancellationToken);
+            Sensitivity sensitivity = new(plan, weights, devices, store, cancellationToken);
             widths = Allocate(sensitivity.Measure(sample));
             Write(widths);
         }

@@ -20,7 +20,7 @@ public sealed class ChooseDevice : MSBuildTask
     [Required]
     public string Platform { get; set; } = "";
 
-    /// <summary>What it is: <c>cpu</c>, or <c>cuda:N</c>.</summary>
+    /// <summary>What it is: <c>cpu</c>, <c>cuda:N</c>, or <c>cuda:N+M</c>.</summary>
     [Output]
     public string Chosen { get; private set; } = "";
 

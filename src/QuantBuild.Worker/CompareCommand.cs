@@ -20,7 +20,7 @@ internal static class CompareCommand
         Option<string?> revision = DownloadCommand.RevisionOption();
         Option<string?> calibration = new("--calibration-data") { Description = "A text file to calibrate on; the methods that need one fail without." };
         Option<string?> evaluation = new("--evaluation-data") { Description = "A text file to measure quality on; without it, a tenth of the calibration text is held out." };
-        Option<string> device = new("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
+        Option<string> device = new("--device") { Description = "auto, cpu, cuda, cuda:N, cuda:N+M or cuda:all.", DefaultValueFactory = _ => "auto" };
         Option<string?> output = new("--output", "-o") { Description = "The folder for the comparison." };
         Option<bool> json = CommandLine.JsonOption();
 

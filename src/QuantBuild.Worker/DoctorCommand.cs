@@ -9,7 +9,7 @@ internal static class DoctorCommand
     /// <summary>The command.</summary>
     public static Command Create()
     {
-        Option<string> device = new("--device") { Description = "Where to quantize: auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
+        Option<string> device = new("--device") { Description = "Where to quantize: auto, cpu, cuda, cuda:N, cuda:N+M or cuda:all.", DefaultValueFactory = _ => "auto" };
         Option<bool> restore = new("--restore") { Description = "Restore the libraries of torch where they are not there yet." };
         Option<bool> json = CommandLine.JsonOption();
         Command command = new("doctor", "Checks device, driver, native libraries, disk, memory and cache, and says what to do.") { device, restore, json };

@@ -10,7 +10,7 @@ internal static class ProbeCommand
     /// <summary>The command.</summary>
     public static Command Create()
     {
-        Argument<string> device = new("device") { Description = "auto, cpu, cuda or cuda:N." };
+        Argument<string> device = new("device") { Description = "auto, cpu, cuda, cuda:N, cuda:N+M or cuda:all." };
         Command command = new("probe", "Loads torch and computes something.") { device };
         command.Hidden = true;
         command.SetAction(result =>
@@ -30,10 +30,14 @@ internal static class ProbeCommand
     private static string Compute(string name)
     {
         TorchDevice device = TorchDevice.Choose(name);
-        using torch.Tensor ones = torch.ones([64, 64], device: device.Device), product = ones.mm(ones), sum = product.sum();
-        float actual = sum.ToSingle();
-        const float expected = 64 * 64 * 64;
-        if (actual != expected) throw new InvalidOperationException($"torch computes a sum as {actual}, expected {expected}.");
-        return $"computes on {name.Trim()} ({device.Device}), libtorch of {NativeLibraries.LoadedFrom}";
+        foreach (torch.Device each in device.Devices)
+        {
+            using torch.Tensor ones = torch.ones([64, 64], device: each), product = ones.mm(ones), sum = product.sum();
+            float actual = sum.ToSingle();
+            const float expected = 64 * 64 * 64;
+            if (actual != expected) throw new InvalidOperationException($"torch computes a sum on {each} as {actual}, expected {expected}.");
+        }
+
+        return $"computes on {name.Trim()} ({device.Name}), libtorch of {NativeLibraries.LoadedFrom}";
     }
 }

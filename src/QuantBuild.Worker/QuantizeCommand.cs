@@ -52,7 +52,7 @@ internal static class QuantizeCommand
         Option<string?> revision = DownloadCommand.RevisionOption();
         Option<string?> calibration = new("--calibration-data") { Description = "A text file to calibrate on." };
         Option<string?> evaluation = new("--evaluation-data") { Description = "A text file to measure quality on; without it, a tenth of the calibration text is held out." };
-        Option<string> device = new("--device") { Description = "auto, cpu, cuda or cuda:N.", DefaultValueFactory = _ => "auto" };
+        Option<string> device = new("--device") { Description = "auto, cpu, cuda, cuda:N, cuda:N+M or cuda:all.", DefaultValueFactory = _ => "auto" };
         Option<string?> output = new("--output", "-o") { Description = "The artifact to make." };
         Option<bool> json = CommandLine.JsonOption();
 

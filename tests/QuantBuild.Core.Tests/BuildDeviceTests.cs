@@ -41,7 +41,7 @@ public sealed class BuildDeviceTests
         BuildDevice choice = BuildDevice.Of("auto", () => Two, Linux);
         Assert.Equal("cuda:0", choice.Device);
         Assert.True(choice.IsCuda);
-        Assert.Equal("NVIDIA H100, 80.0 GB, compute capability 9.0; the NVIDIA driver supports CUDA 13.0 and has 2 GPUs", choice.Reason);
+        Assert.Equal("NVIDIA H100, 80.0 GB, compute capability 9.0; the NVIDIA driver supports CUDA 13.0 and has 2 GPUs (cuda:all takes all)", choice.Reason);
     }
 
     [Theory]
@@ -68,6 +68,31 @@ public sealed class BuildDeviceTests
     }
 
     [Theory]
+    [InlineData("cuda:0+1", "cuda:0+1")]
+    [InlineData("CUDA:1+0", "cuda:1+0")]
+    [InlineData("cuda:all", "cuda:0+1")]
+    public void Several_gpus_are_taken_in_the_order_in_which_they_are_named(string device, string expected)
+    {
+        BuildDevice choice = BuildDevice.Of(device, () => Two, Linux);
+        Assert.Equal(expected, choice.Device);
+        Assert.Equal(expected, BuildDevice.Of(choice.Device, () => Two, Linux).Device);
+    }
+
+    [Fact]
+    public void All_gpus_are_those_that_are_not_too_old_and_one_of_several_that_is_too_old_or_not_there_is_an_error()
+    {
+        DriverReport mixed = Two with { Gpus = [H100, new Gpu("NVIDIA GeForce GTX 1080", 8_000_000_000, new Version(6, 1)), H100] };
+        BuildDevice all = BuildDevice.Of("cuda:all", () => mixed, Linux);
+        Assert.Equal("cuda:0+2", all.Device);
+        Assert.Equal("NVIDIA H100, 80.0 GB, compute capability 9.0; NVIDIA H100, 80.0 GB, compute capability 9.0", all.Reason);
+        Assert.EndsWith("(cuda:all takes cuda:0+2)", BuildDevice.Of("auto", () => mixed, Linux).Reason, StringComparison.Ordinal);
+        Assert.Contains("cuda:1 is too old", ErrorAssert.Throws(DiagnosticIds.GpuTooOld, () => BuildDevice.Of("cuda:0+1", () => mixed, Linux)).Message, StringComparison.Ordinal);
+        Assert.Contains("cuda:3 does not exist", ErrorAssert.Throws(DiagnosticIds.GpuNumberInvalid, () => BuildDevice.Of("cuda:0+3", () => mixed, Linux)).Message, StringComparison.Ordinal);
+        ErrorAssert.Throws(DiagnosticIds.GpuTooOld, () => BuildDevice.Of("cuda:all", () => mixed with { Gpus = [mixed.Gpus![1]] }, Linux));
+        ErrorAssert.Throws(DiagnosticIds.GpuMissing, () => BuildDevice.Of("cuda:all", () => Empty, Linux));
+    }
+
+    [Theory]
     [InlineData("osx-arm64")]
     [InlineData("linux-arm64")]
     public void Where_libtorch_has_no_CUDA_the_driver_is_not_asked(string platform)
@@ -83,5 +108,9 @@ public sealed class BuildDeviceTests
     [Theory]
     [InlineData("gpu")]
     [InlineData("cuda:x")]
+    [InlineData("cuda:0+0")]
+    [InlineData("cuda:0,1")]
+    [InlineData("cuda:0+")]
+    [InlineData("cuda:")]
     public void Another_name_is_QB1006(string device) => ErrorAssert.Throws(DiagnosticIds.DeviceInvalid, () => BuildDevice.Of(device, () => Two, Linux));
 }

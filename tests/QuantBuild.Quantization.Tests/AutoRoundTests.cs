@@ -101,7 +101,7 @@ public sealed class AutoRoundTests
         using LayerWeights layer = Layer();
         using HiddenStates floats = Embed();
         HiddenStates quantized = Embed();
-        LayerQuantizer quantizer = new(new QuantizationPlan(Config, spec), forward, 0, layer, torch.CPU, _ => { }, _ => { }, _ => { }, default);
+        LayerQuantizer quantizer = new(new QuantizationPlan(Config, spec), OnCpu.One, forward.Alone(), 0, layer.Alone(), _ => { }, _ => { }, _ => { }, default);
         return (quantizer.Quantize(new CalibrationStreams(quantized, floats)), quantized);
     }
 
@@ -113,8 +113,8 @@ public sealed class AutoRoundTests
         using HiddenStates inputs = Embed(), targets = inputs.Map(change, default);
         AffineLinear start = Rtn.Quantize(layer[LinearRole.Gate], new QuantizationSpec { Bits = 2, GroupSize = 16 });
         using RoundingParameters gate = new(layer[LinearRole.Gate], start);
-        AutoRound training = new(forward, layer, new Dictionary<LinearRole, RoundingParameters> { [LinearRole.Gate] = gate }, "model.layers.7");
-        training.Train(inputs, targets, 5, torch.CPU, stepped, cancellationToken);
+        AutoRound training = new(OnCpu.One, forward.Alone(), layer.Alone(), new Dictionary<LinearRole, RoundingParameters> { [LinearRole.Gate] = gate }, "model.layers.7");
+        training.Train(inputs, targets, 5, stepped, cancellationToken);
     }
 
     private static LayerWeights Layer()
@@ -134,6 +134,6 @@ public sealed class AutoRoundTests
         Random random = new(12);
         TokenWindows windows = new([.. Enumerable.Range(0, Windows * Tokens).Select(_ => random.Next(Vocabulary))], Tokens);
         torch.Tensor embedding = torch.tensor(RandomData.Normal(random, Vocabulary * Config.HiddenSize)).view(Vocabulary, Config.HiddenSize);
-        return HiddenStates.Embed(windows, new(embedding), torch.CPU, ActivationStore.InMemory);
+        return HiddenStates.Embed(windows, new(embedding), OnCpu.One, ActivationStore.InMemory);
     }
 }

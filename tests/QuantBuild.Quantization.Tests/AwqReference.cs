@@ -37,7 +37,7 @@ internal sealed class AwqReference(DecoderConfig config, double[][][] windows, d
     {
         double[][] rows = [.. windows.SelectMany(window => window)];
         using torch.Tensor embedding = torch.tensor(rows.SelectMany(row => row).Select(v => (float)v).ToArray()).view(rows.Length, config.HiddenSize);
-        return HiddenStates.Embed(new TokenWindows([.. Enumerable.Range(0, rows.Length)], windows[0].Length), new(embedding), torch.CPU, ActivationStore.InMemory);
+        return HiddenStates.Embed(new TokenWindows([.. Enumerable.Range(0, rows.Length)], windows[0].Length), new(embedding), OnCpu.One, ActivationStore.InMemory);
     }
 
     /// <summary>The best scales: attention norm [hidden]; v to o [kvHeads * headDim]; MLP norm [hidden]; up to down [intermediate].</summary>

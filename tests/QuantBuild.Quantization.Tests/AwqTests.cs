@@ -66,7 +66,7 @@ public sealed class AwqTests
         using HiddenStates states = reference.States();
         QuantizationSpec spec = new() { Method = QuantizationMethod.Awq, Bits = bits, GroupSize = groupSize, Symmetric = symmetric };
         IReadOnlyDictionary<string, float[]> norms =
-            new Awq(new QuantizationPlan(Config, spec), forward, 0, layer, torch.CPU, CancellationToken.None).Scale(states);
+            new Awq(new QuantizationPlan(Config, spec), OnCpu.One, forward.Alone(), 0, layer.Alone(), CancellationToken.None).Scale(states);
 
         torch.Tensor hidden = states.Batch(0);
         float[] expected = Values(forward.Layer(hidden, original)), actual = Values(forward.Layer(hidden, layer));
@@ -106,7 +106,7 @@ public sealed class AwqTests
         using DecoderForward forward = new(Config, Tokens, torch.CPU);
         using HiddenStates states = reference.States();
         QuantizationPlan plan = new(Config, new QuantizationSpec { Method = QuantizationMethod.Awq, GroupSize = 16, Override = change });
-        IReadOnlyDictionary<string, float[]> norms = new Awq(plan, forward, 0, layer, torch.CPU, CancellationToken.None).Scale(states);
+        IReadOnlyDictionary<string, float[]> norms = new Awq(plan, OnCpu.One, forward.Alone(), 0, layer.Alone(), CancellationToken.None).Scale(states);
         Assert.Equal($"model.layers.0.{(kept == "input_layernorm" ? "post_attention_layernorm" : "input_layernorm")}.weight", Assert.Single(norms).Key);
         LinearRole untouched = kept == "input_layernorm" ? LinearRole.Query : LinearRole.Gate;
         Assert.Equal(Values(original[untouched]), Values(layer[untouched]));
@@ -123,7 +123,7 @@ public sealed class AwqTests
             using DecoderForward forward = new(Config, Tokens, torch.CPU);
             using HiddenStates states = reference.States(), floats = states.Copy();
             QuantizationPlan plan = new(Config, new QuantizationSpec { Method = method, Bits = 3, GroupSize = 16 });
-            new LayerQuantizer(plan, forward, 0, layer, torch.CPU, _ => { }, _ => { }, _ => { }, CancellationToken.None)
+            new LayerQuantizer(plan, OnCpu.One, forward.Alone(), 0, layer.Alone(), _ => { }, _ => { }, _ => { }, CancellationToken.None)
                 .Quantize(method == QuantizationMethod.Rtn ? null : new CalibrationStreams(states, null));
             torch.Tensor hidden = floats.Batch(0);
             return Values(forward.Layer(hidden, original)).Zip(Values(forward.Layer(hidden, layer)), (x, y) => Math.Pow(x - y, 2)).Sum();

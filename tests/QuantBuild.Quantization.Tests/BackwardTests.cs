@@ -43,13 +43,13 @@ public sealed class BackwardTests
         TokenWindows windows = new(model.Tokens, 9);
         using TemporaryFolder folder = new();
         using ActivationStore onDisk = new(folder.Path, 0);
-        IReadOnlyDictionary<string, double[]> whole = new Sensitivity(plan, weights, torch.CPU, onDisk, new DeviceMemory(_ => { }), CancellationToken.None).Measure(windows);
+        IReadOnlyDictionary<string, double[]> whole = new Sensitivity(plan, weights, OnCpu.One, onDisk, CancellationToken.None).Measure(windows);
         Assert.Equal(Sensitivity.ActivationBytes(model.Folder.Config, windows), onDisk.PeakFileBytes);
         Assert.Empty(Directory.GetFiles(folder.Path));
 
         DeviceMemory little = new(_ => { });
         little.InPieces(windows.Count, windows.Length, (_, count) => count > 2 ? throw OutOfMemory : count);
-        IReadOnlyDictionary<string, double[]> inPieces = new Sensitivity(plan, weights, torch.CPU, ActivationStore.InMemory, little, CancellationToken.None).Measure(windows);
+        IReadOnlyDictionary<string, double[]> inPieces = new Sensitivity(plan, weights, new Devices(torch.CPU, little), ActivationStore.InMemory, CancellationToken.None).Measure(windows);
         Assert.Equal(whole.Keys, inPieces.Keys);
         Assert.All(whole, linear => Assert.All(linear.Value.Zip(inPieces[linear.Key]), pair => Assert.InRange(pair.Second / pair.First, 0.999, 1.001)));
     }

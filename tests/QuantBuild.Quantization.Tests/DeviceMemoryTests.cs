@@ -60,15 +60,15 @@ public sealed class DeviceMemoryTests
     {
         using HiddenStates states = Embed(memory);
         using Hessian all = new(8, torch.CPU), pieces = new(8, torch.CPU);
-        states.VisitTokens((_, tokens) => tokens.clone().DetachFromDisposeScope(), all.Add, default);
+        states.VisitTokens((_, _, tokens) => tokens.clone().DetachFromDisposeScope(), (_, tokens) => all.Add(tokens), default);
         long seen = 0;
         states.VisitTokens(
-            (part, tokens) =>
+            (_, part, tokens) =>
             {
                 Assert.Equal(part.Count, tokens.shape[1]);
                 return part.Count > 100 ? throw OutOfMemory : tokens.clone().DetachFromDisposeScope();
             },
-            tokens =>
+            (_, tokens) =>
             {
                 seen += tokens.shape[1];
                 pieces.Add(tokens);
@@ -98,7 +98,7 @@ public sealed class DeviceMemoryTests
         const int windows = 40, vocabulary = 50;
         using torch.Tensor table = torch.tensor(RandomData.Normal(new Random(5), vocabulary * 8)).view(vocabulary, 8);
         TokenWindows text = new([.. Enumerable.Range(0, windows * Context).Select(i => i * 7 % vocabulary)], Context);
-        return HiddenStates.Embed(text, new(table), torch.CPU, ActivationStore.InMemory, memory);
+        return HiddenStates.Embed(text, new(table), new Devices(torch.CPU, memory), ActivationStore.InMemory);
     }
 
     private static float[] Values(HiddenStates states) => [.. Enumerable.Range(0, states.Count).SelectMany(i => states.Batch(i).contiguous().data<float>().ToArray())];

@@ -15,7 +15,7 @@ public sealed class DeviceUseTests(QuantizedSample sample) : IClassFixture<Quant
         using TemporaryFolder one = new(), other = new();
         WorkerRequest inTurn = QuantizedSample.RequestIn(one.Path, spec), aside = QuantizedSample.RequestIn(other.Path, spec);
         ModelQuantizer.Run(inTurn, _ => { }, CancellationToken.None);
-        ModelQuantizer.Run(aside, DeviceUse.Cpu with { WorksAhead = true }, _ => { }, CancellationToken.None);
+        ModelQuantizer.Run(aside, null, DeviceUse.Cpu with { WorksAhead = true }, _ => { }, CancellationToken.None);
         Assert.Equal(File.ReadAllBytes(inTurn.ArtifactPath), File.ReadAllBytes(aside.ArtifactPath));
     }
 
@@ -29,10 +29,10 @@ public sealed class DeviceUseTests(QuantizedSample sample) : IClassFixture<Quant
         ModelQuantizer.Run(expected, _ => { }, CancellationToken.None);
         using CancellationTokenSource cancellation = new();
         Assert.ThrowsAny<OperationCanceledException>(() => ModelQuantizer.Run(
-            resumed, ahead, message => { if (message.Text.StartsWith("layer 3", StringComparison.Ordinal)) cancellation.Cancel(); }, cancellation.Token));
+            resumed, null, ahead, message => { if (message.Text.StartsWith("layer 3", StringComparison.Ordinal)) cancellation.Cancel(); }, cancellation.Token));
         // The last layer was being written.
         Assert.Equal(3, Directory.GetFiles(new ModelCache(interrupted.Path).WorkFolder(QuantizedSample.Fingerprint), "layer-*.safetensors").Length);
-        ModelQuantizer.Run(resumed, ahead, _ => { }, CancellationToken.None);
+        ModelQuantizer.Run(resumed, null, ahead, _ => { }, CancellationToken.None);
         Assert.Equal(File.ReadAllBytes(expected.ArtifactPath), File.ReadAllBytes(resumed.ArtifactPath));
     }
 
@@ -41,7 +41,7 @@ public sealed class DeviceUseTests(QuantizedSample sample) : IClassFixture<Quant
     {
         using TemporaryFolder folder = new();
         WorkerRequest request = QuantizedSample.RequestIn(folder.Path, sample.Request.Spec) with { EvaluationFile = sample.EvaluationFile };
-        QualityFigures half = ModelQuantizer.Run(request, DeviceUse.Cpu with { Products = torch.bfloat16 }, _ => { }, CancellationToken.None).Quality!, full = sample.Manifest.Quality!;
+        QualityFigures half = ModelQuantizer.Run(request, null, DeviceUse.Cpu with { Products = torch.bfloat16 }, _ => { }, CancellationToken.None).Quality!, full = sample.Manifest.Quality!;
         Assert.Equal(full.FloatPerplexity, half.FloatPerplexity);
         Assert.NotEqual(full.Perplexity, half.Perplexity);
         Assert.InRange(half.Perplexity / full.Perplexity, 0.99, 1.01);
@@ -91,7 +91,7 @@ public sealed class DeviceUseTests(QuantizedSample sample) : IClassFixture<Quant
         using ModelWeights weights = ModelWeights.Open(model);
         string path = folder.File("model.safetensors");
         using (FileStream file = new(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite)) file.SetLength(EndOfLayer(path, "model.layers.0."));
-        using LayerReader reader = new(weights, torch.CPU, ahead: true);
+        using LayerReader reader = new(weights, OnCpu.One, ahead: true);
         using (reader.Read(0))
         {
             reader.Dispose();
@@ -116,8 +116,8 @@ public sealed class DeviceUseTests(QuantizedSample sample) : IClassFixture<Quant
     [InlineData(7, 5, false)]
     public void A_gpu_multiplies_in_bfloat16_where_it_can_and_a_cpu_does_not(int major, int minor, bool expected)
     {
-        DeviceUse use = DeviceUse.Of(new Gpu("GPU", 1, new Version(major, minor)));
+        DeviceUse use = DeviceUse.Of([new Gpu("GPU", 1, new Version(9, 0)), new Gpu("GPU", 1, new Version(major, minor))]);
         Assert.Equal(new DeviceUse(expected ? torch.bfloat16 : torch.float32, WorksAhead: true), use);
-        Assert.Equal(new DeviceUse(torch.float32, WorksAhead: false), DeviceUse.Of(null));
+        Assert.Equal(new DeviceUse(torch.float32, WorksAhead: false), DeviceUse.Of([]));
     }
 }

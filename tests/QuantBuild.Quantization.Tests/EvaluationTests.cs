@@ -91,7 +91,7 @@ public sealed class EvaluationTests(QuantizedSample sample) : IClassFixture<Quan
     {
         TokenWindows windows = new([.. Enumerable.Range(0, 8)], 4);
         using torch.Tensor one = Random(8, 6, 1), other = Random(8, 6, 2);
-        using HiddenStates floats = HiddenStates.Embed(windows, new(one), torch.CPU, ActivationStore.InMemory), quantized = HiddenStates.Embed(windows, new(other), torch.CPU, ActivationStore.InMemory);
+        using HiddenStates floats = HiddenStates.Embed(windows, new(one), OnCpu.One, ActivationStore.InMemory), quantized = HiddenStates.Embed(windows, new(other), OnCpu.One, ActivationStore.InMemory);
         double difference = 0, norm = 0;
         foreach ((float a, float b) in one.data<float>().Zip(other.data<float>()))
         {
@@ -111,8 +111,8 @@ public sealed class EvaluationTests(QuantizedSample sample) : IClassFixture<Quan
     {
         TokenWindows windows = new([.. Enumerable.Range(0, 12).Select(i => i * 5 % 7)], 6);
         using torch.Tensor embedding = Random(7, 6, 1), head = Random(7, 6, 2);
-        using HiddenStates states = HiddenStates.Embed(windows, new(embedding), torch.CPU, ActivationStore.InMemory);
-        double actual = Evaluation.Perplexity(states, windows, hidden => torch.nn.functional.linear(hidden, head), vocabularyToCutBy, CancellationToken.None);
+        using HiddenStates states = HiddenStates.Embed(windows, new(embedding), OnCpu.One, ActivationStore.InMemory);
+        double actual = Evaluation.Perplexity(states, windows, (_, hidden) => torch.nn.functional.linear(hidden, head), vocabularyToCutBy, CancellationToken.None);
 
         float[] e = embedding.data<float>().ToArray(), h = head.data<float>().ToArray();
         double loss = 0;

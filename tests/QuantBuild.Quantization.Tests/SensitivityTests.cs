@@ -50,7 +50,7 @@ public sealed class SensitivityTests
     }
 
     private static IReadOnlyDictionary<string, double[]> Measure(QuantizationPlan plan, ModelWeights weights, TokenWindows windows) =>
-        new Sensitivity(plan, weights, torch.CPU, ActivationStore.InMemory, new DeviceMemory(_ => { }), CancellationToken.None).Measure(Sensitivity.Sample(windows));
+        new Sensitivity(plan, weights, OnCpu.One, ActivationStore.InMemory, CancellationToken.None).Measure(Sensitivity.Sample(windows));
 
     /// <summary>The KL divergence of the model in which one linear alone is rounded.</summary>
     private static double KlDivergence(QuantizationPlan plan, ModelWeights weights, TokenWindows windows, LinearShape rounded, int bits)
@@ -61,8 +61,8 @@ public sealed class SensitivityTests
         torch.Tensor Rounded(LinearShape shape, torch.Tensor weight) =>
             shape == rounded ? Rtn.Quantize(weight, plan[shape]! with { Bits = bits }).Dequantize(torch.CPU) : weight;
         torch.Tensor embedding = weights.Load(DecoderConfig.EmbeddingName, torch.CPU);
-        using HiddenStates floats = HiddenStates.Embed(windows, new(embedding), torch.CPU, ActivationStore.InMemory);
-        using HiddenStates changed = HiddenStates.Embed(windows, new(Rounded(config.Embedding, embedding)), torch.CPU, ActivationStore.InMemory);
+        using HiddenStates floats = HiddenStates.Embed(windows, new(embedding), OnCpu.One, ActivationStore.InMemory);
+        using HiddenStates changed = HiddenStates.Embed(windows, new(Rounded(config.Embedding, embedding)), OnCpu.One, ActivationStore.InMemory);
         for (int index = 0; index < config.Layers; index++)
         {
             using LayerWeights layer = weights.LoadLayer(config, index, torch.CPU);
@@ -80,7 +80,7 @@ public sealed class SensitivityTests
         torch.Tensor head = weights.Load(config.Head.WeightName, torch.CPU);
         torch.Tensor roundedHead = Rounded(config.Head, head);
         return Evaluation.Compare(
-            floats, changed, windows, hidden => forward.Head(hidden, final, head), hidden => forward.Head(hidden, final, roundedHead), config.VocabularySize, CancellationToken.None).KlDivergence;
+            floats, changed, windows, (_, hidden) => forward.Head(hidden, final, head), (_, hidden) => forward.Head(hidden, final, roundedHead), config.VocabularySize, CancellationToken.None).KlDivergence;
     }
 
     /// <summary>Spearman's.</summary>

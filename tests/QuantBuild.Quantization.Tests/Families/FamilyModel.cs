@@ -59,7 +59,7 @@ internal sealed class FamilyModel : IDisposable
     }
 
     /// <summary>Quantizes the model on a text of random bytes.</summary>
-    public (string Path, List<WorkerMessage> Messages) Quantize(QuantizationSpec spec)
+    public (string Path, List<WorkerMessage> Messages) Quantize(QuantizationSpec spec, TorchDevice? device = null)
     {
         string text = folder.File("text.txt");
         File.WriteAllText(text, File.ReadAllText(SampleFiles.Calibration)[..4000]);
@@ -77,7 +77,7 @@ internal sealed class FamilyModel : IDisposable
             BuildRecordPath = cache.BuildRecordPath(fingerprint),
         };
         List<WorkerMessage> messages = [];
-        ModelQuantizer.Run(request, messages.Add, CancellationToken.None);
+        ModelQuantizer.Run(request, device, null, messages.Add, CancellationToken.None);
         return (request.ArtifactPath, messages);
     }
 
