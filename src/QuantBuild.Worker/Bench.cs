@@ -59,6 +59,12 @@ internal sealed record Bench
         using LanguageModel model = LanguageModel.Load(path, new LoadOptions { Threads = threads, Device = device, ContextLength = context });
         double load = Stopwatch.GetElapsedTime(start).TotalSeconds;
         int longest = model.ContextLength - StepsOfText;
+        if (longest < 1)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.OptionInvalid, $"The model has a context of {model.ContextLength}, expected at least {StepsOfText + 1}: {StepsOfText} tokens are decoded after each length. Set --context to more, or leave it out.");
+        }
+
         contexts ??= [.. Contexts.Where(length => length <= longest)];
         if (contexts.Where(length => length < 1 || length > longest).ToArray() is { Length: > 0 } wrong)
         {

@@ -52,7 +52,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         DecoderWeights source = new(artifact);
         activations = new DeviceActivations(device, config, plan, artifact.Manifest.Layers.Values.Any(format => format is Int8RowOutlierFormat { OutlierThreshold: > 0 }), weights.Orders, kernels);
         step = new StepInput(device, config, options.ContextOf(config), LargestBatch);
-        attention = new DeviceAttention(kernels, config, pages, activations, step, weights.Numbers([.. config.AlibiSlopes.Select(slope => (float)slope)]));
+        attention = new DeviceAttention(kernels, config, pages, activations, step, weights.Vector([.. config.AlibiSlopes.Select(slope => (float)slope)]));
         layers = [.. Enumerable.Range(0, Count).Select(layer => new DeviceLayer(config, layer, source.Layers[layer], weights, activations))];
         if (HasHead)
         {

@@ -7,6 +7,8 @@ namespace QuantBuild.Cuda.Decoding;
 /// <summary>The largest logits of some rows, listed on a device with what is done to the logits first: a few kilobytes for a token come over the bus, in place of all logits.</summary>
 internal sealed unsafe class DeviceLists
 {
+    private const string Module = "sampling";
+    private const string Kernel = "list_largest";
     private const int Threads = 1024;
 
     // Of a row besides its mask, on an average.
@@ -33,6 +35,8 @@ internal sealed unsafe class DeviceLists
         changesStaged = (byte*)device.AllocateHost(HeadBytes + (Words(vocabulary) * sizeof(uint)));
         lists = device.Allocate(DeviceActivations.LogitRows * ListBytes);
         listsStaged = (byte*)device.AllocateHost(DeviceActivations.LogitRows * ListBytes);
+        // What may fail comes before the first token is chosen.
+        kernels.Find(Module, Kernel);
     }
 
     /// <summary>How many rows there are.</summary>
@@ -82,7 +86,7 @@ internal sealed unsafe class DeviceLists
         IntPtr heads = changes, of = changes + (nint)HeadBytes, target = lists;
         int width = vocabulary;
         void** parameters = stackalloc void*[] { &logits, &heads, &of, &target, &width };
-        kernels.Launch("sampling", "list_largest", (Count, 1, 1), Threads, parameters);
+        kernels.Launch(Module, Kernel, (Count, 1, 1), Threads, parameters);
         device.CopyFrom(listsStaged, lists, (long)Count * ListBytes);
     }
 

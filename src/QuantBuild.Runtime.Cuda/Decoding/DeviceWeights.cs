@@ -51,9 +51,6 @@ internal sealed unsafe class DeviceWeights : IDisposable
     /// <summary>Waits until all weights are there; they stay as long as the device is used.</summary>
     public void Dispose() => uploader.Dispose();
 
-    /// <summary>Uploads numbers; nothing where there are none.</summary>
-    public IntPtr Numbers(float[] values) => values.Length == 0 ? 0 : Upload<float>(values);
-
     /// <summary>Uploads a norm; nothing where there is none.</summary>
     public NormParameters Norm(NormVectors? norm) => norm is null ? default : new NormParameters
     {
@@ -64,7 +61,7 @@ internal sealed unsafe class DeviceWeights : IDisposable
     };
 
     /// <summary>Uploads numbers; nothing where there are none.</summary>
-    public IntPtr Vector(float[]? values) => values is null ? 0 : Upload<float>(values);
+    public IntPtr Vector(float[]? values) => values is null or [] ? 0 : Upload<float>(values);
 
     /// <summary>Uploads linears that read one input.</summary>
     /// <param name="linears">Each with its weight as the processor would read it, and where its products go: added to what is there, times the scale, or in its place.</param>

@@ -34,7 +34,7 @@ internal sealed unsafe class StepInput
     public StepInput(CudaDevice device, DecoderConfig config, int context, int largestBatch)
     {
         (this.device, this.config, this.largestBatch) = (device, config, largestBatch);
-        pairs = config.TurnedDimensions / 2;
+        pairs = config.HasRotary ? config.TurnedDimensions / 2 : 0;
         turnBytes = DeviceArena.Rounded((long)largestBatch * pairs * sizeof(float));
         tilesOffset = DeviceArena.Rounded((long)largestBatch * sizeof(RowParameters));
         turnsOffset = tilesOffset + DeviceArena.Rounded((long)largestBatch * sizeof(TileParameters));

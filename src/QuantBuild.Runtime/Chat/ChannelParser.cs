@@ -13,7 +13,7 @@ namespace QuantBuild.Chat;
 internal sealed class ChannelParser(IReadOnlyList<AIFunctionDeclaration> tools)
 {
     /// <summary>What begins an answer that is neither reasoning nor a call.</summary>
-    public const string FinalHeader = Channel + "final" + Message;
+    public const string FinalHeader = Channel + Final + Message;
 
     /// <summary>The marks of a header and of what follows it, special tokens all.</summary>
     public static readonly string[] Marks = [StartMark, Channel, "<|constrain|>", Message, End];
@@ -22,6 +22,7 @@ internal sealed class ChannelParser(IReadOnlyList<AIFunctionDeclaration> tools)
     private const string Channel = "<|channel|>";
     private const string Message = "<|message|>";
     private const string End = "<|end|>";
+    private const string Final = "final";
     private const string Recipient = "to=";
     private const string Functions = "functions.";
     private const int LongestHeader = 512;
@@ -30,6 +31,7 @@ internal sealed class ChannelParser(IReadOnlyList<AIFunctionDeclaration> tools)
     private string held = "";
     private Part part = Part.Header;
     private string tool = "";
+    private string channel = "";
 
     private enum Part
     {
@@ -39,8 +41,8 @@ internal sealed class ChannelParser(IReadOnlyList<AIFunctionDeclaration> tools)
         Call,
     }
 
-    /// <summary>Whether the answer calls a tool; <see langword="null"/> while it is not clear.</summary>
-    public bool? Calls => part switch { Part.Call => true, Part.Answer => false, _ => null };
+    /// <summary>Whether the answer calls a tool; <see langword="null"/> while it is not clear: after reasoning, or what is said before a call, one may come.</summary>
+    public bool? Calls => part switch { Part.Call => true, Part.Answer when channel is Final or "" => false, _ => null };
 
     /// <summary>How reasoning is written in a format of channels.</summary>
     public static ReasoningSyntax Reasoning { get; } = new(Channel + "analysis" + Message, End);
@@ -68,22 +70,24 @@ internal sealed class ChannelParser(IReadOnlyList<AIFunctionDeclaration> tools)
         int at = held.IndexOf(Message, StringComparison.Ordinal);
         string header = at < 0 ? held : held[..at];
         // A model that was not taught to, or whose header never ends, writes its answer at once.
-        bool isHeader = header.Length <= LongestHeader && (header.TrimStart() is { Length: > 0 } text ? IsMark(text, StartMark) || IsMark(text, Channel) : at < 0);
+        bool isHeader = header.Length <= LongestHeader && (header.TrimStart() is { Length: > 0 } text ? IsMark(text, StartMark) || IsMark(text, Channel) || IsMark(text, Recipient) : at < 0);
         if (isHeader && at < 0)
         {
-            if (isLast) held = "";
-            return false;
+            if (!isLast) return false;
+            // Of a mark that was cut off nothing is text.
+            if (header.TrimStart().StartsWith("<|", StringComparison.Ordinal)) held = "";
+            isHeader = false;
         }
 
         if (isHeader)
         {
-            tool = ToolOf(header);
-            part = tool.Length > 0 ? Part.Call : ChannelOf(header) == "analysis" ? Part.Reasoning : Part.Answer;
+            (tool, channel) = (ToolOf(header), ChannelOf(header));
+            part = tool.Length > 0 ? Part.Call : channel == "analysis" ? Part.Reasoning : Part.Answer;
             held = held[(at + Message.Length)..];
         }
         else
         {
-            part = Part.Answer;
+            (part, channel) = (Part.Answer, "");
         }
 
         return true;

@@ -118,7 +118,7 @@ internal sealed unsafe class Decoder : IDisposable
 
         Embed(embedded);
         int positions = rows.Max(row => row.Position) + 1;
-        rotary.Prepare(positions);
+        if (config.HasRotary) rotary.Prepare(positions);
         local?.Prepare(positions);
         attend.Divide(rows);
     }

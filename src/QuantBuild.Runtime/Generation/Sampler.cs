@@ -8,7 +8,7 @@ namespace QuantBuild.Generation;
 /// Chooses one token after another from logits. The stages, in this order: log-probabilities, if they are to be reported; logit bias; repetition, then
 /// frequency and presence penalties; at temperature 0 the likeliest token, else temperature, top-k, typical-p, top-p, min-p, and a draw among what is left. Each
 /// of these cuts renormalizes what the one before it left. Bias and penalties come in the order of llama.cpp, and so do the cuts; temperature comes before
-/// them, as in Hugging Face transformers. Ties go to the smaller id, and what is drawn is laid out from the most probable token on, so that a seed fixes the text.
+/// them, as in Hugging Face transformers. Ties go to the smaller id, and what is drawn is laid out in an order that the logits fix, up to 1,024 tokens from the most probable on, so that a seed fixes the text.
 /// </summary>
 /// <remarks>
 /// The largest logits are often enough: top-k needs no others, and top-p, min-p and the draw itself none that lie behind what they reach. Where that hangs on the last digits of a sum, all logits decide:

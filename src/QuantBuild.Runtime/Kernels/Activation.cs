@@ -5,6 +5,9 @@ namespace QuantBuild.Kernels;
 /// <summary>The activations of MLPs, in place.</summary>
 internal static class Activation
 {
+    // Numbers at a time, so that what is made of them stays in the nearest cache.
+    private const int Piece = 256;
+
     /// <summary>Replaces each number by the activation of it.</summary>
     public static void Apply(ActivationKind kind, Span<float> values)
     {
@@ -20,7 +23,7 @@ internal static class Activation
                 GeluTanh(values);
                 break;
             case ActivationKind.GeluSigmoid:
-                for (int i = 0; i < values.Length; i++) values[i] /= 1 + MathF.Exp(-1.702f * values[i]);
+                GeluSigmoid(values);
                 break;
             case ActivationKind.ReluSquared:
                 TensorPrimitives.Max(values, 0, values);
@@ -32,15 +35,27 @@ internal static class Activation
         }
     }
 
+    /// <summary><c>x sigmoid(1.702 x)</c>.</summary>
+    private static void GeluSigmoid(Span<float> values)
+    {
+        Span<float> inner = stackalloc float[Piece];
+        for (; values.Length > 0; values = values[Math.Min(Piece, values.Length)..])
+        {
+            Span<float> x = values[..Math.Min(Piece, values.Length)], u = inner[..x.Length];
+            TensorPrimitives.Multiply(x, 1.702f, u);
+            TensorPrimitives.Sigmoid(u, u);
+            TensorPrimitives.Multiply(x, u, x);
+        }
+    }
+
     /// <summary><c>x / 2 (1 + tanh u) = x sigmoid(2u)</c> with <c>u = sqrt(2 / pi) (x + 0.044715 x^3)</c>.</summary>
     private static void GeluTanh(Span<float> values)
     {
-        const int piece = 256;
         const float root = 1.5957691216f;
-        Span<float> inner = stackalloc float[piece];
-        for (; values.Length > 0; values = values[Math.Min(piece, values.Length)..])
+        Span<float> inner = stackalloc float[Piece];
+        for (; values.Length > 0; values = values[Math.Min(Piece, values.Length)..])
         {
-            Span<float> x = values[..Math.Min(piece, values.Length)], u = inner[..x.Length];
+            Span<float> x = values[..Math.Min(Piece, values.Length)], u = inner[..x.Length];
             TensorPrimitives.Multiply(x, x, u);
             TensorPrimitives.Multiply(u, 0.044715f * root, u);
             TensorPrimitives.Add(u, root, u);

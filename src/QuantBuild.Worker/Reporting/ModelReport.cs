@@ -91,7 +91,7 @@ internal sealed class ModelReport
 
     private IEnumerable<object> Sizes()
     {
-        int context = artifact.Config.ContextLength;
+        int context = artifact.Config.UsualContext;
         PrecisionSize actual = PrecisionTable.OfArtifact(artifact);
         static TableRow Row(PrecisionSize size) => new(
             size.Name, Number.Fixed(size.BitsPerWeight, 2), Number.Bytes(size.FileBytes), Number.Bytes(size.WeightBytes), Number.Bytes(size.FullContextBytes));

@@ -58,7 +58,7 @@ internal static class PrecisionTable
         return new PrecisionSize("This artifact", LinearSizes.Bits(artifact), weights, artifact.Length, weights + KvCache(artifact.Config));
     }
 
-    private static long KvCache(DecoderConfig config) => Decoding.KvPages.BytesPerToken(config, KvPrecision.Float16) * config.ContextLength;
+    private static long KvCache(DecoderConfig config) => Decoding.KvPages.BytesPerToken(config, KvPrecision.Float16) * config.UsualContext;
 
     private static long OtherBytes(Artifact artifact, LinearShape[] linears) =>
         artifact.File.Tensors.Values.Where(tensor => tensor.Name != Artifact.TokenizerName).Sum(tensor => tensor.ByteLength)

@@ -18,6 +18,11 @@ public sealed class ChannelParserTests
     [InlineData("<|channel|>analysis<|message|>a < b<|end|><|start|>assistant<|channel|>commentary<|message|>I look.<|end|><|start|>assistant<|channel|>final<|message|>a |> b", "(a < b)I look.a |> b")]
     [InlineData("""<|channel|>analysis<|message|>Ask.<|end|><|start|>assistant<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{"city": "Oslo"}""", "(Ask.)<weather city: Oslo>")]
     [InlineData("""<|channel|>commentary to=functions.weather<|channel|>commentary json<|message|>{"city": "<|x|>"}""", "<weather city: <|x|>>")]
+    [InlineData(""" to=functions.weather<|channel|>commentary json<|message|>{"city": "Oslo"}""", "<weather city: Oslo>")]
+    [InlineData("""to=functions.weather<|channel|>commentary json<|message|>{"city": "Oslo"}""", "<weather city: Oslo>")]
+    [InlineData("today it rains", "today it rains")]
+    [InlineData("to", "to")]
+    [InlineData("to=5", "to=5")]
     [InlineData("""<|start|>assistant to=functions.weather<|channel|>commentary json<|message|>{"city": "Oslo"}<|end|><|start|>assistant<|channel|>final<|message|>Done.""", "<weather city: Oslo>Done.")]
     [InlineData("<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{\"city\": ", "{\"city\": ")]
     [InlineData("<|channel|>analysis<|message|>One<|start|>assistant<|channel|>final<|message|>Two<|end|>", "(One)Two")]
@@ -36,6 +41,9 @@ public sealed class ChannelParserTests
     [Theory]
     [InlineData("<|channel|>analysis<|message|>Perhaps.<|end|>", null)]
     [InlineData("<|channel|>analysis<|message|>Perhaps.<|end|><|start|>assistant<|channel|>final<|message|>", false)]
+    [InlineData("<|channel|>commentary<|message|>I look.", null)]
+    [InlineData("Yes", false)]
+    [InlineData(" to=functions.weather<|channel|>commentary json<|message|>", true)]
     [InlineData("<|channel|>commentary to=functions.weather <|constrain|>json<|message|>", true)]
     public void Whether_it_calls_a_tool_is_known_with_its_header(string begun, bool? calls)
     {

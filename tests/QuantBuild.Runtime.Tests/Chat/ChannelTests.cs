@@ -10,6 +10,7 @@ public sealed class ChannelTests : IDisposable
     private const string Cue = "<|start|>assistant";
     private const string Analysis = "<|channel|>analysis<|message|>";
     private const string Final = "<|end|><|start|>assistant<|channel|>final<|message|>";
+    private const string Preamble = "<|end|><|start|>assistant<|channel|>commentary<|message|>";
     private const string Commentary = "<|end|><|start|>assistant<|channel|>commentary to=functions.weather <|constrain|>json<|message|>";
 
     private static readonly AIFunction Weather = AIFunctionFactory.Create((string city) => $"7 degrees in {city}", "weather");
@@ -60,7 +61,7 @@ public sealed class ChannelTests : IDisposable
     [InlineData(false)]
     public async Task With_tools_and_a_form_the_model_chooses_between_them(bool calls)
     {
-        using LanguageModel model = Model([Analysis, "Hm.", calls ? Commentary : Final]);
+        using LanguageModel model = Model([Analysis, "Hm.", Preamble, "I look.", calls ? Commentary : Final]);
         ChatResponse response = await model.AsChatClient(new ChannelFormat()).GetResponseAsync(
             "?", new() { Tools = [Weather], ResponseFormat = ChatResponseFormat.ForJsonSchema<bool>(), MaxOutputTokens = 400 });
         Assert.Equal(calls, response.Messages.Single().Contents.OfType<FunctionCallContent>().Any());
