@@ -194,7 +194,7 @@ public sealed record CheckpointQuantization
         }
 
         List<string> overrides = [];
-        foreach (string part in parts)
+        foreach (string part in parts.Select(WeightNames.InLanguageModel))
         {
             string[] kept = [.. names.Where(name => Stored(name).Contains(part))];
             if (kept.Length == 0) continue;

@@ -103,6 +103,7 @@ internal sealed class ConfigReader
             string kind = (rope.Member("rope_type") ?? rope.Member("type"))?.Value ?? "default";
             // Of a text's tokens time, height and width are one position.
             if (kind is "default" or "mrope") continue;
+            if (rope.Member("llama_4_scaling_beta") is not null) throw Unsupported($"\"{name}\" has \"llama_4_scaling_beta\", which makes queries larger with their position, and that is not supported");
             double Required(string member) => rope.Member(member) is { } value ? Number(member, value) : throw Malformed($"\"{name}\" lacks \"{member}\", which the rotary scaling {kind} needs");
             double Or(string member, double standard) => rope.Member(member) is { } value ? Number(member, value) : standard;
             // Models of before the newer form have the original context at the top.
@@ -227,6 +228,8 @@ internal sealed class ConfigReader
     /// <summary>How many experts a layer has, and how many of them see a token.</summary>
     public (int Experts, int PerToken) Experts(string name, int standard, int perToken)
     {
+        // Newer files have one name for it in all families.
+        if (!Has(name) && Has("num_local_experts")) name = "num_local_experts";
         int experts = PositiveOr(name, standard), each = PositiveOr("num_experts_per_tok", perToken);
         if (experts > MostExperts) throw Malformed($"\"{name}\" is {experts}, expected at most {MostExperts}");
         return each <= experts ? (experts, each) : throw Malformed($"num_experts_per_tok ({each}) is more than {name} ({experts})");
@@ -264,12 +267,13 @@ internal sealed class ConfigReader
     /// <summary>Of a model that sees images too, what the file says of its language model, where it says that apart.</summary>
     public ConfigReader Text() => Merged("text_config");
 
-    /// <summary>Takes the members of a section, where there is one, for members of the file.</summary>
+    /// <summary>Takes the members of a section, where there is one, for members of the file; one that is null in place of none.</summary>
     public ConfigReader Merged(string section)
     {
-        foreach (XElement member in root.Member(section)?.Elements().Where(member => member.Kind() != "null").ToArray() ?? [])
+        foreach (XElement member in root.Member(section)?.Elements().ToArray() ?? [])
         {
-            Set((string?)member.Attribute("name") ?? "", new XElement(member));
+            string name = (string?)member.Attribute("name") ?? "";
+            if (member.Kind() != "null" || root.Elements().All(own => (string?)own.Attribute("name") != name)) Set(name, new XElement(member));
         }
 
         return this;

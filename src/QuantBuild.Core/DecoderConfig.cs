@@ -450,6 +450,8 @@ public sealed record DecoderConfig
                 throw config.Malformed($"{decoder.Layers} layers of {decoder.Experts} experts of {decoder.HiddenSize} x {width} are more than any model has");
             }
 
+            if (decoder.RopeTheta <= 1 || decoder.LocalRopeTheta <= 1) throw config.Malformed("the base of the rotary frequencies is at most 1, expected a number above it");
+            if (decoder.RopeScaling is { Kind: RopeScalingKind.LongRope, OriginalContext: < 2 }) throw config.Malformed("\"original_max_position_embeddings\" is 1, expected at least 2");
             return decoder with { Quantization = config.Quantization(decoder) };
         }
 

@@ -63,12 +63,16 @@ public sealed class QuantizationPlan
             if (Config.QuantizableLinears().Any(linear => NamesOf(linear).Any(change.Matches))) continue;
             throw new QuantBuildException(
                 DiagnosticIds.MetadataInvalid,
-                $"The override \"{change}\" matches no layer of the model. Its layers are named {string.Join(", ", Config.Linears(0).Select(linear => linear.Name))} " +
+                $"The override \"{change}\" matches no layer of the model. Its layers are named {string.Join(", ", Examples())} " +
                 $"and so on to layer {Config.Layers - 1}, then {DecoderConfig.HeadLinearName} and {DecoderConfig.EmbeddingLinearName}. Correct the pattern, or remove it.");
         }
 
         WidthBudget.Check(this);
     }
+
+    /// <summary>The names of a layer's linears, of one with experts and of one without where there are both; of experts, the first one's.</summary>
+    private IEnumerable<string> Examples() => Enumerable.Range(0, Config.Layers).GroupBy(Config.HasExperts).SelectMany(kind => Config.Linears(kind.First())).Select(linear => linear.Name)
+        .Where(name => !name.Contains(".experts.") || name.Contains(".experts.0."));
 
     private void CheckFromCheckpoint()
     {

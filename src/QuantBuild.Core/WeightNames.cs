@@ -71,6 +71,14 @@ public sealed class WeightNames
         return this;
     }
 
+    /// <summary>The name that a tensor or module would have in a model of language alone: one that sees images too has its language model under another prefix, in one of two orders.</summary>
+    /// <param name="name">Its name in the checkpoint.</param>
+    public static string InLanguageModel(string name)
+    {
+        const string outer = "language_model.", inner = "model.language_model.";
+        return name.StartsWith(outer, StringComparison.Ordinal) ? name.Substring(outer.Length) : name.StartsWith(inner, StringComparison.Ordinal) ? "model." + name.Substring(inner.Length) : name;
+    }
+
     /// <summary>Where a tensor is.</summary>
     /// <param name="tensor">Its own name.</param>
     public TensorPlace Of(string tensor)
@@ -132,6 +140,15 @@ public sealed record RowBlocks(int First, int Count, int Stride, int Blocks, int
 {
     /// <summary>One run of rows.</summary>
     public static RowBlocks Run(int first, int count, int total) => new(first, count, count, 1, total);
+
+    /// <summary>Heads that are fused in groups.</summary>
+    /// <param name="first">The first head of a group's.</param>
+    /// <param name="heads">How many follow one another.</param>
+    /// <param name="headsOfGroup">Heads of a group.</param>
+    /// <param name="groups">Groups.</param>
+    /// <param name="headDim">Rows of a head.</param>
+    public static RowBlocks OfHeads(int first, int heads, int headsOfGroup, int groups, int headDim) =>
+        new(first * headDim, heads * headDim, headsOfGroup * headDim, groups, groups * headsOfGroup * headDim);
 
     /// <summary>How many rows these are.</summary>
     public long Rows => (long)Count * Blocks;

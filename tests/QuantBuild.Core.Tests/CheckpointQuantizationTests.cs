@@ -74,6 +74,21 @@ public sealed class CheckpointQuantizationTests
     }
 
     [Theory]
+    [InlineData("language_model.model.layers.1.mlp.gate_proj")]
+    [InlineData("model.language_model.layers.1.mlp.gate_proj")]
+    [InlineData("model.layers.1.mlp.gate_proj")]
+    public void Linears_of_a_model_that_sees_images_are_found_by_either_name(string kept)
+    {
+        DecoderConfig config = DecoderConfig.Parse(
+            $$"""
+            {"architectures": ["Gemma3ForConditionalGeneration"], "text_config": {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 64},
+             "quantization_config": {"quant_method":"bitsandbytes","load_in_4bit":true,"llm_int8_skip_modules":["vision_tower","{{kept}}","lm_head"]} }
+            """,
+            "config.json");
+        Assert.Equal("model.layers.1.mlp.gate_proj: Float", config.Quantization!.Spec!.Override);
+    }
+
+    [Theory]
     [InlineData("""{"quant_method":"bitsandbytes","load_in_4bit":true,"bnb_4bit_quant_type":"nf4","bnb_4bit_use_double_quant":true}""", QuantizationMethod.Nf4)]
     [InlineData("""{"load_in_4bit":true}""", QuantizationMethod.Fp4)]
     [InlineData("""{"quant_method":"bitsandbytes","load_in_8bit":true,"llm_int8_threshold":5}""", QuantizationMethod.Int8)]

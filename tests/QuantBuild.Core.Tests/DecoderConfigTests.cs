@@ -198,6 +198,48 @@ public class DecoderConfigTests
         Assert.Equal((10_000, 1_000_000, RopeScalingKind.Linear), (config.LocalRopeTheta!.Value, config.RopeTheta, config.RopeScaling!.Kind));
     }
 
+    // mistralai/Mistral-Small-3.1-24B's: what is null there is not what a file without it would have.
+    [Fact]
+    public void What_is_null_in_the_language_models_part_is_null()
+    {
+        DecoderConfig config = Parse("""
+            {"architectures": ["Mistral3ForConditionalGeneration"], "vision_config": {"hidden_size": 1024},
+             "text_config": {"head_dim": 128, "hidden_size": 5120, "intermediate_size": 32768, "max_position_embeddings": 131072, "num_attention_heads": 32, "num_hidden_layers": 40, "num_key_value_heads": 8,
+              "rope_theta": 1000000000.0, "sliding_window": null, "vocab_size": 131072} }
+            """);
+        Assert.Null(config.SlidingWindow);
+        Assert.Equal(1e9, config.RopeTheta);
+    }
+
+    [Fact]
+    public void Layers_of_SmolLM3_without_positions_are_those_that_may_have_a_window()
+    {
+        DecoderConfig config = Parse(With(("architectures", "[\"SmolLM3ForCausalLM\"]"), ("num_hidden_layers", "4"), ("use_sliding_window", "true"), ("sliding_window", "64")));
+        Assert.Equal([true, true, true, false], config.RotaryLayers);
+        Assert.Equal([false, false, false, true], config.SlidingLayers);
+    }
+
+    [Theory]
+    [InlineData("num_experts", 160)]
+    [InlineData("num_local_experts", 160)]
+    [InlineData("other", 128)]
+    public void Experts_are_counted_under_either_name(string name, int expected) =>
+        Assert.Equal(expected, Parse(With(("architectures", "[\"Qwen3MoeForCausalLM\"]"), (name, "160"))).Experts);
+
+    [Fact]
+    public void A_file_of_EXAONE_that_does_not_say_it_has_a_tied_head() =>
+        Assert.True(Parse(With(("architectures", "[\"ExaoneForCausalLM\"]"), ("num_layers", "2"), ("tie_word_embeddings", null))).TieWordEmbeddings);
+
+    [Theory]
+    [InlineData("LlamaForCausalLM", "rope_theta", "1", "base of the rotary frequencies")]
+    [InlineData("Gemma3ForCausalLM", "rope_local_base_freq", "0.5", "base of the rotary frequencies")]
+    [InlineData("MptForCausalLM", "attn_config", """{"alibi": true, "alibi_bias_max": 4000}""", "alibi_bias_max")]
+    [InlineData(
+        "Phi3ForCausalLM", "rope_scaling",
+        """{"type": "longrope", "original_max_position_embeddings": 1, "short_factor": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], "long_factor": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]}""", "original_max_position_embeddings")]
+    public void A_number_of_which_no_number_would_come_is_named(string architecture, string name, string json, string part) =>
+        ErrorAssert.Throws("QB2003", () => Parse(With(("architectures", $"[\"{architecture}\"]"), (name, json))), "config.json", part);
+
     [Theory]
     [InlineData("\"LGLL\"", "1011")]
     [InlineData("\"LLLG\"", "1110")]
@@ -239,6 +281,12 @@ public class DecoderConfigTests
     [InlineData("MptForCausalLM", "attn_config", """{"attn_type": "grouped_query_attention", "kv_n_heads": 2}""", "grouped_query_attention")]
     [InlineData("MPTForCausalLM", "logit_scale", "\"inv_sqrt_d_model\"", "inv_sqrt_d_model")]
     [InlineData("MPTForCausalLM", "norm_type", "\"rmsnorm\"", "rmsnorm")]
+    [InlineData("Mistral3ForConditionalGeneration", "rope_parameters", """{"rope_type": "yarn", "factor": 16.0, "llama_4_scaling_beta": 0.1}""", "llama_4_scaling_beta")]
+    [InlineData("GptOssForCausalLM", "swiglu_alpha", "1.5", "swiglu_alpha")]
+    [InlineData("Qwen3MoeForCausalLM", "use_sliding_window", "true", "layer_types")]
+    [InlineData("MPTForCausalLM", "expansion_ratio", "4", "alibi")]
+    [InlineData("MptForCausalLM", "ffn_config", """{"ffn_type": "mptglu"}""", "ffn_type")]
+    [InlineData("MptForCausalLM", "attn_config", """{"alibi": true, "qk_gn": true}""", "qk_gn")]
     public void A_variation_of_a_family_that_is_not_supported_is_named(string architecture, string name, string json, string part) =>
         ErrorAssert.Throws("QB2011", () => Parse(With(("architectures", $"[\"{architecture}\"]"), (name, json))), "config.json", part);
 

@@ -10,7 +10,7 @@ internal static class Bloom
             .Renamed(("hidden_size", "n_embed"), ("num_attention_heads", "n_head"), ("num_hidden_layers", "n_layer"), ("max_position_embeddings", "seq_length"))
             .WithMultiple("intermediate_size", "hidden_size", 4)
             .Decoder(tied: true);
-        RowBlocks Of(int part) => new(part * decoder.HeadDim, decoder.HeadDim, 3 * decoder.HeadDim, decoder.Heads, 3 * decoder.Heads * decoder.HeadDim);
+        RowBlocks Of(int part) => RowBlocks.OfHeads(part, 1, 3, decoder.Heads, decoder.HeadDim);
         return decoder with
         {
             Norm = NormKind.Layer,

@@ -3,7 +3,7 @@ namespace QuantBuild;
 /// <summary>EXAONE 3, 3.5 and Deep (LG AI Research, 2024): Llama under names of its own.</summary>
 internal static class Exaone
 {
-    public static DecoderConfig Read(ConfigReader config) => config.Renamed(("num_hidden_layers", "num_layers"), ("rms_norm_eps", "layer_norm_epsilon")).Decoder() with
+    public static DecoderConfig Read(ConfigReader config) => config.Renamed(("num_hidden_layers", "num_layers"), ("rms_norm_eps", "layer_norm_epsilon")).Decoder(tied: true) with
     {
         Activation = config.Activation("activation_function", "silu"),
         NormEpsilon = config.NumberOr("rms_norm_eps", 1e-5),

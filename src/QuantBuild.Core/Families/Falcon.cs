@@ -14,9 +14,9 @@ internal static class Falcon
         bool grouped = config.BooleanOr("new_decoder_architecture", false), parallel = config.BooleanOr("parallel_attn", true), bias = config.BooleanOr("bias", false);
         DecoderConfig decoder = config.Decoder(tied: true);
         int keyHeads = grouped ? decoder.KvHeads : config.BooleanOr("multi_query", true) ? 1 : decoder.Heads;
-        int headDim = decoder.HeadDim, shared = decoder.Heads / keyHeads, group = (shared + 2) * headDim;
+        int shared = decoder.Heads / keyHeads;
         bool ownNorms = parallel && config.CountOr("num_ln_in_parallel_attn", grouped ? 2 : 1) == 2;
-        RowBlocks Of(int head, int heads) => new(head * headDim, heads * headDim, group, keyHeads, keyHeads * group);
+        RowBlocks Of(int head, int heads) => RowBlocks.OfHeads(head, heads, shared + 2, keyHeads, decoder.HeadDim);
         WeightNames names = new WeightNames("transformer.h.*.")
             .With("model.embed_tokens", "transformer.word_embeddings")
             .With("self_attn.q_proj", "self_attention.query_key_value", Of(0, shared))
@@ -40,7 +40,7 @@ internal static class Falcon
             AttentionBias = bias,
             OutputBias = bias,
             MlpBias = bias,
-            AlibiSlopes = config.BooleanOr("alibi", false) ? [.. Alibi.Slopes(decoder.Heads).Select(slope => Brain(slope) / Math.Sqrt(headDim))] : [],
+            AlibiSlopes = config.BooleanOr("alibi", false) ? [.. Alibi.Slopes(decoder.Heads).Select(slope => Brain(slope) / Math.Sqrt(decoder.HeadDim))] : [],
             Names = names,
         };
     }

@@ -14,7 +14,7 @@ internal static class GptBigCode
         int headDim = decoder.HeadDim, queries = decoder.Heads * headDim;
         bool shared = config.BooleanOr("multi_query", true);
         // With a key for each query, the three of a head follow one another.
-        RowBlocks Of(int part) => !shared ? new(part * headDim, headDim, 3 * headDim, decoder.Heads, 3 * queries)
+        RowBlocks Of(int part) => !shared ? RowBlocks.OfHeads(part, 1, 3, decoder.Heads, headDim)
             : part == 0 ? RowBlocks.Run(0, queries, queries + (2 * headDim)) : RowBlocks.Run(queries + ((part - 1) * headDim), headDim, queries + (2 * headDim));
         return decoder with
         {

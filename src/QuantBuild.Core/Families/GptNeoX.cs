@@ -7,7 +7,7 @@ internal static class GptNeoX
     {
         DecoderConfig decoder = config.Renamed(("rope_theta", "rotary_emb_base")).Decoder(rotaryShare: 0.25);
         bool bias = config.BooleanOr("attention_bias", true);
-        RowBlocks Of(int part) => new(part * decoder.HeadDim, decoder.HeadDim, 3 * decoder.HeadDim, decoder.Heads, 3 * decoder.Heads * decoder.HeadDim);
+        RowBlocks Of(int part) => RowBlocks.OfHeads(part, 1, 3, decoder.Heads, decoder.HeadDim);
         return decoder with
         {
             Norm = NormKind.Layer,

@@ -7,6 +7,7 @@ internal static class GptOss
 {
     public static DecoderConfig Read(ConfigReader config)
     {
+        config.Require("swiglu_alpha", "1.702");
         DecoderConfig decoder = config.Decoder(headDim: 64);
         (int experts, int each) = config.Experts("num_local_experts", 128, 4);
         int mlp = decoder.IntermediateSize;

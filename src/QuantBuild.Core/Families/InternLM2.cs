@@ -6,8 +6,8 @@ internal static class InternLM2
     public static DecoderConfig Read(ConfigReader config)
     {
         DecoderConfig decoder = config.Decoder();
-        int width = decoder.HeadDim, shared = decoder.Heads / decoder.KvHeads, group = (shared + 2) * width;
-        RowBlocks Of(int head, int heads) => new(head * width, heads * width, group, decoder.KvHeads, decoder.KvHeads * group);
+        int shared = decoder.Heads / decoder.KvHeads;
+        RowBlocks Of(int head, int heads) => RowBlocks.OfHeads(head, heads, shared + 2, decoder.KvHeads, decoder.HeadDim);
         bool bias = config.BooleanOr("bias", true);
         return decoder with
         {

@@ -7,22 +7,29 @@ internal static class Mpt
     private static readonly (string Name, string Supported)[] Supported =
     [
         ("alibi", "true"), ("rope", "false"), ("attn_type", "multihead_attention"), ("clip_qkv", "null"), ("qk_ln", "false"), ("prefix_lm", "false"), ("attn_uses_sequence_id", "false"),
-        ("sliding_window_size", "-1"), ("logit_scale", "null"),
+        ("sliding_window_size", "-1"), ("logit_scale", "null"), ("qk_gn", "false"), ("attn_logit_softcapping", "null"), ("ffn_type", "mptmlp"),
     ];
+
+    // Slopes of less are none.
+    private const int LargestExponent = 64;
 
     public static DecoderConfig Read(ConfigReader config)
     {
-        config = config.Merged("attn_config");
+        config = config.Merged("attn_config").Merged("ffn_config");
         foreach ((string name, string supported) in Supported) config.Require(name, supported);
         if (config.TextOr("norm_type", "layernorm") is var norm && norm is not ("layernorm" or "low_precision_layernorm"))
         {
             throw config.Unsupported($"\"norm_type\" is {norm}, and only layernorm and low_precision_layernorm are supported");
         }
 
+        // That of its own code, which has ALiBi only where the file says so.
+        if (config.Architecture() == "MPTForCausalLM" && !config.Has("alibi")) throw config.Unsupported("\"alibi\" is absent, and only true is supported");
         DecoderConfig decoder = config
             .Renamed(("hidden_size", "d_model"), ("num_attention_heads", "n_heads"), ("num_hidden_layers", "n_layers"), ("max_position_embeddings", "max_seq_len"))
             .WithMultiple("intermediate_size", "hidden_size", config.PositiveOr("expansion_ratio", 4))
             .Decoder(tied: true);
+        double exponent = config.NumberOr("alibi_bias_max", 8);
+        if (exponent > LargestExponent) throw config.Malformed($"\"alibi_bias_max\" is {exponent}, expected at most {LargestExponent}");
         bool bias = !config.BooleanOr("no_bias", true);
         int width = decoder.HiddenSize;
         RowBlocks Of(int part) => RowBlocks.Run(part * width, width, 3 * width);
@@ -37,7 +44,7 @@ internal static class Mpt
             OutputBias = bias,
             MlpBias = bias,
             AttentionScale = config.OptionalNumber("softmax_scale", null),
-            AlibiSlopes = Alibi.Slopes(decoder.Heads, config.NumberOr("alibi_bias_max", 8)),
+            AlibiSlopes = Alibi.Slopes(decoder.Heads, exponent),
             Names = new WeightNames("transformer.blocks.*.")
                 .With("model.embed_tokens", "transformer.wte")
                 .With("input_layernorm", "norm_1")

@@ -5,6 +5,7 @@ internal static class Qwen2Moe
 {
     public static DecoderConfig Read(ConfigReader config)
     {
+        Qwen2.CheckWindows(config);
         DecoderConfig decoder = Qwen2.Read(config);
         (int experts, int each) = config.Experts("num_experts", 60, 4);
         return decoder with

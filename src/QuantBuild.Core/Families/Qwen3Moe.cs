@@ -5,6 +5,7 @@ internal static class Qwen3Moe
 {
     public static DecoderConfig Read(ConfigReader config)
     {
+        Qwen2.CheckWindows(config);
         DecoderConfig decoder = Qwen3.Read(config);
         (int experts, int each) = config.Experts("num_experts", 128, 8);
         return decoder with

@@ -7,7 +7,9 @@ internal static class SmolLM3
     {
         DecoderConfig decoder = config.Decoder(tied: true);
         int interval = config.PositiveOr("no_rope_layer_interval", 4);
+        // In spite of its name the list has a 1 for each layer that turns by positions.
         IReadOnlyList<bool> rotary = config.Flags("no_rope_layers", decoder.Layers);
+        if (rotary.Count == 0) rotary = [.. Enumerable.Range(0, decoder.Layers).Select(layer => (layer + 1) % interval != 0)];
         bool bias = config.BooleanOr("attention_bias", false);
         return decoder with
         {
@@ -16,10 +18,9 @@ internal static class SmolLM3
             OutputBias = bias,
             MlpBias = config.BooleanOr("mlp_bias", false),
             RopeTheta = config.RopeTheta(2_000_000),
-            // In spite of its name the list has a 1 for each layer that turns by positions.
-            RotaryLayers = rotary.Count > 0 ? rotary : [.. Enumerable.Range(0, decoder.Layers).Select(layer => (layer + 1) % interval != 0)],
+            RotaryLayers = rotary,
             SlidingWindow = Qwen2.Window(config),
-            SlidingLayers = config.SlidingLayers(decoder.Layers, _ => true),
+            SlidingLayers = config.SlidingLayers(decoder.Layers, layer => !rotary[layer]),
         };
     }
 }

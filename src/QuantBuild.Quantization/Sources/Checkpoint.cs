@@ -102,15 +102,8 @@ internal sealed class Checkpoint : IDisposable
     /// <summary>Adds a tensor, unless there is one of its name.</summary>
     private bool Add(CheckpointTensor tensor)
     {
-        CheckpointTensor known = tensor.Renamed(InLanguageModel(tensor.Name));
+        CheckpointTensor known = tensor.Renamed(WeightNames.InLanguageModel(tensor.Name));
         return tensors.TryAdd(known.Name, known);
-    }
-
-    /// <summary>The name that a tensor would have in a model of language alone: one that sees images too has its language model under another prefix, in one of two orders.</summary>
-    private static string InLanguageModel(string name)
-    {
-        const string outer = "language_model.", inner = "model.language_model.";
-        return name.StartsWith(outer, StringComparison.Ordinal) ? name[outer.Length..] : name.StartsWith(inner, StringComparison.Ordinal) ? "model." + name[inner.Length..] : name;
     }
 
     private ICheckpointFile Open(string path)

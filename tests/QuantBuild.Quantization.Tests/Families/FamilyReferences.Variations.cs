@@ -91,7 +91,7 @@ internal sealed partial record FamilyReference
             (w, tokens) => Scale(Llama(w, tokens, Frequencies(10000, HeadDim), tied: true, embedding: 12, residual: 1.4 / Math.Sqrt(Layers)), 16.0 / Width)),
         new("Exaone3.5", """
             {"architectures": ["ExaoneForCausalLM"], "hidden_size": 64, "intermediate_size": 96, "num_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 258,
-             "max_position_embeddings": 96, "layer_norm_epsilon": 1e-5, "activation_function": "silu", "rope_theta": 500000.0,
+             "max_position_embeddings": 96, "layer_norm_epsilon": 1e-5, "activation_function": "silu", "tie_word_embeddings": false, "rope_theta": 500000.0,
              "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32, "rope_type": "llama3"} }
             """, Exaone),
         new("Command-R7B", """
