@@ -17,7 +17,7 @@ static class QualityTable
         foreach (int bits in new[] { 4, 3, 2 })
         {
             foreach (int groupSize in new[] { 128, 32 }) specs.AddRange(methods.Select(method => new QuantizationSpec { Method = method, Bits = bits, GroupSize = groupSize }));
-            if (bits == 4) specs.AddRange(new[] { QuantizationMethod.Nf4, QuantizationMethod.Fp4 }.Select(method => new QuantizationSpec { Method = method }));
+            if (bits == 4) specs.AddRange(new[] { QuantizationMethod.Nf4, QuantizationMethod.Fp4, QuantizationMethod.Mxfp4 }.Select(method => new QuantizationSpec { Method = method }));
         }
 
         using TemporaryFolder folder = new();
