@@ -7,11 +7,6 @@ namespace QuantBuild.Quantization.Tests;
 /// <summary>Passes back through a layer: their errors, what they keep, and what they do where memory runs out.</summary>
 public sealed class BackwardTests
 {
-    // As TorchSharp throws it, which has this type for every error.
-#pragma warning disable CA2201
-    private static readonly ExternalException OutOfMemory = new("CUDA out of memory.");
-#pragma warning restore CA2201
-
     public BackwardTests() => NativeLibraries.Load();
 
     [Fact]
@@ -48,7 +43,7 @@ public sealed class BackwardTests
         Assert.Empty(Directory.GetFiles(folder.Path));
 
         DeviceMemory little = new(_ => { });
-        little.InPieces(windows.Count, windows.Length, (_, count) => count > 2 ? throw OutOfMemory : count);
+        little.InPieces(windows.Count, windows.Length, (_, count) => count > 2 ? throw OnCpu.OutOfMemory : count);
         IReadOnlyDictionary<string, double[]> inPieces = new Sensitivity(plan, weights, new Devices(torch.CPU, little), ActivationStore.InMemory, CancellationToken.None).Measure(windows);
         Assert.Equal(whole.Keys, inPieces.Keys);
         Assert.All(whole, linear => Assert.All(linear.Value.Zip(inPieces[linear.Key]), pair => Assert.InRange(pair.Second / pair.First, 0.999, 1.001)));

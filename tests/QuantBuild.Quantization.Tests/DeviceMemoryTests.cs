@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Runtime.InteropServices;
 using TorchSharp;
 
 namespace QuantBuild.Quantization.Tests;
@@ -8,11 +7,6 @@ namespace QuantBuild.Quantization.Tests;
 public sealed class DeviceMemoryTests
 {
     private const int Context = 32;
-
-    // As TorchSharp throws it, which has this type for every error.
-#pragma warning disable CA2201
-    private static readonly ExternalException OutOfMemory = new("CUDA out of memory. Tried to allocate 462.00 MiB. GPU 0 has a total capacity of 7.79 GiB of which 12.00 MiB is free.\nException raised from malloc");
-#pragma warning restore CA2201
 
     private readonly List<string> said = [];
     private readonly DeviceMemory memory;
@@ -29,8 +23,8 @@ public sealed class DeviceMemoryTests
         Exception error = Assert.ThrowsAny<Exception>(() => torch.empty(1L << 50));
         Assert.True(DeviceMemory.IsExhausted(error), error.Message);
         Assert.StartsWith("The memory of this machine ran out", DeviceMemory.Exhausted(error).Message, StringComparison.Ordinal);
-        Assert.Contains("End other programs that use the GPU", DeviceMemory.Exhausted(OutOfMemory).Message, StringComparison.Ordinal);
-        Assert.True(DeviceMemory.IsExhausted(OutOfMemory));
+        Assert.Contains("End other programs that use the GPU", DeviceMemory.Exhausted(OnCpu.OutOfMemory).Message, StringComparison.Ordinal);
+        Assert.True(DeviceMemory.IsExhausted(OnCpu.OutOfMemory));
         Assert.False(DeviceMemory.IsExhausted(Assert.ThrowsAny<Exception>(() => torch.ones(2, 3).mm(torch.ones(2, 3)))));
     }
 
@@ -66,7 +60,7 @@ public sealed class DeviceMemoryTests
             (_, part, tokens) =>
             {
                 Assert.Equal(part.Count, tokens.shape[1]);
-                return part.Count > 100 ? throw OutOfMemory : tokens.clone().DetachFromDisposeScope();
+                return part.Count > 100 ? throw OnCpu.OutOfMemory : tokens.clone().DetachFromDisposeScope();
             },
             (_, tokens) =>
             {
@@ -91,7 +85,7 @@ public sealed class DeviceMemoryTests
     private static torch.Tensor Layer(torch.Tensor hidden) => hidden.softmax(-1).cumsum(1).tanh();
 
     private static Func<torch.Tensor, torch.Tensor> Limited(Func<torch.Tensor, torch.Tensor> step, int windows) =>
-        batch => batch.shape[0] > windows ? throw OutOfMemory : step(batch);
+        batch => batch.shape[0] > windows ? throw OnCpu.OutOfMemory : step(batch);
 
     private static HiddenStates Embed(DeviceMemory? memory = null)
     {

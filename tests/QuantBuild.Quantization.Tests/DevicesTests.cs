@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using QuantBuild.Quantization.Tests.Families;
 using TorchSharp;
 
@@ -10,11 +9,6 @@ namespace QuantBuild.Quantization.Tests;
 public sealed class DevicesTests(QuantizedSample sample) : IClassFixture<QuantizedSample>
 {
     private const int Context = 32, Windows = 100, Width = 24;
-
-    // As TorchSharp throws it, which has this type for every error.
-#pragma warning disable CA2201
-    private static readonly ExternalException OutOfMemory = new("CUDA out of memory.");
-#pragma warning restore CA2201
 
     [Theory]
     [InlineData(QuantizationMethod.Rtn)]
@@ -145,7 +139,7 @@ public sealed class DevicesTests(QuantizedSample sample) : IClassFixture<Quantiz
             (at, hidden) =>
             {
                 steps.Add((at.Number, hidden.shape[0]));
-                return at.Number == 1 && hidden.shape[0] > 4 ? throw OutOfMemory : Step(hidden);
+                return at.Number == 1 && hidden.shape[0] > 4 ? throw OnCpu.OutOfMemory : Step(hidden);
             },
             default);
         alone.Update(Step, default);
