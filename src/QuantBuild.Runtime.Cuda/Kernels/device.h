@@ -95,6 +95,33 @@ DEVICE u32 high_product(u32 a, u32 b)
 DEVICE u32 read_once(const void* p) { return __nvvm_ldg_ui((const u32*)p); }
 DEVICE Bytes16 read16(const void* p) { return *(const Bytes16*)p; }
 
+// Copies 16 bytes to shared memory, aligned alike, without waiting for them: the copies up to an end of a group are there once no more than so many groups behind it are under way. They are there
+// for the thread that copied; the others need a barrier. Before compute capability 8.0 it waits.
+DEVICE void copy16(void* shared, const void* global)
+{
+#if __CUDA_ARCH__ >= 800
+    u32 to = (u32)(u64)(__attribute__((address_space(3))) void*)shared;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" : : "r"(to), "l"((__attribute__((address_space(1))) const void*)global) : "memory");
+#else
+    *(Bytes16*)shared = read16(global);
+#endif
+}
+
+DEVICE void end_group()
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" : : : "memory");
+#endif
+}
+
+template <int UNDER_WAY>
+DEVICE void wait_groups()
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" : : "n"(UNDER_WAY) : "memory");
+#endif
+}
+
 DEVICE float exchange(float x, int lanes) { return float_of(__nvvm_shfl_sync_bfly_i32(FULL, bits_of(x), lanes, 31)); }
 DEVICE float from_lane(float x, int source) { return float_of(__nvvm_shfl_sync_idx_i32(FULL, bits_of(x), source, 31)); }
 
