@@ -27,6 +27,13 @@ internal sealed class CudaBackend(Func<CudaDriver> driver) : IDeviceBackend
                 $"The GPU cannot be used for this model: its heads have {config.HeadDim} dimensions, expected an even number of at most {DeviceAttention.WidestHead}. Set LoadOptions.Device to cpu.");
         }
 
+        if (config.HiddenSize > CudaLayers.WidestHidden)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.GpuUnavailable,
+                $"The GPU cannot be used for this model: its residual stream is {config.HiddenSize} numbers wide, expected at most {CudaLayers.WidestHidden}. Set LoadOptions.Device to cpu.");
+        }
+
         CudaDevice device = new(driver(), index);
         try
         {

@@ -11,7 +11,16 @@ namespace QuantBuild.Cuda.Decoding;
 /// </summary>
 internal sealed unsafe class CudaLayers : IDeviceLayers
 {
+    /// <summary>The widest residual stream that the kernels take.</summary>
+    public const int WidestHidden = 16384;
+
     private const int Threads = 256;
+
+    // Of a block that has a token.
+    private const int MostWarps = 32;
+
+    // Of a block that has a row of logits.
+    private const int RowThreads = 1024;
 
     // Steps of so many tokens are captured once, and repeated.
     private const int MostCapturedTokens = 8;
@@ -219,7 +228,9 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         int width = config.HiddenSize, sums = config.SumNorms ? 1 : 0;
         RoundedParameters rounded = rounds ? activations.Input.Target(width, next!.FirstLayout) : default;
         void** parameters = stackalloc void*[] { &hidden, &added, &post, &sums, &scale, &norm, &target, &width, &rounded };
-        kernels.Launch("decoder", "norm_round", (tokens, 1, 1), Threads, parameters);
+        // A thread has four numbers of each of some stripes.
+        int stripes = RoundedInput.Stripes(width, rounded.SegmentInputs), each = (int)BitOperations.RoundUpToPowerOf2((uint)((stripes + MostWarps - 1) / MostWarps));
+        kernels.Launch("decoder", $"norm_round_{each}", (tokens, 1, 1), (stripes + each - 1) / each * 32, parameters);
         return rounds;
     }
 
@@ -228,14 +239,15 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
     private void Mlp(DeviceLayer layer, int expert, IntPtr input, int count, bool isRounded)
     {
         layer.GateUp[expert].Multiply(input, count, activations.Input, isRounded);
-        IntPtr gate = activations.Gate, up = config.GatedMlp ? activations.Up : 0;
-        int kind = (int)config.Activation, width = layer.Widths[expert];
-        float limit = (float)(config.GateLimit ?? 0);
+        int width = layer.Widths[expert];
         DeviceLinears down = layer.Down[expert];
-        RoundedParameters rounded = down.FirstIsFloat ? default : activations.Input.Target(width, down.FirstLayout);
-        void** parameters = stackalloc void*[] { &gate, &up, &kind, &limit, &width, &rounded };
-        kernels.Launch("decoder", "gate_round", (count, 1, 1), Threads, parameters);
-        down.Multiply(gate, count, activations.Input, isRounded: !down.FirstIsFloat);
+        // Outliers are found in all of a token at once, which is another kernel's work.
+        bool rounds = !down.FirstIsFloat && down.FirstLayout.Form.Outliers == 0;
+        GateParameters gated = new() { Gate = activations.Gate, Up = config.GatedMlp ? activations.Up : 0, Limit = (float)(config.GateLimit ?? 0), Kind = (int)config.Activation, Width = width };
+        RoundedParameters rounded = rounds ? activations.Input.Target(width, down.FirstLayout) : default;
+        void** parameters = stackalloc void*[] { &gated, &rounded };
+        kernels.Launch("decoder", "gate_round", (RoundedInput.Blocks(width, rounded.SegmentInputs), count, 1), RoundedInput.Threads, parameters);
+        down.Multiply(gated.Gate, count, activations.Input, isRounded: rounds);
     }
 
     /// <summary>The experts that the router chooses for each token, one after the other, each with all of its tokens: which those are, the processor finds out.</summary>
@@ -346,7 +358,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         IntPtr logits = activations.Logits, found = step.Found;
         int width = config.VocabularySize;
         void** parameters = stackalloc void*[] { &logits, &found, &width };
-        kernels.Launch("decoder", "largest", (rows, 1, 1), Threads, parameters);
+        kernels.Launch("decoder", "largest", (rows, 1, 1), RowThreads, parameters);
         device.CopyFrom(step.FoundStaged, found, rows * sizeof(int));
     }
 

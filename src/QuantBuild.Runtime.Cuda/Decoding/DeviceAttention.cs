@@ -70,7 +70,10 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
             Bytes = pages.Precision == KvPrecision.Int8 ? 1 : 0,
         };
         void** parameters = stackalloc void*[] { &heads };
-        kernels.Launch("decoder", "remember", (tokens, 1, 1), RememberThreads, parameters);
+        // A warp has a head; where heads are normed together, a block has all of a token's.
+        const int warps = RememberThreads / 32;
+        int blocks = heads.QueryNorm != 0 && heads.WholeNorm != 0 ? 1 : (config.Heads + (2 * config.KvHeads) + warps - 1) / warps;
+        kernels.Launch("decoder", "remember", (blocks, tokens, 1), RememberThreads, parameters);
     }
 
     /// <summary>Queues attention.</summary>

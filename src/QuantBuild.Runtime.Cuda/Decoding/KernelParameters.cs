@@ -82,6 +82,17 @@ internal struct RoundedParameters
     public int Interleaved;
 }
 
+/// <summary>What a gated MLP computes between its linears (decoder.cu).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct GateParameters
+{
+    public IntPtr Gate;
+    public IntPtr Up;
+    public float Limit;
+    public int Kind;
+    public int Width;
+}
+
 /// <summary>A norm (decoder.cu).</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct NormParameters

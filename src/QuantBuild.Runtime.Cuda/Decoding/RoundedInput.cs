@@ -6,7 +6,8 @@ namespace QuantBuild.Cuda.Decoding;
 /// <summary>The input of the next linears, in the form in which they read it.</summary>
 internal sealed unsafe class RoundedInput
 {
-    private const int Threads = 256;
+    /// <summary>Threads of a block of the kernels that round.</summary>
+    public const int Threads = 256;
 
     // A segment has at least 16 inputs.
     private const int LeastSegment = 16;
@@ -56,8 +57,18 @@ internal sealed unsafe class RoundedInput
     {
         RoundedParameters target = Target(inputs, layout);
         void** parameters = stackalloc void*[] { &x, &inputs, &target };
-        kernels.Launch("decoder", "round_tokens", (tokens, 1, 1), Threads, parameters);
+        kernels.Launch("decoder", "round_tokens", (target.Outliers == 0 ? Blocks(inputs, target.SegmentInputs) : 1, tokens, 1), Threads, parameters);
     }
+
+    /// <summary>How many stripes a token's inputs are, each of which a warp rounds: whole segments (decoder.cu).</summary>
+    public static int Stripes(int inputs, int segmentInputs)
+    {
+        int stripe = segmentInputs == 96 ? 96 : 128;
+        return (PackedTiles.PaddedInputs(inputs) + stripe - 1) / stripe;
+    }
+
+    /// <summary>Blocks that round them.</summary>
+    public static int Blocks(int inputs, int segmentInputs) => (Stripes(inputs, segmentInputs) + (Threads / 32) - 1) / (Threads / 32);
 
     /// <summary>Where a kernel puts what it rounds.</summary>
     public RoundedParameters Target(int inputs, InputLayout layout)

@@ -150,20 +150,17 @@ DEVICE float block_sum(float x, float* room)
     barrier();
     if (lane() == 0) room[warp()] = x;
     barrier();
-    float sum = 0;
-    for (int i = 0; i < warps(); i++) sum += room[i];
-    return sum;
+    return warp_sum(lane() < warps() ? room[lane()] : 0);
 }
 
+// The same of the largest of numbers that are not negative.
 DEVICE float block_most(float x, float* room)
 {
     x = warp_most(x);
     barrier();
     if (lane() == 0) room[warp()] = x;
     barrier();
-    float found = room[0];
-    for (int i = 1; i < warps(); i++) found = most(found, room[i]);
-    return found;
+    return warp_most(lane() < warps() ? room[lane()] : 0);
 }
 
 // n / d for n * d < 2^32, by a multiplication: reciprocal is 2^32 / d rounded up, or 0 where d is 1.
