@@ -60,7 +60,9 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
         }
         else if (input.Tokens < LeastMatrixTokens)
         {
-            kernels.Launch(group.VectorModule, "multiply", (group.VectorBlocks, 1, 1), VectorThreads, parameters);
+            // The usual segments have kernels of their own.
+            string kernel = group.Layout.Form.SegmentInputs switch { 128 => "multiply_128", 64 => "multiply_64", _ => "multiply" };
+            kernels.Launch(group.VectorModule, kernel, (group.VectorBlocks, 1, 1), VectorThreads, parameters);
         }
         else
         {

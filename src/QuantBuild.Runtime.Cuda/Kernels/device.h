@@ -12,8 +12,9 @@ typedef long long s64;
 #define DEVICE static inline __attribute__((device, always_inline))
 #define SHARED __attribute__((shared))
 
-// A kernel of so many threads a block: the compiler may use as many registers as that leaves.
+// A kernel of so many threads a block: the compiler may use as many registers as that leaves. Of some kernels so many blocks are to be on a processor at a time.
 #define THREADS(n) __attribute__((launch_bounds(n)))
+#define THREADS_BLOCKS(n, blocks) __attribute__((launch_bounds(n, blocks)))
 
 #define FULL 0xffffffffu
 
@@ -93,10 +94,21 @@ DEVICE u32 high_product(u32 a, u32 b)
 
 // What no kernel writes while it runs, such as weights.
 DEVICE u32 read_once(const void* p) { return __nvvm_ldg_ui((const u32*)p); }
+DEVICE u32 read_word(const void* p) { return *(const u32*)p; }
 DEVICE Bytes16 read16(const void* p) { return *(const Bytes16*)p; }
 
-// Copies 16 bytes to shared memory, aligned alike, without waiting for them: the copies up to an end of a group are there once no more than so many groups behind it are under way. They are there
-// for the thread that copied; the others need a barrier. Before compute capability 8.0 it waits.
+// Copies 8 or 16 bytes to shared memory, aligned alike, without waiting for them: the copies up to an end of a group are there once no more than so many groups behind it are under way. They are
+// there for the thread that copied; the others need a barrier. Before compute capability 8.0 it waits.
+DEVICE void copy8(void* shared, const void* global)
+{
+#if __CUDA_ARCH__ >= 800
+    u32 to = (u32)(u64)(__attribute__((address_space(3))) void*)shared;
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" : : "r"(to), "l"((__attribute__((address_space(1))) const void*)global) : "memory");
+#else
+    *(Bytes8*)shared = *(const Bytes8*)global;
+#endif
+}
+
 DEVICE void copy16(void* shared, const void* global)
 {
 #if __CUDA_ARCH__ >= 800

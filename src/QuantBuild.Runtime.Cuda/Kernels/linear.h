@@ -72,23 +72,27 @@ struct Pair
 #endif
 };
 
-// p: the row's word in the first vector of the chunk.
-DEVICE Pair read_pair(const u8* p, int i)
+// p: the row's word in the first vector of the chunk, in memory or, for stored_pair, in shared memory.
+template <u32 (*READ)(const void*)>
+DEVICE Pair pair_at(const u8* p, int i)
 {
     Pair pair;
 #if FORMAT == INT2
-    pair.first = read_once(p + (i >> 1) * 32);
+    pair.first = READ(p + (i >> 1) * 32);
 #elif FORMAT == INT3
-    pair.first = read_once(p + (i >> 1) * 32);
-    pair.second = read_once(p + 64);
+    pair.first = READ(p + (i >> 1) * 32);
+    pair.second = READ(p + 64);
 #elif FORMAT == INT4 || FORMAT == CODEBOOK4
-    pair.first = read_once(p + i * 32);
+    pair.first = READ(p + i * 32);
 #else
-    pair.first = read_once(p + i * 64);
-    pair.second = read_once(p + i * 64 + 32);
+    pair.first = READ(p + i * 64);
+    pair.second = READ(p + i * 64 + 32);
 #endif
     return pair;
 }
+
+DEVICE Pair read_pair(const u8* p, int i) { return pair_at<read_once>(p, i); }
+DEVICE Pair stored_pair(const u8* p, int i) { return pair_at<read_word>(p, i); }
 
 // The bytes that eight indices stand for. They lie in the order of the indices in their word: even and odd ones in turn, four to a word; so do the activations of such a linear.
 DEVICE void looked_up(const u32 (&table)[4], u32 indices, u32& even, u32& odd)
