@@ -57,6 +57,42 @@ public sealed class LogitsTests : IDisposable
         Compare(path, new LoadOptions { FloatActivations = true }, [11, 1, 5], Floats);
     }
 
+    /// <summary>Formats, for rows of which each warp has more than it reads ahead.</summary>
+    public static TheoryData<string, int> LongRows { get; } = new()
+    {
+        { "int2 g128", 7168 },
+        { "int3 g128 zeros", 7168 },
+        { "int4 g128 zeros", 7168 },
+        { "int4 g64", 7232 },
+        { "int4 g32 zeros", 7200 },
+        { "int4 g16", 7184 },
+        { "int4 g96 zeros", 7200 },
+        { "int8 g128", 7168 },
+        { "nf4 64 nested", 7232 },
+        { "nf4 256", 7168 },
+        { "mxfp4 32", 7200 },
+        { "int8row 1.5", 7190 },
+    };
+
+    [Theory]
+    [MemberData(nameof(LongRows))]
+    public void Long_rows_give_the_logits_of_the_processor(string format, int intermediate)
+    {
+        string config = TestArtifact.Config(hidden: 50, intermediate: intermediate, layers: 1, headDim: 12, vocabulary: 4096);
+        string path = TestModel.Write(folder.File("m"), config, linear => linear.Inputs == intermediate ? Parse(format, linear) : null);
+        Compare(path, new LoadOptions(), [1, 3, 8, 17], Bytes);
+    }
+
+    [Theory]
+    [InlineData(4150)]
+    [InlineData(8320)]
+    public void Wide_residual_streams_give_the_logits_of_the_processor(int hidden)
+    {
+        string config = TestArtifact.Config(hidden: hidden, intermediate: 24, layers: 1, headDim: 12, vocabulary: 4096);
+        string path = TestModel.Write(folder.File("m"), config, linear => linear.Name.Contains("layers") ? Parse(hidden % 64 == 0 ? "int4 g64" : "int4 row", linear) : null);
+        Compare(path, new LoadOptions(), [1, 2], Bytes);
+    }
+
     public static TheoryData<string> Families { get; } = [.. FamilyReference.All.Select(family => family.Name)];
 
     [Theory]
