@@ -32,6 +32,53 @@ public sealed class KernelSourceTests : IDisposable
         }
     }
 
+    /// <summary>Modules, with the oldest chip that loads each and the newest that this assembler may know.</summary>
+    public static TheoryData<string, int> Assembled
+    {
+        get
+        {
+            TheoryData<string, int> cases = new();
+            foreach (string name in typeof(KernelLibrary).Assembly.GetManifestResourceNames().Order())
+            {
+                string module = name[..^".ptx.gz".Length];
+                int least = int.TryParse(module.Split('.').Last(), out int named) ? named : 75;
+                cases.Add(module, least);
+                // Newer chips take the module for 8.0, where there are two.
+                if (least != named || named > 75) cases.Add(module, 90);
+            }
+
+            return cases;
+        }
+    }
+
+    /// <summary>What the driver will do on a machine with a GPU: NVIDIA's assembler takes the kernels, and what they compute fits into registers.</summary>
+    [AssemblerTheory]
+    [MemberData(nameof(Assembled))]
+    public void The_assembler_takes_the_kernels(string module, int capability)
+    {
+        string ptx = folder.File($"{module}.ptx");
+        byte[] source = KernelLibrary.Source(module);
+        File.WriteAllBytes(ptx, source.AsSpan(0, source.Length - 1));
+        ProcessStartInfo start = new(AssemblerTheoryAttribute.Assembler!, ["-v", $"-arch=sm_{capability}", ptx, "-o", folder.File("cubin")]) { RedirectStandardError = true };
+        using Process process = Process.Start(start)!;
+        string said = process.StandardError.ReadToEnd();
+        process.WaitForExit();
+        Assert.True(process.ExitCode == 0, said);
+        string[] lines = said.Split('\n');
+        string name = "";
+        List<string> spilling = [];
+        foreach (string line in lines)
+        {
+            if (line.Contains("Compiling entry function")) name = line.Split('\'')[1];
+            if (line.Contains("bytes spill stores") && !line.Contains(" 0 bytes spill stores")) spilling.Add(name);
+        }
+
+        Assert.Equal([], spilling.Except(MaySpill));
+    }
+
+    // Residual streams wider than 8,192 are rare, and have no more threads to be in.
+    private static readonly string[] MaySpill = ["norm_round_4", "attend_prompt_256", "multiply_matrix"];
+
     private static string Text(string file)
     {
         using StreamReader reader = new(new GZipStream(File.OpenRead(file), CompressionMode.Decompress));
@@ -47,6 +94,21 @@ public sealed class KernelSourceTests : IDisposable
         Assert.Equal(DiagnosticIds.GpuFailed, error.Id);
         Assert.Contains("nonsense", error.Message);
     }
+}
+
+/// <summary>A test that takes NVIDIA's assembler.</summary>
+internal sealed class AssemblerTheoryAttribute : TheoryAttribute
+{
+    public AssemblerTheoryAttribute()
+    {
+        if (Assembler is null) Skip = "ptxas, NVIDIA's assembler, is not here (it is in the CUDA toolkit)";
+    }
+
+    public static string? Assembler { get; } = (Environment.GetEnvironmentVariable("PATH") ?? "")
+        .Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
+        .Append("/usr/local/cuda/bin")
+        .Select(folder => Path.Combine(folder, OperatingSystem.IsWindows() ? "ptxas.exe" : "ptxas"))
+        .FirstOrDefault(File.Exists);
 }
 
 /// <summary>A test that takes the compiler that the kernels are made with.</summary>
