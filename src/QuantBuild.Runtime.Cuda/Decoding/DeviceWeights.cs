@@ -96,8 +96,8 @@ internal sealed unsafe class DeviceWeights : IDisposable
             {
                 Layout = new InputLayout(form, Interleaved: format is Codebook4Format && form.SegmentInputs > 0),
                 Inputs = weight.Inputs,
-                VectorModule = kernels.Newest("linear-" + packing),
-                MatrixModule = kernels.Newest("matrix-" + packing),
+                VectorModule = "linear-" + packing,
+                MatrixModule = "matrix-" + packing,
             };
             if (last is not null && (last.VectorModule != next.VectorModule || last.Layout != next.Layout)) Close();
             LinearParameters linear = Parameters(shape!, format) with

@@ -68,6 +68,9 @@ internal sealed unsafe class CudaDevice : IDisposable
     /// <summary>Whether work can be captured and launched as one.</summary>
     public bool HasGraphs => driver.GraphInstantiate != null;
 
+    /// <summary>Whether a kernel may begin while the one before it runs, captured ones too (from compute capability 9.0 and CUDA 12.3 on).</summary>
+    public bool Overlaps => Capability >= 90 && driver.DriverVersion >= 12030 && driver.LaunchEx != null;
+
     /// <summary>Makes the calling thread one that may queue work.</summary>
     public void Use() => driver.Check(driver.ContextSetCurrent(context), "use the GPU on this thread");
 
@@ -235,9 +238,30 @@ internal sealed unsafe class CudaDevice : IDisposable
     /// <param name="grid">Blocks.</param>
     /// <param name="threads">Threads of a block.</param>
     /// <param name="parameters">Pointers to its parameters.</param>
-    public void Launch(IntPtr function, (int X, int Y, int Z) grid, int threads, void** parameters)
+    /// <param name="overlaps">Whether it may begin while the kernel before it runs: it waits itself for what that one writes. Only where <see cref="Overlaps"/>.</param>
+    public void Launch(IntPtr function, (int X, int Y, int Z) grid, int threads, void** parameters, bool overlaps)
     {
-        lock (queueing) Do(driver.Launch(function, (uint)grid.X, (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, 0, stream, parameters, null), "run a kernel");
+        const string doing = "run a kernel";
+        if (!overlaps)
+        {
+            lock (queueing) Do(driver.Launch(function, (uint)grid.X, (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, 0, stream, parameters, null), doing);
+            return;
+        }
+
+        LaunchAttribute attribute = new() { Id = LaunchAttribute.MayOverlap, Value = 1 };
+        LaunchConfiguration configuration = new()
+        {
+            GridX = (uint)grid.X,
+            GridY = (uint)grid.Y,
+            GridZ = (uint)grid.Z,
+            BlockX = (uint)threads,
+            BlockY = 1,
+            BlockZ = 1,
+            Stream = stream,
+            Attributes = &attribute,
+            AttributeCount = 1,
+        };
+        lock (queueing) Do(driver.LaunchEx(&configuration, function, parameters, null), doing);
     }
 
     /// <summary>What is queued meanwhile, as one piece of work that can be repeated; it is not done yet.</summary>

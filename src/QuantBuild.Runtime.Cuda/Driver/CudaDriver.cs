@@ -67,6 +67,7 @@ internal sealed unsafe class CudaDriver
         ModuleUnload = (delegate* unmanaged<IntPtr, int>)Find(export, "cuModuleUnload");
         ModuleGetFunction = (delegate* unmanaged<IntPtr*, IntPtr, byte*, int>)Find(export, "cuModuleGetFunction");
         Launch = (delegate* unmanaged<IntPtr, uint, uint, uint, uint, uint, uint, uint, IntPtr, void**, void**, int>)Find(export, "cuLaunchKernel");
+        LaunchEx = (delegate* unmanaged<LaunchConfiguration*, IntPtr, void**, void**, int>)export("cuLaunchKernelEx");
         CaptureBegin = (delegate* unmanaged<IntPtr, int, int>)Find(export, "cuStreamBeginCapture_v2");
         CaptureEnd = (delegate* unmanaged<IntPtr, IntPtr*, int>)Find(export, "cuStreamEndCapture");
         // Its first form has the same parameters as the one with flags has since CUDA 11.4.
@@ -127,6 +128,9 @@ internal sealed unsafe class CudaDriver
     public delegate* unmanaged<IntPtr*, IntPtr, byte*, int> ModuleGetFunction { get; }
 
     public delegate* unmanaged<IntPtr, uint, uint, uint, uint, uint, uint, uint, IntPtr, void**, void**, int> Launch { get; }
+
+    /// <summary>Missing in drivers before CUDA 11.8: there, kernels do not overlap.</summary>
+    public delegate* unmanaged<LaunchConfiguration*, IntPtr, void**, void**, int> LaunchEx { get; }
 
     public delegate* unmanaged<IntPtr, int, int> CaptureBegin { get; }
 
@@ -262,4 +266,34 @@ internal enum DeviceAttribute
 {
     ComputeCapabilityMajor = 75,
     ComputeCapabilityMinor = 76,
+}
+
+/// <summary>How a kernel is launched: <c>CUlaunchConfig</c>.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct LaunchConfiguration
+{
+    public uint GridX;
+    public uint GridY;
+    public uint GridZ;
+    public uint BlockX;
+    public uint BlockY;
+    public uint BlockZ;
+    public uint SharedBytes;
+    public IntPtr Stream;
+    public LaunchAttribute* Attributes;
+    public uint AttributeCount;
+}
+
+/// <summary>One thing about a launch: <c>CUlaunchAttribute</c>, whose value has 64 bytes from the eighth on.</summary>
+[StructLayout(LayoutKind.Explicit, Size = 72)]
+internal struct LaunchAttribute
+{
+    /// <summary><c>CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION</c>: whether the kernel may begin while the one before it runs.</summary>
+    public const int MayOverlap = 6;
+
+    [FieldOffset(0)]
+    public int Id;
+
+    [FieldOffset(8)]
+    public int Value;
 }

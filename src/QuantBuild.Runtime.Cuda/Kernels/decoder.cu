@@ -294,11 +294,14 @@ DEVICE void norm_and_round(float* x, const float* added, const Norm& post, int s
 {
     SHARED static float room[32];
     SHARED static int counts[32];
+    let_next_begin();
     int token = block_x(), stripe = rounded.segmentInputs == 96 ? 96 : 128;
     x += (s64)token * width;
     y += (s64)token * width;
-    Part<COUNT> own = part_of<COUNT>(x, stripe, width), weight;
+    Part<COUNT> weight;
     if (norm.weight) weight = part_of<COUNT>(norm.weight, stripe, width);
+    after_previous();
+    Part<COUNT> own = part_of<COUNT>(x, stripe, width);
     if (added)
     {
         Part<COUNT> more = part_of<COUNT>(added + (s64)token * width, stripe, width);
@@ -350,6 +353,7 @@ NORM_ROUND(4)
 // What linears read, of numbers [tokens, xStride]. A warp has a stripe; where there are outliers, a block has a token.
 KERNEL void THREADS(BLOCK) round_tokens(const float* x, int xStride, const Rounded rounded)
 {
+    begin_after_previous();
     SHARED static float room[32];
     SHARED static int counts[32];
     int token = block_y();
@@ -430,6 +434,7 @@ DEVICE float gated(const Gate& of, s64 place)
 // activation(gate) * up, or activation(gate) where up is null, as the next linear reads it, which has no outliers; left in gate where that is nowhere. A warp has a stripe.
 KERNEL void THREADS(BLOCK) gate_round(const Gate of, const Rounded rounded)
 {
+    begin_after_previous();
     int token = block_y();
     s64 row = (s64)token * of.width;
     if (rounded.bytes)
@@ -589,6 +594,7 @@ DEVICE void keep(const Head& x, u8* block, int slot, int stride, int start, int 
 // Norms queries and keys, turns them to their positions, and puts keys and values into their pages. A warp has a head; where all heads are normed together, a block has all of a token's.
 KERNEL void THREADS(BLOCK) remember(const Heads h)
 {
+    begin_after_previous();
     SHARED static float room[32];
     SHARED static float rows[BLOCK / 32][HEAD_NUMBERS * 32];
     int token = block_y();
@@ -662,6 +668,7 @@ KERNEL void THREADS(BLOCK) remember(const Heads h)
 // Rows of x [.., width] that are wanted, one after the other.
 KERNEL void THREADS(BLOCK) gather(const float* x, const int* wanted, float* y, int width)
 {
+    begin_after_previous();
     const float* from = x + (s64)wanted[block_x()] * width;
     for (int k = thread(); k < width; k += BLOCK) y[(s64)block_x() * width + k] = from[k];
 }
@@ -669,6 +676,7 @@ KERNEL void THREADS(BLOCK) gather(const float* x, const int* wanted, float* y, i
 // Adds what an expert gave to its tokens, each with its share.
 KERNEL void THREADS(BLOCK) scatter(const float* x, const int* tokens, const float* shares, float* y, int width)
 {
+    begin_after_previous();
     float* to = y + (s64)tokens[block_x()] * width;
     for (int k = thread(); k < width; k += BLOCK) to[k] = fused(shares[block_x()], x[(s64)block_x() * width + k], to[k]);
 }
@@ -676,6 +684,7 @@ KERNEL void THREADS(BLOCK) scatter(const float* x, const int* tokens, const floa
 // Adds what an MLP gave that sees every token, each with the share that its own number says, or all of it where gates is null.
 KERNEL void THREADS(BLOCK) add_shared(const float* x, const float* gates, float* y, int width)
 {
+    begin_after_previous();
     s64 row = (s64)block_x() * width;
     float share = gates ? sigmoid(gates[block_x()]) : 1;
     for (int k = thread(); k < width; k += BLOCK) y[row + k] = fused(share, x[row + k], y[row + k]);
@@ -689,6 +698,7 @@ KERNEL void THREADS(BLOCK) add_shared(const float* x, const float* gates, float*
 // The first of the largest numbers of a row: what is not a number is none of them. A block has a row.
 KERNEL void THREADS(ROW_BLOCK) largest(const float* x, int* found, int width)
 {
+    begin_after_previous();
     SHARED static float values[ROW_BLOCK / 32];
     SHARED static int places[ROW_BLOCK / 32];
     const float* row = x + (s64)block_x() * width;
@@ -745,6 +755,7 @@ KERNEL void THREADS(ROW_BLOCK) largest(const float* x, int* found, int width)
 // Logits, scaled and capped where the family does so.
 KERNEL void THREADS(BLOCK) cap(float* logits, float scale, float cap, s64 count)
 {
+    begin_after_previous();
     for (s64 k = (s64)block_x() * BLOCK + thread(); k < count; k += (s64)blocks_x() * BLOCK)
     {
         float x = logits[k] * scale;

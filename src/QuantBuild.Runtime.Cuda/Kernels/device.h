@@ -34,6 +34,30 @@ DEVICE int blocks_y() { return __nvvm_read_ptx_sreg_nctaid_y(); }
 DEVICE int blocks_z() { return __nvvm_read_ptx_sreg_nctaid_z(); }
 DEVICE void barrier() { __syncthreads(); }
 
+// From compute capability 9.0 on, a kernel's blocks may begin while those of the kernel before still run (programmatic dependent launch, PTX ISA 7.8): weights, which nothing writes, can be on
+// their way by then. Everything else that is read or written waits until the kernel before is done, and with it all before it: each kernel of such a module has to.
+DEVICE void after_previous()
+{
+#if CAPABILITY >= 90
+    asm volatile("griddepcontrol.wait;" : : : "memory");
+#endif
+}
+
+// Once all blocks of this kernel are this far, those of the next one may begin.
+DEVICE void let_next_begin()
+{
+#if CAPABILITY >= 90
+    asm volatile("griddepcontrol.launch_dependents;" : : : "memory");
+#endif
+}
+
+// Of kernels that have nothing to do before.
+DEVICE void begin_after_previous()
+{
+    let_next_begin();
+    after_previous();
+}
+
 DEVICE int least(int a, int b) { return a < b ? a : b; }
 DEVICE int most(int a, int b) { return a > b ? a : b; }
 DEVICE float least(float a, float b) { return __nvvm_fmin_f(a, b); }

@@ -168,6 +168,7 @@ DEVICE void multiply_stripes(const Linear* linears, int count, const Input& x)
 {
     SHARED static Stage stages[WARPS][STAGES];
     SHARED static float partial[WARPS][ROWS][TOKENS + 1];
+    let_next_begin();
     int block = block_x();
     // A copy: what is read of it once need not be read again.
     const Linear w = linears[find(linears, count, ROWS, block)];
@@ -193,6 +194,7 @@ DEVICE void multiply_stripes(const Linear* linears, int count, const Input& x)
     for (int part = 0; part < TILES; part++) row_scales[part] = scales_of(w, row_with_scale(w, tile[part] * TILE_ROWS + g)).scale;
 #endif
 
+    after_previous();
     const s8* bytes = x.bytes + (s64)least(g, x.tokens - 1) * x.stride + i * 8;
     const Segment* of_even = x.segments + (s64)least(2 * i, x.tokens - 1) * x.segmentCount;
     const Segment* of_odd = x.segments + (s64)least(2 * i + 1, x.tokens - 1) * x.segmentCount;
@@ -265,6 +267,7 @@ template <int TOGETHER>
 DEVICE void multiply_floats(const Linear* linears, int count, const Input& x)
 {
     SHARED static float partial[WARPS][TOGETHER][TILE_ROWS];
+    begin_after_previous();
     int tile = block_x();
     const Linear& w = linears[find(linears, count, TILE_ROWS, tile)];
     int first_token = block_y() * TOGETHER, tokens = least(TOGETHER, x.tokens - first_token);
@@ -337,6 +340,7 @@ KERNEL void THREADS(BLOCK) multiply_float4(const Linear* linears, int count, con
 // What the matrix kernel leaves out: a thread has a row.
 KERNEL void THREADS(BLOCK) add_outliers(const Linear* linears, int count, const Input x)
 {
+    begin_after_previous();
     int block = block_x(), token = block_y();
     const Linear& w = linears[find(linears, count, BLOCK, block)];
     int row = block * BLOCK + thread();

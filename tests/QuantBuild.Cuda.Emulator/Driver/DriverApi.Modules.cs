@@ -86,33 +86,53 @@ internal sealed unsafe partial class DriverApi
             *(int*)blocks = Math.Min(16, Math.Min(MaxThreadsPerMultiprocessor(device) / (warps * 32), (device.SharedMemoryPerBlockOptin + 1024) / bytes));
             return CuResult.Success;
         });
+        Export("cuLaunchKernelEx", (configuration, function, parameters, extra) =>
+        {
+            // CUlaunchConfig: three sizes of the grid, three of a block, shared memory, the stream, attributes of 72 bytes each.
+            const int serialization = 6;
+            Need(configuration);
+            uint* sizes = (uint*)configuration;
+            bool overlaps = false;
+            byte* attributes = *(byte**)(configuration + 40);
+            for (uint n = 0; n < *(uint*)(configuration + 48); n++)
+            {
+                if (*(int*)(attributes + (n * 72)) != serialization) throw new NotSupportedException("an attribute of a launch");
+                overlaps = *(int*)(attributes + (n * 72) + 8) != 0;
+            }
+            return Launch(function, sizes, *(nint*)(configuration + 32), parameters, extra, overlaps);
+        });
         Export("cuLaunchKernel", (F11)((function, gridX, gridY, gridZ, blockX, blockY, blockZ, shared, stream, parameters, extra) => Call(() =>
         {
-            DriverContext context = Current();
-            DriverFunction found = Get<DriverFunction>(function);
-            if (found.Context != context) return CuResult.InvalidHandle;
-            KernelProgram program = found.Program;
-            uint[] sizes = [(uint)gridX, (uint)gridY, (uint)gridZ, (uint)blockX, (uint)blockY, (uint)blockZ];
-            if (sizes.Contains(0u) || sizes[0] > int.MaxValue || sizes[1] > 65535 || sizes[2] > 65535 || sizes[3] > 1024 || sizes[4] > 1024 || sizes[5] > 64) return CuResult.InvalidValue;
-            LaunchShape shape = new((int)sizes[0], (int)sizes[1], (int)sizes[2], (int)sizes[3], (int)sizes[4], (int)sizes[5], (int)(uint)shared);
-            if (shape.Threads > 1024) return CuResult.InvalidValue;
-            if (shape.Threads > program.MaxThreads) return CuResult.LaunchOutOfResources;
-            if (program.RequiredThreads is { } required && required != (shape.BlockX, shape.BlockY, shape.BlockZ)) return CuResult.InvalidValue;
-            if (shape.DynamicShared < 0 || shape.DynamicShared > found.MaxDynamicShared) return CuResult.InvalidValue;
-            // The parameters are copied now: a recorded launch keeps them as they are.
-            byte[] bytes = new byte[program.ParameterBytes];
-            if (program.Parameters.Count > 0)
-            {
-                if (parameters == 0) return extra == 0 ? CuResult.InvalidValue : throw new NotSupportedException("cuLaunchKernel with extra");
-                for (int p = 0; p < program.Parameters.Count; p++)
-                {
-                    nint from = ((nint*)parameters)[p];
-                    Need(from);
-                    new Span<byte>((void*)from, program.Parameters[p].Bytes).CopyTo(bytes.AsSpan(program.Parameters[p].Offset));
-                }
-            }
-            return Enqueue(stream, () => context.Device.Launch(program, shape, bytes));
+            uint* sizes = stackalloc uint[] { (uint)gridX, (uint)gridY, (uint)gridZ, (uint)blockX, (uint)blockY, (uint)blockZ, (uint)shared };
+            return Launch(function, sizes, stream, parameters, extra, false);
         })));
+    }
+
+    private CuResult Launch(nint function, uint* sizes, nint stream, nint parameters, nint extra, bool overlaps)
+    {
+        DriverContext context = Current();
+        DriverFunction found = Get<DriverFunction>(function);
+        if (found.Context != context) return CuResult.InvalidHandle;
+        KernelProgram program = found.Program;
+        if (new ReadOnlySpan<uint>(sizes, 6).Contains(0u) || sizes[0] > int.MaxValue || sizes[1] > 65535 || sizes[2] > 65535 || sizes[3] > 1024 || sizes[4] > 1024 || sizes[5] > 64) return CuResult.InvalidValue;
+        LaunchShape shape = new((int)sizes[0], (int)sizes[1], (int)sizes[2], (int)sizes[3], (int)sizes[4], (int)sizes[5], (int)sizes[6]);
+        if (shape.Threads > 1024) return CuResult.InvalidValue;
+        if (shape.Threads > program.MaxThreads) return CuResult.LaunchOutOfResources;
+        if (program.RequiredThreads is { } required && required != (shape.BlockX, shape.BlockY, shape.BlockZ)) return CuResult.InvalidValue;
+        if (shape.DynamicShared < 0 || shape.DynamicShared > found.MaxDynamicShared) return CuResult.InvalidValue;
+        // The parameters are copied now: a recorded launch keeps them as they are.
+        byte[] bytes = new byte[program.ParameterBytes];
+        if (program.Parameters.Count > 0)
+        {
+            if (parameters == 0) return extra == 0 ? CuResult.InvalidValue : throw new NotSupportedException("cuLaunchKernel with extra");
+            for (int p = 0; p < program.Parameters.Count; p++)
+            {
+                nint from = ((nint*)parameters)[p];
+                Need(from);
+                new Span<byte>((void*)from, program.Parameters[p].Bytes).CopyTo(bytes.AsSpan(program.Parameters[p].Offset));
+            }
+        }
+        return Enqueue(stream, () => context.Device.Launch(program, shape with { Overlaps = overlaps }, bytes));
     }
 
     private static void WriteLog(string log, Span<int> options, Span<nint> values)

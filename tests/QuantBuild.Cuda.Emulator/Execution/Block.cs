@@ -9,6 +9,9 @@ internal sealed record LaunchShape(int GridX, int GridY, int GridZ, int BlockX, 
     public int Threads => BlockX * BlockY * BlockZ;
 
     public long Blocks => (long)GridX * GridY * GridZ;
+
+    /// <summary>Whether it may begin while the kernel before it runs: until a warp has waited for that one, it must not touch what kernels write.</summary>
+    public bool Overlaps { get; init; }
 }
 
 /// <summary>
@@ -161,7 +164,12 @@ internal sealed unsafe class Block : IDisposable
                 warp.Run(ref budget);
                 done &= warp.State == WarpState.Done;
             }
-            if (done) return;
+            if (done)
+            {
+                // Whoever waits for this kernel must know that the ones before it are done too.
+                if (Warps.FirstOrDefault(w => w.IsAhead) is { } ahead) throw ahead.Fault(CuResult.LaunchFailed, "ends before it waits for the kernel before it (griddepcontrol.wait)");
+                return;
+            }
             if (!ReleaseBarriers()) throw Warps.First(w => w.State == WarpState.Blocked).Fault(CuResult.LaunchFailed, "no thread of the block can go on: " + string.Join("; ", Warps.Where(w => w.State == WarpState.Blocked).Select(w => w.Waiting())));
         }
     }

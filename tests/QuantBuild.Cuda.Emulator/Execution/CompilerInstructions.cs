@@ -35,6 +35,9 @@ internal sealed unsafe partial class Compiler
             case "trap":
                 Emit(&ControlFlow.Trap);
                 break;
+            case "griddepcontrol" when i.Opcode is ["griddepcontrol", "wait"]:
+                Emit(&ControlFlow.WaitForPrevious);
+                break;
             case "brkpt" or "membar" or "fence" or "nanosleep" or "griddepcontrol" or "prefetch" or "prefetchu" or "pmevent" or "discard" or "applypriority" or "createpolicy":
                 break;
             case "bar" or "barrier":

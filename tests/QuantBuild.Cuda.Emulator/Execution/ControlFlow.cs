@@ -16,6 +16,9 @@ internal static unsafe class ControlFlow
         *predicate = (*predicate & ~w.Active) | (lanes & w.Active);
     }
 
+    /// <summary><c>griddepcontrol.wait</c>. Launches follow one another here, so there is nothing to wait for; what is checked is that a program does.</summary>
+    public static void WaitForPrevious(Warp w, Instruction i) => w.IsAhead = false;
+
     public static void Jump(Warp w, Instruction i) => w.Pc = i.Target;
 
     /// <summary><see cref="Instruction.A"/> is the predicate; the immediate is all ones where it is negated.</summary>

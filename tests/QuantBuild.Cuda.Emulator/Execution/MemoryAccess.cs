@@ -122,6 +122,8 @@ internal static unsafe class MemoryAccess
                     i.Near = near;
                 }
                 if (near.Written is not null) Watch(w, near, bytes, write);
+                if (write) near.IsComputed = true;
+                if (w.IsAhead && (write || near.IsComputed)) throw TooEarly(w, write);
                 shift = (ulong)near.Host - near.Start;
                 break;
         }
@@ -166,6 +168,9 @@ internal static unsafe class MemoryAccess
         }
         return Pattern.Any;
     }
+
+    private static KernelFault TooEarly(Warp w, bool write) => w.Fault(
+        CuResult.LaunchFailed, $"{(write ? "writes memory" : "reads memory that a kernel wrote")} before it waits for the kernel before it (griddepcontrol.wait)", BitOperations.TrailingZeroCount(w.Active));
 
     private static KernelFault Misaligned(Warp w, int bytes)
     {

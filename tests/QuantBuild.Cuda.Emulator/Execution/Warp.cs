@@ -78,11 +78,15 @@ internal sealed unsafe class Warp : IDisposable
 
     public int CopyGroups { get; set; }
 
+    /// <summary>Whether the kernel before this one may still run, as far as this warp knows.</summary>
+    public bool IsAhead { get; set; }
+
     public void Start(uint lanes)
     {
         _others.Clear();
         Copies.Clear();
         CopyGroups = 0;
+        IsAhead = Block.Shape.Overlaps;
         (Active, Alive, Pc, _meet, State) = (lanes, lanes, 0, int.MaxValue, WarpState.Running);
     }
 

@@ -20,6 +20,9 @@ internal sealed unsafe class Allocation
     /// <summary>A nonzero byte for each byte that was ever written; null where nobody asked.</summary>
     public byte[]? Written { get; init; }
 
+    /// <summary>Whether a kernel ever wrote to it.</summary>
+    public bool IsComputed { get; set; }
+
     public bool IsLive => Size > 0;
 
     public bool Contains(ulong first, ulong end) => first >= Start && end <= Start + Size && end >= first;

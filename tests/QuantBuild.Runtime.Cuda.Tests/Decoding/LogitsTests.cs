@@ -15,6 +15,9 @@ public sealed class LogitsTests : IDisposable
     // then, and weights of few bits, with which random models have large scores, would hide more than they show.
     private const double Prompts = 1e-2, BytesInPagesOfPrompts = 4e-2;
 
+    // A device that begins a kernel while the one before it runs.
+    private const int Overlapping = 9;
+
     private readonly TemporaryFolder folder = new();
 
     public void Dispose() => folder.Dispose();
@@ -80,7 +83,7 @@ public sealed class LogitsTests : IDisposable
     {
         string config = TestArtifact.Config(hidden: 50, intermediate: intermediate, layers: 1, headDim: 12, vocabulary: 4096);
         string path = TestModel.Write(folder.File("m"), config, linear => linear.Inputs == intermediate ? Parse(format, linear) : null);
-        Compare(path, new LoadOptions(), [1, 3, 8, 17], Bytes);
+        Compare(path, new LoadOptions(), [1, 3, 8, 17], Bytes, Overlapping);
     }
 
     [Theory]
@@ -90,7 +93,7 @@ public sealed class LogitsTests : IDisposable
     {
         string config = TestArtifact.Config(hidden: hidden, intermediate: 24, layers: 1, headDim: 12, vocabulary: 4096);
         string path = TestModel.Write(folder.File("m"), config, linear => linear.Name.Contains("layers") ? Parse(hidden % 64 == 0 ? "int4 g64" : "int4 row", linear) : null);
-        Compare(path, new LoadOptions(), [1, 2], Bytes);
+        Compare(path, new LoadOptions(), [1, 2], Bytes, Overlapping);
     }
 
     public static TheoryData<string> Families { get; } = [.. FamilyReference.All.Select(family => family.Name)];
@@ -103,7 +106,7 @@ public sealed class LogitsTests : IDisposable
         string config = family.Config;
         LoadOptions halves = new() { ContextLength = family.Context }, bytes = halves with { KvCache = KvPrecision.Int8 };
         string path = TestModel.Write(folder.File("m"), config, linear => linear.Name.Contains("layers") ? Parse(linear.Inputs % 32 == 0 ? "int4 g32 zeros" : "int4 row zeros", linear) : null);
-        Compare(path, halves, [16, 1, 15, 1, 7], Bytes);
+        Compare(path, halves, [16, 1, 15, 1, 7], Bytes, Overlapping);
         Compare(path, bytes, [16, 14, 3, 2, 10], BytesInPages);
         // Where a router chooses between experts that are almost equal, it may choose the other.
         if (DecoderConfig.Parse(config, "config.json") is { Experts: > 0 } parsed && parsed.ExpertsPerToken < parsed.Experts) return;
@@ -113,9 +116,9 @@ public sealed class LogitsTests : IDisposable
     }
 
     /// <summary>Feeds a text in pieces of some sizes, to both, and compares the logits of every token.</summary>
-    private static void Compare(string path, LoadOptions options, int[] pieces, double tolerance)
+    private static void Compare(string path, LoadOptions options, int[] pieces, double tolerance, int capability = 8)
     {
-        using TestGpu gpu = new(new EmulatedGpuOptions { CheckRaces = true, CheckUninitialised = true });
+        using TestGpu gpu = new(new EmulatedGpuOptions { CheckRaces = true, CheckUninitialised = true, Devices = [new EmulatedDeviceOptions { Major = capability }] });
         using LanguageModel expected = LanguageModel.Load(path, options with { Device = "cpu" });
         using LanguageModel actual = LanguageModel.Load(path, options with { Device = "cuda", Backend = gpu.Backend });
         Assert.Equal(expected.Config.Layers, actual.Placement.DeviceLayers);
