@@ -1,6 +1,6 @@
 // Makes the tables of docs/quality.md and docs/performance.md.
 //
-//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | budget | runtime-quality | quantize | decode | formats | kernels | inference | gpu [--artifact <file>] | build | generator
+//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | budget | runtime-quality | quantize | decode | formats | kernels | inference | gpu [--artifact <file>] | gpu-code [--capability 90] | build | generator
 //                                                                  | tokenize [--tokenizer <file>] [--node-modules <folder>]
 //                                                                  | sampling | synthetic [--samples 16] [--context 2048]
 //                                                                  | gptq-peer --reference <folder> [--python python3]
@@ -29,6 +29,8 @@ switch (args is [string verb, ..] ? verb : "")
         return 0;
     case "gpu":
         return GpuBenchmark.Run(Options.Value(args, "--artifact"));
+    case "gpu-code":
+        return KernelCode.Run(Options.Number(args, "--capability", 90));
     case "runtime-quality":
         RuntimeQualityTable.Run();
         return 0;
@@ -60,6 +62,6 @@ switch (args is [string verb, ..] ? verb : "")
         Console.Error.WriteLine("gptq-peer needs --reference with the folder that has the gptq.py and quant.py to compare with.");
         return 1;
     default:
-        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, runtime-quality, quantize, decode, formats, kernels, inference, gpu, build, generator, sampling, tokenize, synthetic, gptq-peer.");
+        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, runtime-quality, quantize, decode, formats, kernels, inference, gpu, gpu-code, build, generator, sampling, tokenize, synthetic, gptq-peer.");
         return 1;
 }

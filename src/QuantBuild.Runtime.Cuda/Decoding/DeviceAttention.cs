@@ -106,7 +106,7 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
         {
             IntPtr tiles = step.Tiles;
             void** prompt = stackalloc void*[] { &attention, &tiles };
-            kernels.Launch(PromptModule, PromptName, (config.Heads, step.TileCount, 1), AttendThreads, prompt);
+            kernels.Launch("prompt", PromptName, (config.Heads, step.TileCount, 1), AttendThreads, prompt);
             return;
         }
 
@@ -120,8 +120,6 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
     private int Group => config.Heads / config.KvHeads;
 
     private int QueriesTogether => Group == 1 ? 1 : 4;
-
-    private string PromptModule { get; } = kernels.Newest("prompt");
 
     private string PromptName { get; } = string.Create(CultureInfo.InvariantCulture, $"attend_prompt_{Rounded(config.HeadDim)}");
 

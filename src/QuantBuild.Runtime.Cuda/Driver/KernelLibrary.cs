@@ -16,10 +16,10 @@ internal sealed unsafe class KernelLibrary(CudaDevice device)
 
     private static readonly HashSet<string> Names = [.. typeof(KernelLibrary).Assembly.GetManifestResourceNames()];
 
-    /// <summary>The module as it is there for the newest compute capability that the device has: some are there for 7.5, 8.0 or 9.0 by themselves, and their names end in that.</summary>
-    public string Newest(string module)
+    /// <summary>The module as it is there for the newest compute capability that a device has: some are there for 7.5, 8.0 or 9.0 by themselves, and their names end in that.</summary>
+    public static string Newest(string module, int capability, bool overlaps)
     {
-        foreach (string suffix in (string[])[device.Overlaps ? OverlappingSuffix : "", device.Capability >= 80 ? ".80" : "", ".75"])
+        foreach (string suffix in (string[])[overlaps ? OverlappingSuffix : "", capability >= 80 ? ".80" : "", ".75"])
         {
             if (suffix.Length > 0 && Names.Contains(module + suffix + Extension)) return module + suffix;
         }
@@ -41,7 +41,7 @@ internal sealed unsafe class KernelLibrary(CudaDevice device)
 
     private (IntPtr Pointer, bool Overlaps) Function(string module, string name) => functions.GetOrAdd((module, name), key =>
     {
-        string newest = Newest(key.Module);
+        string newest = Newest(key.Module, device.Capability, device.Overlaps);
         return (device.Function(Module(newest), key.Name), newest.EndsWith(OverlappingSuffix, StringComparison.Ordinal));
     });
 
