@@ -7,18 +7,21 @@ struct F32
 {
     static const int size = 4;
     DEVICE float number(const u8* p) { return *(const float*)p; }
+    DEVICE float of_word(u32 word, int) { return float_of(word); }
 };
 
 struct F16
 {
     static const int size = 2;
     DEVICE float number(const u8* p) { return half_to_float(*(const u16*)p); }
+    DEVICE float of_word(u32 word, int which) { return half_to_float((u16)(word >> (16 * which))); }
 };
 
 struct BF16
 {
     static const int size = 2;
     DEVICE float number(const u8* p) { return float_of((u32) * (const u16*)p << 16); }
+    DEVICE float of_word(u32 word, int which) { return float_of(which ? word & 0xffff0000u : word << 16); }
 };
 
 struct FloatLinear
@@ -52,12 +55,24 @@ DEVICE void multiply(const FloatLinear& w)
     for (int k = lane() * numbers; k < whole; k += 32 * numbers)
     {
         Bytes16 bytes = read16(start + (s64)k * T::size);
+        u32 words[4] = {bytes.x, bytes.y, bytes.z, bytes.w};
+        float weights[numbers];
 #pragma unroll
-        for (int i = 0; i < numbers; i++)
+        for (int i = 0; i < numbers; i++) weights[i] = T::of_word(words[i * T::size / 4], i * T::size % 4 / 2);
+#pragma unroll
+        for (int t = 0; t < TOKENS; t++)
         {
-            float weight = T::number((const u8*)&bytes + i * T::size);
+            // Of tokens that are not there the last one is computed, and not given. Four numbers at a time: one by one they would take longer than the weights.
+            const float* own = x + (s64)least(t, tokens - 1) * w.xStride + k;
 #pragma unroll
-            for (int t = 0; t < TOKENS; t++) sums[t] = fused(weight, t < tokens ? x[(s64)t * w.xStride + k + i] : 0, sums[t]);
+            for (int i = 0; i < numbers; i += 4)
+            {
+                Bytes16 four = read16(own + i);
+                sums[t] = fused(weights[i], float_of(four.x), sums[t]);
+                sums[t] = fused(weights[i + 1], float_of(four.y), sums[t]);
+                sums[t] = fused(weights[i + 2], float_of(four.z), sums[t]);
+                sums[t] = fused(weights[i + 3], float_of(four.w), sums[t]);
+            }
         }
     }
 
@@ -80,8 +95,8 @@ DEVICE void multiply(const FloatLinear& w)
 }
 
 KERNEL void THREADS(BLOCK) multiply_f32_1(const FloatLinear w) { multiply<F32, 1>(w); }
-KERNEL void THREADS(BLOCK) multiply_f32_8(const FloatLinear w) { multiply<F32, 8>(w); }
+KERNEL void THREADS_BLOCKS(BLOCK, 2) multiply_f32_8(const FloatLinear w) { multiply<F32, 8>(w); }
 KERNEL void THREADS(BLOCK) multiply_f16_1(const FloatLinear w) { multiply<F16, 1>(w); }
-KERNEL void THREADS(BLOCK) multiply_f16_8(const FloatLinear w) { multiply<F16, 8>(w); }
+KERNEL void THREADS_BLOCKS(BLOCK, 2) multiply_f16_8(const FloatLinear w) { multiply<F16, 8>(w); }
 KERNEL void THREADS(BLOCK) multiply_bf16_1(const FloatLinear w) { multiply<BF16, 1>(w); }
-KERNEL void THREADS(BLOCK) multiply_bf16_8(const FloatLinear w) { multiply<BF16, 8>(w); }
+KERNEL void THREADS_BLOCKS(BLOCK, 2) multiply_bf16_8(const FloatLinear w) { multiply<BF16, 8>(w); }
