@@ -83,6 +83,25 @@ public sealed class AffineLinear : QuantizedLinear
         return part;
     }
 
+    /// <summary>Linears of some rows each as one, with the rows of each after those of the one before.</summary>
+    /// <param name="parts">One or more, alike but for their rows.</param>
+    internal static AffineLinear Joined(IReadOnlyList<AffineLinear> parts)
+    {
+        AffineLinear first = parts[0];
+        if (parts.Count == 1) return first;
+        AffineLinear joined = new(parts.Sum(part => part.Outputs), first.Inputs, first.Bits, first.GroupSize, first.Symmetric) { Order = first.Order };
+        long row = 0;
+        foreach (AffineLinear part in parts)
+        {
+            part.Values.CopyTo(joined.Values, row * first.Inputs);
+            part.Scales.CopyTo(joined.Scales, row * first.Groups);
+            part.Zeros.CopyTo(joined.Zeros, row * first.Groups);
+            row += part.Outputs;
+        }
+
+        return joined;
+    }
+
     /// <summary>Stores what a tile found for a group.</summary>
     internal void SetGroup(int firstRow, int group, ReadOnlySpan<float> scales, ReadOnlySpan<float> zeros)
     {

@@ -11,7 +11,7 @@ internal sealed record Place(int Number, torch.Device Device, DeviceMemory Memor
 
 /// <summary>
 /// The devices that a run computes on: one, or several that share the work. Each has the weights of the layer. Batches of a text go to them in turn; what is summed over a text is summed where it is made, and brought together on the
-/// first; linears that read the same inputs are quantized on one each.
+/// first; the rows of a weight, which do not depend on each other once there is a factor of their Hessian, are divided.
 /// </summary>
 /// <remarks>
 /// What goes where depends on numbers alone, and not on which device is done first: the same devices give the same bits again. Each is driven by a thread of its own; with one, everything happens on the thread that asks.
@@ -78,8 +78,13 @@ internal sealed class Devices
     public void Divide<T>(IReadOnlyList<T> items, Action<Place, T[], CancellationToken> work, CancellationToken cancellationToken) => OnEach(
         items.Count, (place, share, token) => work(place, [.. Enumerable.Range(0, share).Select(i => items[Step(place, i)])], token), cancellationToken);
 
-    /// <summary>Whether a device has a step in its share.</summary>
-    public bool IsOf(Place place, int step) => step % places.Length == place.Number;
+    /// <summary>Divides the rows of a weight: runs of about as many, in whole tiles, one for each device in their order; fewer runs where there are fewer tiles.</summary>
+    /// <param name="rows">How many there are.</param>
+    public RowRange[] Rows(int rows)
+    {
+        int End(int place) => (int)Math.Min(rows, (long)AffineGrid.Tiles(rows) * place / places.Length * AffineGrid.Lanes);
+        return [.. places.Select(place => new RowRange(End(place.Number), End(place.Number + 1) - End(place.Number))).Where(range => range.Count > 0)];
+    }
 
     private int Step(Place place, int ofPlace) => (ofPlace * places.Length) + place.Number;
 
@@ -126,6 +131,11 @@ internal sealed class Devices
         }
     }
 }
+
+/// <summary>Rows of a weight that follow each other.</summary>
+/// <param name="First">The first.</param>
+/// <param name="Count">How many.</param>
+internal readonly record struct RowRange(int First, int Count);
 
 /// <summary>What each device of a run has of something.</summary>
 /// <param name="values">In the order of the devices.</param>

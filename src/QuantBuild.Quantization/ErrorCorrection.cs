@@ -64,14 +64,15 @@ internal sealed class ErrorCorrection : IDisposable
     /// <summary>A copy on another device.</summary>
     public ErrorCorrection To(torch.Device device) => new(sum.to(device, copy: true), ofOutputs) { tokens = tokens };
 
-    /// <summary>W*, float32 [N, K], for the current dispose scope. Where G was added up, it is made in G's place: it can be asked for once.</summary>
-    /// <param name="weight">W, [N, K].</param>
+    /// <summary>Rows of W*, float32 [rows, K], for the current dispose scope. Where G was added up, they are made in G's place: they can be asked for once.</summary>
+    /// <param name="weight">The rows of W, [rows, K].</param>
+    /// <param name="firstRow">Which row of W the first is.</param>
     /// <param name="factor">Of the Hessian of x'.</param>
-    public torch.Tensor Target(torch.Tensor weight, InverseFactor factor)
+    public torch.Tensor Target(torch.Tensor weight, int firstRow, InverseFactor factor)
     {
         using DisposeScope scope = torch.NewDisposeScope();
         int rows = (int)weight.shape[0];
-        torch.Tensor target = ofOutputs ? sum.alias() : torch.empty_like(weight);
+        torch.Tensor target = ofOutputs ? sum.narrow(0, firstRow, rows) : torch.empty_like(weight);
         torch.Tensor? order = factor.Order is { } o ? torch.tensor(o, torch.int64, weight.device) : null;
         torch.Tensor? places = factor.Places is { } p ? torch.tensor(p, torch.int64, weight.device) : null;
         torch.Tensor trust = torch.tensor(new[] { (float)(tokens / (tokens + (TokensPerInput * sum.shape[1]))) }, device: weight.device);
@@ -80,7 +81,7 @@ internal sealed class ErrorCorrection : IDisposable
         OrderedSteps.Run(sum.device, (rows + tile - 1) / tile, i =>
         {
             int first = i * tile, count = Math.Min(tile, rows - first);
-            torch.Tensor own = weight.narrow(0, first, count), change = ofOutputs ? sum.narrow(0, first, count) : own.mm(sum);
+            torch.Tensor own = weight.narrow(0, first, count), change = ofOutputs ? target.narrow(0, first, count) : own.mm(sum);
             if (order is not null) change = change.index_select(1, order);
             change = change.mm(factor.Upper.t()).mm(factor.Upper);
             if (places is not null) change = change.index_select(1, places);

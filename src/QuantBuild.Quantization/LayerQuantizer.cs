@@ -359,7 +359,10 @@ internal sealed class LayerQuantizer(
 
     private void Replace(LinearRole role, QuantizedLinear linear)
     {
-        foreach (Place at in devices.All) layer[at].Replace(role, linear, at.Device);
+        using DisposeScope scope = torch.NewDisposeScope();
+        layer.First.Replace(role, linear, devices.First.Device);
+        // From there, and not worked out again on the host's cores.
+        foreach (Place at in devices.All.Skip(1)) layer[at].Replace(role, layer.First[role].to(at.Device, copy: true), linear.ActivationRounding);
     }
 
     /// <summary>Quantizes a group of linears.</summary>
@@ -376,23 +379,14 @@ internal sealed class LayerQuantizer(
         if (factored.Length == 0) return;
 
         string name = shapes[(int)roles[0]].Name;
-        using InverseFactor factor = InverseFactor.InPlace(matrix!, plan.Spec, name);
-        if (factor.Damping > plan.Spec.Damping)
+        using PerDevice<InverseFactor> factors = devices.Copies(InverseFactor.InPlace(matrix!, plan.Spec, name), (factor, device) => factor.To(device));
+        if (factors.First.Damping > plan.Spec.Damping)
         {
-            inform($"{name}: its Hessian is not positive definite with a damping of {plan.Spec.Damping}; with {factor.Damping} it is");
+            inform($"{name}: its Hessian is not positive definite with a damping of {plan.Spec.Damping}; with {factors.First.Damping} it is");
         }
 
-        devices.Divide(
-            factored,
-            (at, own, token) =>
-            {
-                bool isFirst = at == devices.First;
-                using InverseFactor? factorCopy = isFirst ? null : factor.To(at.Device);
-                using ErrorCorrection? correctionCopy = isFirst ? null : sums!.Correction?.To(at.Device);
-                foreach (LinearRole role in own) Keep(at, role, WithFactor(at, role, factorCopy ?? factor, correctionCopy ?? sums!.Correction, token));
-            },
-            cancellationToken);
-        ReplaceElsewhere(factored);
+        using PerDevice<ErrorCorrection>? corrections = sums!.Correction is { } correction ? devices.Copies(correction, (first, device) => first.To(device)) : null;
+        foreach (LinearRole role in factored) Keep(role, WithFactor(role, factors, corrections));
     }
 
     /// <summary>Quantizes linears that need nothing of each other.</summary>
@@ -407,30 +401,18 @@ internal sealed class LayerQuantizer(
                 {
                     token.ThrowIfCancellationRequested();
                     using DisposeScope scope = torch.NewDisposeScope();
-                    Keep(at, role, quantize(at, role));
+                    linears[(int)role] = quantize(at, role);
                 }
             },
             cancellationToken);
-        ReplaceElsewhere(quantized);
+        foreach (LinearRole role in quantized) Replace(role, linears[(int)role]!);
     }
 
-    /// <summary>Keeps what a device made of a linear, which takes the float weight's place there.</summary>
-    private void Keep(Place at, LinearRole role, QuantizedLinear linear)
+    /// <summary>Keeps what was made of a linear, which takes the float weight's place.</summary>
+    private void Keep(LinearRole role, QuantizedLinear linear)
     {
         linears[(int)role] = linear;
-        layer[at].Replace(role, linear, at.Device);
-    }
-
-    /// <summary>Brings what each device made to the others.</summary>
-    private void ReplaceElsewhere(LinearRole[] roles)
-    {
-        foreach (Place at in devices.All)
-        {
-            for (int i = 0; i < roles.Length; i++)
-            {
-                if (!devices.IsOf(at, i)) layer[at].Replace(roles[i], linears[(int)roles[i]]!, at.Device);
-            }
-        }
+        Replace(role, linear);
     }
 
     private QuantizedLinear Uncalibrated(Place at, LinearRole role, torch.Tensor? hessian)
@@ -442,22 +424,38 @@ internal sealed class LayerQuantizer(
             : LinearQuantizer.WithoutData(layer[at][role], shape, spec);
     }
 
-    private AffineLinear WithFactor(Place at, LinearRole role, InverseFactor factor, ErrorCorrection? correction, CancellationToken token)
+    private AffineLinear WithFactor(LinearRole role, PerDevice<InverseFactor> factors, PerDevice<ErrorCorrection>? corrections)
     {
         using DisposeScope scope = torch.NewDisposeScope();
-        QuantizationSpec spec = plan[shapes[(int)role]]!;
-        torch.Tensor target = layer[at][role];
-        if (correction is not null)
+        LinearShape shape = shapes[(int)role];
+        QuantizationSpec spec = plan[shape]!;
+        bool learns = spec.Method == QuantizationMethod.AutoRound;
+        // What learned rounding begins with, on the host: as it is where one device has all rows.
+        torch.Tensor?[] targets = new torch.Tensor?[devices.All.Count];
+        torch.Tensor Target(Place at, RowRange rows)
         {
-            target = correction.Target(target, factor);
-            layer[at].Release(role);
+            torch.Tensor target = layer[at][role].narrow(0, rows.First, rows.Count);
+            if (corrections is not null)
+            {
+                target = corrections[at].Target(target, rows.First, factors[at]);
+                layer[at].Release(role);
+            }
+
+            if (learns) targets[at.Number] = target.cpu().alias().DetachFromDisposeScope();
+            return target;
         }
 
-        if (spec.Method == QuantizationMethod.Gptq) return Gptq.Quantize(target, factor, spec, token);
-        AffineLinear start = Gptq.Quantize(target, factor, AutoRound.Start(spec), token);
-        RoundingParameters parameters = new(target, start);
-        lock (learned) learned.Add(role, parameters);
-        return start;
+        try
+        {
+            AffineLinear made = LinearQuantizer.WithFactor(shape.Outputs, learns ? AutoRound.Start(spec) : spec, devices, factors, Target, cancellationToken);
+            torch.Tensor[] whole = [.. targets.OfType<torch.Tensor>()];
+            if (learns) learned.Add(role, new RoundingParameters(whole.Length == 1 ? whole[0] : torch.cat(whole, 0), made));
+            return made;
+        }
+        finally
+        {
+            foreach (torch.Tensor? target in targets) target?.Dispose();
+        }
     }
 
     /// <summary>What a group of linears is quantized with.</summary>

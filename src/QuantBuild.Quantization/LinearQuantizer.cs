@@ -65,7 +65,34 @@ internal static class LinearQuantizer
             cancellationToken);
         Hessian hessian = sums.Together((sum, other) => sum.Add(other));
         if (spec.Method == QuantizationMethod.Awq) return RoundToNearest(weight, shape, spec, hessian.Matrix);
-        using InverseFactor factor = InverseFactor.InPlace(hessian.Matrix, spec, shape.Name);
-        return Gptq.Quantize(weight, factor, spec, cancellationToken);
+        using PerDevice<InverseFactor> factors = devices.Copies(InverseFactor.InPlace(hessian.Matrix, spec, shape.Name), (factor, device) => factor.To(device));
+        return WithFactor(shape.Outputs, spec, devices, factors, (at, rows) => weight.narrow(0, rows.First, rows.Count).to(at.Device), cancellationToken);
+    }
+
+    /// <summary>Quantizes a weight with GPTQ: each device some of its rows, which with one factor do not depend on each other.</summary>
+    /// <param name="outputs">N, the rows of the weight.</param>
+    /// <param name="spec">How.</param>
+    /// <param name="devices">Where to compute.</param>
+    /// <param name="factors">Of the Hessian of the linear's inputs, the same on each.</param>
+    /// <param name="target">Gives rows of the weight on a device, float32 [count, K].</param>
+    /// <param name="cancellationToken">Looked at between blocks.</param>
+    /// <exception cref="QuantBuildException">QB3006.</exception>
+    public static AffineLinear WithFactor(
+        int outputs, QuantizationSpec spec, Devices devices, PerDevice<InverseFactor> factors, Func<Place, RowRange, torch.Tensor> target, CancellationToken cancellationToken)
+    {
+        RowRange[] ranges = devices.Rows(outputs);
+        AffineLinear[] parts = new AffineLinear[ranges.Length];
+        devices.Divide(
+            [.. Enumerable.Range(0, ranges.Length)],
+            (at, own, token) =>
+            {
+                foreach (int part in own)
+                {
+                    using DisposeScope scope = torch.NewDisposeScope();
+                    parts[part] = Gptq.Quantize(target(at, ranges[part]), factors[at], spec, token);
+                }
+            },
+            cancellationToken);
+        return AffineLinear.Joined(parts);
     }
 }

@@ -64,6 +64,73 @@ public sealed class DevicesTests(QuantizedSample sample) : IClassFixture<Quantiz
         Assert.InRange(shared / alone, 0.5, 2);
     }
 
+    [Theory]
+    [InlineData(1, true, false, 32)]
+    [InlineData(2, true, false, 32)]
+    [InlineData(3, false, false, 64)]
+    [InlineData(3, true, true, 32)]
+    [InlineData(5, true, false, QuantizationSpec.PerChannel)]
+    public void Rows_of_a_weight_are_divided_and_gptq_gives_the_bytes_of_one_device(int count, bool actOrder, bool staticGroups, int groupSize)
+    {
+        // 4 tiles of 32 rows, of which the last is not full; several blocks of columns.
+        const int outputs = 101, inputs = 320;
+        Random random = new(21);
+        QuantizationSpec spec = new() { Bits = 3, ActOrder = actOrder, StaticGroups = staticGroups, GroupSize = groupSize };
+        using torch.Tensor matrix = RandomData.Tensor(RandomData.Hessian(random, inputs, tokens: 500)), weight = RandomData.Tensor(RandomData.Weight(random, outputs, inputs));
+        using InverseFactor alone = InverseFactor.Create(matrix, spec, "test");
+        AffineLinear expected = Gptq.Quantize(weight, alone, spec);
+
+        Devices devices = new(OnCpu.Times(count).Devices, _ => { });
+        using PerDevice<InverseFactor> factors = devices.Copies(InverseFactor.Create(matrix, spec, "test"), (factor, device) => factor.To(device));
+        ConcurrentBag<(int Number, RowRange Rows)> shares = [];
+        AffineLinear actual = LinearQuantizer.WithFactor(
+            outputs,
+            spec,
+            devices,
+            factors,
+            (at, rows) =>
+            {
+                shares.Add((at.Number, rows));
+                return weight.narrow(0, rows.First, rows.Count);
+            },
+            default);
+
+        Assert.Equal(expected.Values, actual.Values);
+        Assert.Equal(expected.Scales, actual.Scales);
+        Assert.Equal(expected.Zeros, actual.Zeros);
+        Assert.Equal(expected.Order, actual.Order);
+        (int Number, RowRange Rows)[] inOrder = [.. shares.OrderBy(share => share.Number)];
+        Assert.Equal(Enumerable.Range(0, Math.Min(count, 4)), inOrder.Select(share => share.Number));
+        Assert.Equal(Enumerable.Range(0, outputs), inOrder.SelectMany(share => Enumerable.Range(share.Rows.First, share.Rows.Count)));
+        Assert.InRange(inOrder.Max(share => share.Rows.Count), 1, AffineGrid.Lanes * ((4 + count - 1) / count));
+    }
+
+    // What is not the same with several devices is the order of a text's sums; of one part there is only one.
+    [Theory]
+    [InlineData(true, true)]
+    [InlineData(false, false)]
+    public void Of_a_text_that_one_device_has_alone_gptq_makes_the_same_bytes(bool trueSequential, bool errorCorrection)
+    {
+        QuantizationSpec spec = new() { TrueSequential = trueSequential, ErrorCorrection = errorCorrection, Override = "lm_head: Bits=4", CalibrationSamples = 2, CalibrationContext = 128 };
+        using TemporaryFolder one = new(), other = new();
+        WorkerRequest alone = QuantizedSample.RequestIn(one.Path, spec), shared = QuantizedSample.RequestIn(other.Path, spec);
+        ModelQuantizer.Run(alone, _ => { }, CancellationToken.None);
+        ModelQuantizer.Run(shared, OnCpu.Times(3), null, _ => { }, CancellationToken.None);
+        Assert.Equal(File.ReadAllBytes(alone.ArtifactPath), File.ReadAllBytes(shared.ArtifactPath));
+    }
+
+    [Fact]
+    public void Each_expert_is_divided_too()
+    {
+        using FamilyModel model = FamilyModel.Of("Mixtral");
+        QuantizationSpec spec = new() { GroupSize = 16, CalibrationSamples = 4, CalibrationContext = 32 };
+        using SafetensorsFile alone = SafetensorsFile.Open(model.Quantize(spec).Path, "QB0000");
+        Dictionary<string, byte[]> expected = alone.Tensors.Values.ToDictionary(tensor => tensor.Name, tensor => alone.Bytes(tensor).ToArray());
+        using SafetensorsFile shared = SafetensorsFile.Open(model.Quantize(spec, OnCpu.Times(2)).Path, "QB0000");
+        Assert.Equal(expected.Keys, shared.Tensors.Keys);
+        Assert.All(expected, tensor => Assert.Equal(tensor.Value, shared.Bytes(shared.Tensors[tensor.Key]).ToArray()));
+    }
+
     [Fact]
     public void A_run_that_is_cancelled_goes_on_and_gives_the_same_bytes()
     {

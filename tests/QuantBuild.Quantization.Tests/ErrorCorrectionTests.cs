@@ -31,7 +31,9 @@ public sealed class ErrorCorrectionTests
         correction.Add(adds ? missing.matmul(RandomData.Tensor(weight).t()).Plus(RandomData.Tensor(lostBefore)) : missing, input);
         QuantizationSpec spec = new() { ActOrder = actOrder, Damping = 0.01 };
         using InverseFactor factor = InverseFactor.Create(hessian.Matrix, spec, "test");
-        float[] actual = correction.Target(RandomData.Tensor(weight), factor).data<float>().ToArray();
+        // As two devices ask for it: some rows each.
+        torch.Tensor whole = RandomData.Tensor(weight);
+        float[] actual = [.. new RowRange[] { new(0, 4), new(4, Outputs - 4) }.SelectMany(rows => correction.Target(whole.narrow(0, rows.First, rows.Count), rows.First, factor).data<float>().ToArray())];
 
         // The normal equations of sum ||W x + r - W* x'||^2 + damping ||W* - W||^2, solved as they stand; then a step towards the solution that 4,000 tokens deserve.
         double[,] normal = new double[Inputs, Inputs], right = new double[Inputs, Outputs];
