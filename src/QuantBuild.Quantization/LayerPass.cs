@@ -41,7 +41,7 @@ internal sealed class LayerPass(
     {
         int longest = Math.Max(texts.Calibration?.Length ?? 1, texts.Evaluation?.Length ?? 1);
         using PerDevice<DecoderForward> forward = devices.Each(at => new DecoderForward(config, longest, at.Device));
-        using LayerReader reader = new(weights, devices, use.WorksAhead);
+        using LayerReader reader = new(weights, devices, use.WorksAhead, listener.Inform);
         using JournalWriter writer = new(journal, use.WorksAhead);
         using Streams streams = Embed(texts);
         List<double> layerErrors = [];

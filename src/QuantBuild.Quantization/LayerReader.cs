@@ -6,8 +6,10 @@ namespace QuantBuild.Quantization;
 /// <param name="weights">The model's weights.</param>
 /// <param name="devices">Where the layers go: whole to each.</param>
 /// <param name="ahead">Whether to read ahead.</param>
-internal sealed class LayerReader(ModelWeights weights, Devices devices, bool ahead) : IDisposable
+/// <param name="inform">Hears where a GPU cannot fetch by itself.</param>
+internal sealed class LayerReader(ModelWeights weights, Devices devices, bool ahead, Action<FormattableString> inform) : IDisposable
 {
+    private readonly PinnedMemory pinned = new(inform);
     private readonly DecoderConfig config = weights.Config;
     private readonly torch.Device device = devices.First.Device;
     private Task<LayerWeights>? next;
@@ -50,7 +52,6 @@ internal sealed class LayerReader(ModelWeights weights, Devices devices, bool ah
         using IDisposable noGradient = torch.no_grad();
         LayerWeights host = weights.LoadLayer(config, layer, torch.CPU);
         if (device.type == DeviceType.CPU) return host;
-        // The GPU fetches from memory that stays where it is.
-        using (host) return host.Pinned();
+        return pinned.Take(host);
     }
 }

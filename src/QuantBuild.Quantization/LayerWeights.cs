@@ -136,7 +136,10 @@ internal sealed class LayerWeights : IDisposable
         LinearRole[] roles = LinearRoles.All(config, Index);
         NormWeights? Norm(NormWeights? norm) => norm is null ? null : new NormWeights(copy(norm.Weight), norm.Bias is null ? null : copy(norm.Bias));
         torch.Tensor? Other(torch.Tensor? tensor) => tensor is null ? null : copy(tensor).DetachFromDisposeScope();
-        return new LayerWeights(config, Index, roles.Select(role => copy(this[role])), roles.Select(role => Bias(role) is { } bias ? copy(bias) : null))
+        // All of them before any leaves the scope: where memory ends, what there is of them is freed.
+        torch.Tensor[] weights = [.. roles.Select(role => copy(this[role]))];
+        torch.Tensor?[] others = [.. roles.Select(role => Bias(role) is { } bias ? copy(bias) : null)];
+        return new LayerWeights(config, Index, weights, others)
         {
             AttentionNorm = Norm(AttentionNorm),
             MlpNorm = Norm(MlpNorm),

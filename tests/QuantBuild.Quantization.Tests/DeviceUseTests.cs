@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using TorchSharp;
 
@@ -91,13 +92,32 @@ public sealed class DeviceUseTests(QuantizedSample sample) : IClassFixture<Quant
         using ModelWeights weights = ModelWeights.Open(model);
         string path = folder.File("model.safetensors");
         using (FileStream file = new(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite)) file.SetLength(EndOfLayer(path, "model.layers.0."));
-        using LayerReader reader = new(weights, OnCpu.One, ahead: true);
+        using LayerReader reader = new(weights, OnCpu.One, ahead: true, _ => { });
         using (reader.Read(0))
         {
             reader.Dispose();
         }
 
         Assert.Throws<EndOfStreamException>(() => weights.LoadLayer(model.Config, 1, torch.CPU));
+    }
+
+    [Fact]
+    public void Where_the_host_has_no_pinned_memory_layers_stay_in_ordinary_memory_and_it_is_said_once()
+    {
+        NativeLibraries.Load();
+        ModelFolder model = ModelFolder.Open(SampleFiles.Model);
+        using ModelWeights weights = ModelWeights.Open(model);
+        List<string> said = [];
+        // Libtorch for the CPU has none.
+        PinnedMemory pinned = new(text => said.Add(text.ToString(CultureInfo.InvariantCulture)));
+        for (int index = 0; index < 2; index++)
+        {
+            using LayerWeights layer = weights.LoadLayer(model.Config, index, torch.CPU);
+            Assert.Same(layer, pinned.Take(layer));
+            Assert.NotEqual(0, layer[LinearRole.Query].abs().sum().item<float>());
+        }
+
+        Assert.StartsWith("the host has no pinned memory for the next layer, and weights are copied to the GPU from ordinary memory from here on. Torch says: ", Assert.Single(said), StringComparison.Ordinal);
     }
 
     /// <summary>Where in a file the last tensor ends whose name begins so; those of the layers after it come later.</summary>
