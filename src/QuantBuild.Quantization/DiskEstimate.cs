@@ -23,12 +23,11 @@ internal sealed record DiskEstimate(long Journal, long Artifact, long Activation
 
     /// <summary>Throws where a disk has too little room.</summary>
     /// <param name="cache">Where journal and activations go.</param>
-    /// <param name="artifactFolder">Where the artifact goes; a folder of the cache counts as one disk with it, and is looked at by itself too.</param>
+    /// <param name="artifactFolder">Where the artifact goes: the cache's disk, or another.</param>
     /// <exception cref="QuantBuildException">QB1003.</exception>
     public void Check(ModelCache cache, string artifactFolder)
     {
-        bool together = artifactFolder.StartsWith(cache.Root, StringComparison.Ordinal);
-        Check(cache.Root, together ? this : this with { Artifact = 0 });
+        Check(cache.Root, FreeDisk.IsOfOneDisk(cache.Root, artifactFolder) ? this : this with { Artifact = 0 });
         Check(artifactFolder, new DiskEstimate(0, Artifact, 0));
     }
 

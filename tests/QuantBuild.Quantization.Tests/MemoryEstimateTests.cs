@@ -220,9 +220,33 @@ public sealed class MemoryEstimateTests(QuantizedSample sample) : IClassFixture<
             () => new DiskEstimate(1, 1L << 60, 2).Check(new ModelCache(folder.File("cache")), folder.File("elsewhere/artifacts")));
         Assert.Equal(DiagnosticIds.DiskFull, error.Id);
         Assert.Contains("1,152,921,504.6 GB for the artifact", error.Message, StringComparison.Ordinal);
-        Assert.Contains("elsewhere", error.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"The disk of {folder.File("cache")} has too little room", error.Message, StringComparison.Ordinal);
         Assert.Matches(@"and [0-9,.]+ [MG]B are free", error.Message);
         Assert.Contains("QUANTBUILD_CACHE", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Cache_and_artifact_folder_on_one_disk_need_their_room_together()
+    {
+        using TemporaryFolder folder = new();
+        long most = FreeDisk.Bytes(folder.Path)!.Value / 10 * 6;
+        ModelCache cache = new(folder.File("cache"));
+        new DiskEstimate(most, 0, 0).Check(cache, folder.File("artifacts"));
+        new DiskEstimate(0, most, 0).Check(cache, folder.File("artifacts"));
+        Assert.Equal(DiagnosticIds.DiskFull, Assert.Throws<QuantBuildException>(() => new DiskEstimate(most, most, 0).Check(cache, folder.File("artifacts"))).Id);
+    }
+
+    [Fact]
+    public void A_folder_is_of_the_disk_whose_root_has_its_first_names_and_not_its_first_letters()
+    {
+        string root = Path.GetPathRoot(Path.GetTempPath())!, data = Path.Combine(root, "data"), inside = Path.Combine(data, "inside");
+        string[] roots = [data, root, inside];
+        Assert.Equal(data, FreeDisk.RootOf(Path.Combine(data, "cache"), roots));
+        Assert.Equal(data, FreeDisk.RootOf(data, roots));
+        Assert.Equal(inside, FreeDisk.RootOf(Path.Combine(inside, "cache"), roots));
+        Assert.Equal(root, FreeDisk.RootOf(Path.Combine(root, "database"), roots));
+        Assert.Equal(root, FreeDisk.RootOf(Path.Combine(root, "..data"), roots));
+        Assert.Null(FreeDisk.RootOf(root, [data]));
     }
 
     private static MemoryEstimate Estimate(QuantizationSpec spec, Texts texts) => MemoryEstimate.Of(new QuantizationPlan(Config, spec), texts, torch.CPU, long.MaxValue);
