@@ -17,6 +17,28 @@ internal static class FileBytes
         return bytes;
     }
 
+    /// <summary>Reads of a tensor of a weight file, with errors that name the file.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="tensor">The tensor.</param>
+    /// <param name="read">Reads.</param>
+    public static CheckpointTensor.Reader Reader(string path, string tensor, CheckpointTensor.Reader read) => (offset, target) =>
+    {
+        try
+        {
+            read(offset, target);
+        }
+        catch (EndOfStreamException e)
+        {
+            throw new QuantBuildException(
+                DiagnosticIds.WeightsMalformed,
+                $"{path} became shorter while it was read: it ends inside of {tensor}. Let nothing write to the model's files during a build, and copy or download the file again.", e);
+        }
+        catch (IOException e)
+        {
+            throw new QuantBuildException(DiagnosticIds.WeightsMalformed, $"{path} cannot be read at {tensor}: {e.Message} Check the disk or the network that it is on, or copy the file again.", e);
+        }
+    };
+
     /// <summary>Reads bytes whose place was checked.</summary>
     /// <exception cref="EndOfStreamException">The file has become shorter.</exception>
     public static void Fill(SafeFileHandle file, long offset, Span<byte> target)

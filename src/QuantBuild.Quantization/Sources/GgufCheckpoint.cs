@@ -75,8 +75,9 @@ internal sealed partial class GgufCheckpoint : ICheckpointFile
     {
         SafeFileHandle handle = handles[tensor.Path];
         CheckpointTensor stored = tensor.Type == GgufType.Q8
-            ? new(tensor.Name, ElementType.F32, tensor.Shape, (offset, target) => ReadBlocks(handle, tensor.Offset, offset, target), tensor.ByteLength)
-            : new(tensor.Name, Type(tensor.Type), tensor.Shape, (offset, target) => FileBytes.Fill(handle, tensor.Offset + offset, target));
+            ? new(tensor.Name, ElementType.F32, tensor.Shape, Reader((offset, target) => ReadBlocks(handle, tensor.Offset, offset, target)), tensor.ByteLength)
+            : new(tensor.Name, Type(tensor.Type), tensor.Shape, Reader((offset, target) => FileBytes.Fill(handle, tensor.Offset + offset, target)));
+        CheckpointTensor.Reader Reader(CheckpointTensor.Reader own) => FileBytes.Reader(tensor.Path, tensor.Name, own);
         Match match = Name.Match(tensor.Name);
         string own = match.Groups["module"].Value;
         if (!match.Success || (!(GgufModel.HasFourNorms(file) && FourNorms.TryGetValue(own, out string? module)) && !Names.TryGetValue(own, out module))) return stored;

@@ -85,7 +85,7 @@ internal sealed class PyTorchFile : ICheckpointFile
             ZipDirectory.Entry program = entries[folder + "data.pkl"];
             if (program.Length > LongestPickle) throw new InvalidDataException($"its description of tensors has {program.Length} bytes, expected at most {LongestPickle}");
             IReadOnlyDictionary<string, TensorPickle.Tensor> tensors = TensorPickle.Read(FileBytes.Read(handle, length, program.Offset, (int)program.Length));
-            return [.. tensors.Select(tensor => Create(tensor.Key, tensor.Value, entries, folder))];
+            return [.. tensors.Select(tensor => Create(path, tensor.Key, tensor.Value, entries, folder))];
         }
         catch (TensorPickle.ForbiddenException e)
         {
@@ -100,7 +100,7 @@ internal sealed class PyTorchFile : ICheckpointFile
         }
     }
 
-    private CheckpointTensor Create(string name, TensorPickle.Tensor tensor, Dictionary<string, ZipDirectory.Entry> entries, string folder)
+    private CheckpointTensor Create(string path, string name, TensorPickle.Tensor tensor, Dictionary<string, ZipDirectory.Entry> entries, string folder)
     {
         (TensorPickle.Storage storage, long offset, long[] size, long[] stride) = tensor;
         if (!entries.TryGetValue($"{folder}data/{storage.Key}", out ZipDirectory.Entry entry)) throw new InvalidDataException($"the data of {name}, data/{storage.Key}, is missing");
@@ -128,14 +128,16 @@ internal sealed class PyTorchFile : ICheckpointFile
         }
 
         long start = entry.Offset + (offset * bytes);
-        return new CheckpointTensor(name, storage.Type, size, IsContiguous(size, stride)
+        return new CheckpointTensor(name, storage.Type, size, FileBytes.Reader(path, name, IsContiguous(size, stride)
             ? (at, target) => FileBytes.Fill(handle, start + at, target)
-            : (at, target) => Gather(start, size, stride, bytes, at, target));
+            : (at, target) => Gather(start, entry.Offset + entry.Length, size, stride, bytes, at, target)));
     }
 
     /// <summary>Reads elements that do not follow each other: of a transposed or sliced tensor.</summary>
-    private unsafe void Gather(long start, long[] size, long[] stride, int bytes, long at, Span<byte> target)
+    private unsafe void Gather(long start, long end, long[] size, long[] stride, int bytes, long at, Span<byte> target)
     {
+        // What is mapped and not there any more ends the process.
+        if (RandomAccess.GetLength(handle) < end) throw new EndOfStreamException("The weight file became shorter since it was opened.");
         SafeMemoryMappedViewHandle memory = view.Value.SafeMemoryMappedViewHandle;
         byte* first = null;
         memory.AcquirePointer(ref first);

@@ -8,7 +8,7 @@ internal sealed class SafetensorsCheckpoint : ICheckpointFile
     private SafetensorsCheckpoint(SafetensorsFile file)
     {
         this.file = file;
-        Tensors = [.. file.Tensors.Values.Select(entry => new CheckpointTensor(entry.Name, entry.Type, entry.Shape, (offset, target) => file.Read(entry, offset, target)))];
+        Tensors = [.. file.Tensors.Values.Select(entry => new CheckpointTensor(entry.Name, entry.Type, entry.Shape, FileBytes.Reader(file.Path, entry.Name, (offset, target) => file.Read(entry, offset, target))))];
     }
 
     /// <inheritdoc/>
