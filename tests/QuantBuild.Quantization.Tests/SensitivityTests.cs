@@ -1,3 +1,4 @@
+using QuantBuild.Quantization.Tests.Families;
 using TorchSharp;
 
 namespace QuantBuild.Quantization.Tests;
@@ -37,6 +38,47 @@ public sealed class SensitivityTests
             FormattableString.Invariant($"rank correlation {correlation:F3}, ratios {ratios.Min():F2} to {ratios.Max():F2}, mean {ratios.Average():F2}\n{shown}"));
     }
 
+    // Between the embedding and the residual stream: nothing; a norm; a projection, and one back before the head. The head is the embedding in all of them.
+    [Theory]
+    [InlineData("OPT")]
+    [InlineData("BLOOM")]
+    [InlineData("OPT-350m")]
+    public void The_expected_loss_of_an_embedding_is_near_the_measured_one_whatever_is_behind_it(string family)
+    {
+        using IDisposable noGradient = torch.no_grad();
+        using FamilyModel model = FamilyModel.Of(family);
+        using ModelWeights weights = ModelWeights.Open(model.Folder);
+        DecoderConfig config = model.Folder.Config;
+        QuantizationPlan plan = new(config, new QuantizationSpec { TargetBitsPerWeight = 4, GroupSize = 8, Override = "embed_tokens: Method=Rtn" });
+        Random random = new(3);
+        TokenWindows windows = new([.. Enumerable.Range(0, 4096).Select(_ => random.Next(256))], 16);
+        double[] expected = new Sensitivity(plan, weights, OnCpu.One, ActivationStore.InMemory, CancellationToken.None).Measure(windows)[config.Embedding.Name];
+        for (int width = 1; width < expected.Length; width++)
+        {
+            double actual = KlDivergence(plan, weights, windows, config.Embedding, QuantizationSpec.SupportedBits[width]);
+            Assert.InRange(expected[width] / actual, 0.5, 2);
+        }
+    }
+
+    [Theory]
+    [InlineData("BLOOM")]
+    [InlineData("OPT-350m")]
+    public void A_budget_quantizes_an_embedding_that_has_a_norm_or_a_projection_behind_it(string family)
+    {
+        using FamilyModel model = FamilyModel.Of(family);
+        QuantizationSpec spec = new() { TargetBitsPerWeight = 5, GroupSize = QuantizationSpec.PerChannel, CalibrationContext = 32, Override = "embed_tokens: Method=Rtn" };
+        using Artifact artifact = Artifact.Open(model.Quantize(spec).Path);
+        DecoderConfig config = artifact.Config;
+        LinearShape[] quantized = [.. config.QuantizableLinears().Where(linear => artifact.Manifest.Layers.ContainsKey(linear.Name))];
+        Assert.Contains(config.Embedding, quantized);
+        long bytes = artifact.File.Tensors.Values.Where(tensor => quantized.Any(linear => tensor.Name.StartsWith(linear.Name + ".", StringComparison.Ordinal) && !tensor.Name.EndsWith(".bias", StringComparison.Ordinal))).Sum(tensor => tensor.ByteLength);
+        Assert.InRange(8.0 * bytes / quantized.Sum(linear => (double)linear.Inputs * linear.Outputs), 4.5, 5);
+        using LanguageModel runtime = LanguageModel.Load(artifact.File.Path, model.Loading);
+        float[] logits = runtime.Logits(model.Tokens);
+        double error = Math.Sqrt(model.Expected.Zip(logits, (wanted, actual) => Math.Pow(wanted - actual, 2)).Sum() / model.Expected.Sum(wanted => wanted * wanted));
+        Assert.InRange(error, 0.001, 0.3);
+    }
+
     [Fact]
     public void It_says_the_same_twice()
     {
@@ -60,16 +102,17 @@ public sealed class SensitivityTests
         using DecoderForward forward = new(config, windows.Length, torch.CPU);
         torch.Tensor Rounded(LinearShape shape, torch.Tensor weight) =>
             shape == rounded ? Rtn.Quantize(weight, plan[shape]! with { Bits = bits }).Dequantize(torch.CPU) : weight;
-        torch.Tensor embedding = weights.Load(DecoderConfig.EmbeddingName, torch.CPU);
-        using HiddenStates floats = HiddenStates.Embed(windows, new(embedding), OnCpu.One, ActivationStore.InMemory);
-        using HiddenStates changed = HiddenStates.Embed(windows, new(Rounded(config.Embedding, embedding)), OnCpu.One, ActivationStore.InMemory);
+        using EmbeddingTables embedding = weights.LoadEmbedding();
+        using HiddenStates floats = HiddenStates.Embed(windows, embedding, OnCpu.One, ActivationStore.InMemory);
+        using HiddenStates changed = HiddenStates.Embed(windows, embedding with { Tokens = Rounded(config.Embedding, embedding.Tokens) }, OnCpu.One, ActivationStore.InMemory);
         for (int index = 0; index < config.Layers; index++)
         {
             using LayerWeights layer = weights.LoadLayer(config, index, torch.CPU);
             floats.Update(hidden => forward.Layer(hidden, layer), CancellationToken.None);
-            foreach (LinearRole role in Enum.GetValues<LinearRole>())
+            LinearShape[] shapes = LinearRoles.Shapes(config, index);
+            foreach (LinearRole role in LinearRoles.All(config, index))
             {
-                LinearShape shape = config.Linears(index)[(int)role];
+                LinearShape shape = shapes[(int)role];
                 if (shape == rounded) layer.Replace(role, Rounded(shape, layer[role]));
             }
 
