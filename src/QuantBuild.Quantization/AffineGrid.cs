@@ -1,4 +1,6 @@
 using System.Numerics;
+using System.Numerics.Tensors;
+using System.Runtime.InteropServices;
 
 namespace QuantBuild.Quantization;
 
@@ -17,6 +19,9 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
     // a finer grid for the many can be worth more than the clipped few.
     internal const int ShrinkSteps = 40;
     internal const float LargestShrink = 0.6f;
+
+    // Columns after which a candidate is given up where it is no better for any lane already.
+    private const int Patience = 16;
 
     /// <summary>Tiles that a weight of some rows needs; the last may be partly unused.</summary>
     public static int Tiles(int rows) => (rows + Lanes - 1) / Lanes;
@@ -65,13 +70,8 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
             float shrink = 1 - (LargestShrink * step / ShrinkSteps);
             for (int variant = 0; variant < (symmetric ? 2 : 1); variant++)
             {
-                for (int lane = 0; lane < Lanes; lane++)
-                {
-                    (scale[lane], zero[lane]) = symmetric
-                        ? SymmetricCandidate(low[lane], high[lane], shrink, flipped: variant == 1)
-                        : Candidate(low[lane], high[lane], shrink);
-                }
-
+                if (symmetric) SymmetricCandidates(low, high, shrink, flipped: variant == 1, scale, zero);
+                else Candidates(low, high, shrink, scale, zero);
                 if (hessian.IsEmpty) KeepBetter(weights, scale, zero, best, scales, zeros);
                 else KeepBetterOutputs(weights, hessian, errors, scale, zero, best, scales, zeros);
             }
@@ -92,24 +92,32 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
         }
     }
 
+    // What is not a number may become any integer: Gptq looks for it in the errors, and others have none.
     private static Vector<float> Quantize(Vector<float> weight, Vector<float> scale, Vector<float> zero, Vector<float> largest) =>
-        Vector.Min(Vector.Max(Vector.Round(weight / scale) + zero, Vector<float>.Zero), largest);
+        Vector.MinNative(Vector.MaxNative(Vector.Round(weight / scale) + zero, Vector<float>.Zero), largest);
 
     private static void KeepBetter(
         ReadOnlySpan<float> weights, ReadOnlySpan<float> scale, ReadOnlySpan<float> zero, float largestValue,
         Span<float> best, Span<float> scales, Span<float> zeros)
     {
         Vector<float> largest = new(largestValue);
+        ref float first = ref MemoryMarshal.GetReference(weights);
         for (int lane = 0; lane < Lanes; lane += Vector<float>.Count)
         {
             Vector<float> s = new(scale[lane..]);
             Vector<float> z = new(zero[lane..]);
-            Vector<float> error = Vector<float>.Zero;
-            for (int i = lane; i < weights.Length; i += Lanes)
+            Vector<float> error = Vector<float>.Zero, known = new(best[lane..]);
+            for (int i = lane; i < weights.Length;)
             {
-                Vector<float> w = new(weights[i..]);
-                Vector<float> difference = w - (s * (Quantize(w, s, z, largest) - z));
-                error += difference * difference;
+                for (int end = Math.Min(weights.Length, i + (Patience * Lanes)); i < end; i += Lanes)
+                {
+                    Vector<float> w = Vector.LoadUnsafe(ref first, (nuint)i);
+                    Vector<float> difference = w - (s * (Quantize(w, s, z, largest) - z));
+                    error += difference * difference;
+                }
+
+                // Squares only add to it.
+                if (!Vector.LessThanAny(error, known)) break;
             }
 
             KeepBetter(error, s, z, best[lane..], scales[lane..], zeros[lane..]);
@@ -200,24 +208,48 @@ internal readonly struct AffineGrid(int bits, bool symmetric)
         Span<float> best, Span<float> scales, Span<float> zeros) =>
         KeepBetter(weights, scale, zero, Largest, best, scales, zeros);
 
-    /// <summary>The grid of a range [low, high] that holds 0, shrunk towards 0.</summary>
-    private (float Scale, float Zero) Candidate(float low, float high, float shrink)
+    /// <summary>The grid of each lane's range [low, high] that holds 0, shrunk towards 0.</summary>
+    private void Candidates(ReadOnlySpan<float> low, ReadOnlySpan<float> high, float shrink, Span<float> scales, Span<float> zeros)
     {
-        float scale = Float16((high - low) * shrink / Largest);
-        return (scale, Math.Clamp(MathF.Round(-low * shrink / scale), 0, Largest));
+        Vector<float> largest = new(Largest), share = new(shrink);
+        for (int lane = 0; lane < Lanes; lane += Vector<float>.Count) ((new Vector<float>(high[lane..]) - new Vector<float>(low[lane..])) * share / largest).CopyTo(scales[lane..]);
+        ToFloat16(scales);
+        for (int lane = 0; lane < Lanes; lane += Vector<float>.Count)
+        {
+            Vector<float> zero = Vector.Round(-new Vector<float>(low[lane..]) * share / new Vector<float>(scales[lane..]));
+            Vector.Min(Vector.Max(zero, Vector<float>.Zero), largest).CopyTo(zeros[lane..]);
+        }
     }
 
     /// <summary>
-    /// The grid of a range symmetric about 0. There is one more step below the zero point than above it: a scale of the other sign gives that
+    /// The grid of each lane's range symmetric about 0. There is one more step below the zero point than above it: a scale of the other sign gives that
     /// step to the positive side.
     /// </summary>
-    private (float Scale, float Zero) SymmetricCandidate(float low, float high, float shrink, bool flipped)
+    private void SymmetricCandidates(ReadOnlySpan<float> low, ReadOnlySpan<float> high, float shrink, bool flipped, Span<float> scales, Span<float> zeros)
     {
-        float scale = Float16(2 * Math.Max(-low, high) * shrink / Largest);
-        return (flipped ? -scale : scale, (Largest + 1) / 2);
+        Vector<float> largest = new(Largest), share = new(shrink), two = new(2f);
+        for (int lane = 0; lane < Lanes; lane += Vector<float>.Count)
+        {
+            (two * Vector.Max(-new Vector<float>(low[lane..]), new Vector<float>(high[lane..])) * share / largest).CopyTo(scales[lane..]);
+        }
+
+        ToFloat16(scales);
+        if (flipped) TensorPrimitives.Negate(scales, scales);
+        zeros.Fill((Largest + 1) / 2);
     }
 
-    /// <summary>The nearest float16 that is a usable scale: positive and finite; 1 for a group of zeros.</summary>
-    private static float Float16(float scale) =>
-        scale == 0 ? 1 : Math.Clamp((float)(Half)scale, (float)Half.Epsilon, (float)Half.MaxValue);
+    /// <summary>Replaces each lane's scale by the nearest float16 that is a usable one: positive and finite; 1 for a group of zeros.</summary>
+    private static void ToFloat16(Span<float> scales)
+    {
+        Span<Half> half = stackalloc Half[Lanes];
+        Span<float> rounded = stackalloc float[Lanes];
+        TensorPrimitives.ConvertToHalf(scales, half);
+        TensorPrimitives.ConvertToSingle(half, rounded);
+        Vector<float> least = new((float)Half.Epsilon), most = new((float)Half.MaxValue);
+        for (int lane = 0; lane < Lanes; lane += Vector<float>.Count)
+        {
+            Vector<int> isZero = Vector.Equals(new Vector<float>(scales[lane..]), Vector<float>.Zero);
+            Vector.ConditionalSelect(isZero, Vector<float>.One, Vector.Min(Vector.Max(new Vector<float>(rounded[lane..]), least), most)).CopyTo(scales[lane..]);
+        }
+    }
 }

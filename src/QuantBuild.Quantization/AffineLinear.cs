@@ -133,14 +133,37 @@ public sealed class AffineLinear : QuantizedLinear
         }
     }
 
+    /// <summary>Stores a tile's integers of packed columns that follow each other: a row's together, for those of one column are a page apart in many a weight.</summary>
+    /// <param name="firstRow">The tile's first row.</param>
+    /// <param name="firstColumn">The first column.</param>
+    /// <param name="values">The integers, [columns, <see cref="AffineGrid.Lanes"/>].</param>
+    internal void SetColumns(int firstRow, int firstColumn, ReadOnlySpan<byte> values)
+    {
+        for (int lane = 0; lane < Math.Min(AffineGrid.Lanes, Outputs - firstRow); lane++)
+        {
+            Span<byte> row = Values.AsSpan(((firstRow + lane) * Inputs) + firstColumn, values.Length / AffineGrid.Lanes);
+            for (int column = 0; column < row.Length; column++) row[column] = values[(column * AffineGrid.Lanes) + lane];
+        }
+    }
+
     /// <inheritdoc/>
     protected override void DequantizeRow(int row, Span<float> target)
     {
         ReadOnlySpan<byte> values = Values.AsSpan(row * Inputs, Inputs);
-        for (int column = 0; column < Inputs; column++)
+        for (int start = 0, group = row * Groups; start < Inputs; start += GroupSize, group++)
         {
-            long group = ((long)row * Groups) + (column / GroupSize);
-            target[Order is null ? column : Order[column]] = (float)Scales[group] * (values[column] - Zeros[group]);
+            (float scale, int zero) = ((float)Scales[group], Zeros[group]);
+            ReadOnlySpan<byte> own = values.Slice(start, GroupSize);
+            if (Order is null)
+            {
+                Span<float> weights = target.Slice(start, GroupSize);
+                for (int i = 0; i < own.Length; i++) weights[i] = scale * (own[i] - zero);
+            }
+            else
+            {
+                ReadOnlySpan<int> order = Order.AsSpan(start, GroupSize);
+                for (int i = 0; i < own.Length; i++) target[order[i]] = scale * (own[i] - zero);
+            }
         }
     }
 }

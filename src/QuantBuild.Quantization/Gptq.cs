@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.InteropServices;
 using TorchSharp;
 
 namespace QuantBuild.Quantization;
@@ -109,11 +110,11 @@ public static class Gptq
     private static int BlockLength(int start, int groupSize) =>
         groupSize <= BlockSize ? BlockSize / groupSize * groupSize : Math.Min(BlockSize, groupSize - (start % groupSize));
 
-    /// <summary>The loop over the columns of a block, on the host.</summary>
+    /// <summary>The loop over the columns of a block, on the host's cores.</summary>
     /// <param name="result">Receives the values.</param>
     /// <param name="grid">The grid of a group.</param>
     /// <param name="inputOf">The input of each column where groups are static, and were chosen already.</param>
-    private sealed unsafe class Block(AffineLinear result, AffineGrid grid, int[]? inputOf)
+    internal sealed unsafe class Block(AffineLinear result, AffineGrid grid, int[]? inputOf)
     {
         private const int Lanes = AffineGrid.Lanes;
 
@@ -148,6 +149,7 @@ public static class Gptq
 
             Span<float> scale = scales.AsSpan(firstRow, Lanes), zero = zeros.AsSpan(firstRow, Lanes);
             Span<float> values = stackalloc float[Lanes], dequantized = stackalloc float[Lanes], error = stackalloc float[Lanes];
+            Span<byte> integers = stackalloc byte[BlockSize * Lanes];
             for (int column = start; column < end; column++)
             {
                 int j = column - start;
@@ -163,26 +165,39 @@ public static class Gptq
                 }
 
                 grid.Round(current, scale, zero, values, dequantized);
-                result.SetColumn(firstRow, inputOf is null ? column : inputOf[column], values);
+                if (inputOf is not null) result.SetColumn(firstRow, inputOf[column], values);
+                else for (int lane = 0; lane < Lanes; lane++) integers[(j * Lanes) + lane] = (byte)values[lane];
 
                 float* row = u + (j * (end - start));
-                for (int lane = 0; lane < Lanes; lane++) error[lane] = (current[lane] - dequantized[lane]) / row[j];
+                Vector<float> diagonal = new(row[j]);
+                for (int lane = 0; lane < Lanes; lane += Vector<float>.Count)
+                {
+                    ((new Vector<float>(current[lane..]) - new Vector<float>(dequantized[lane..])) / diagonal).CopyTo(error[lane..]);
+                }
+
                 error[..lanes].CopyTo(new Span<float>(e + ((long)j * result.Outputs) + firstRow, lanes));
                 Spread(error, row + j + 1, tile.AsSpan((j + 1) * Lanes, (end - column - 1) * Lanes));
             }
+
+            if (inputOf is null) result.SetColumns(firstRow, start, integers[..((end - start) * Lanes)]);
         }
 
         /// <summary>Takes a column's error, as far as it has influence on them, from the columns after it.</summary>
         private static void Spread(ReadOnlySpan<float> error, float* influence, Span<float> columns)
         {
-            for (int lane = 0; lane < Lanes; lane += Vector<float>.Count)
+            ref float first = ref MemoryMarshal.GetReference(columns);
+            nuint other = (nuint)Vector<float>.Count;
+            // Two vectors side by side, which share what each column is multiplied by: a tile has an even number of them.
+            for (int lane = 0; lane < Lanes; lane += 2 * Vector<float>.Count)
             {
-                Vector<float> e = new(error[lane..]);
-                for (int i = lane, k = 0; i < columns.Length; i += Lanes, k++)
+                Vector<float> e0 = new(error[lane..]), e1 = new(error[(lane + Vector<float>.Count)..]);
+                nuint i = (nuint)lane;
+                for (int k = 0; k < columns.Length / Lanes; k++, i += Lanes)
                 {
                     // Multiply and subtract apart: a fused instruction would make other bits on a machine that lacks it.
-                    Span<float> column = columns[i..];
-                    (new Vector<float>(column) - (e * influence[k])).CopyTo(column);
+                    Vector<float> u = new(influence[k]);
+                    (Vector.LoadUnsafe(ref first, i) - (e0 * u)).StoreUnsafe(ref first, i);
+                    (Vector.LoadUnsafe(ref first, i + other) - (e1 * u)).StoreUnsafe(ref first, i + other);
                 }
             }
         }

@@ -40,6 +40,7 @@ public static class Rtn
         Span<float> scales = stackalloc float[AffineGrid.Lanes], zeros = stackalloc float[AffineGrid.Lanes];
         Span<float> values = stackalloc float[AffineGrid.Lanes], ignored = stackalloc float[AffineGrid.Lanes];
         float[] group = new float[result.GroupSize * AffineGrid.Lanes];
+        byte[] integers = new byte[rounds ? group.Length : 0];
         int lanes = Math.Min(AffineGrid.Lanes, result.Outputs - firstRow);
         for (int start = 0; start < result.Inputs; start += result.GroupSize)
         {
@@ -52,11 +53,13 @@ public static class Rtn
             if (blocks is null) grid.Fit(group, scales, zeros);
             else grid.Fit(group, blocks[start / result.GroupSize], blocks.Width, scales, zeros);
             result.SetGroup(firstRow, start / result.GroupSize, scales, zeros);
-            for (int column = 0; column < (rounds ? result.GroupSize : 0); column++)
+            for (int i = 0; i < integers.Length; i += AffineGrid.Lanes)
             {
-                grid.Round(group.AsSpan(column * AffineGrid.Lanes), scales, zeros, values, ignored);
-                result.SetColumn(firstRow, start + column, values);
+                grid.Round(group.AsSpan(i), scales, zeros, values, ignored);
+                for (int lane = 0; lane < AffineGrid.Lanes; lane++) integers[i + lane] = (byte)values[lane];
             }
+
+            if (rounds) result.SetColumns(firstRow, start, integers);
         }
     }
 }

@@ -3,7 +3,7 @@
 //   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | budget | runtime-quality | quantize | decode | formats | kernels | inference | gpu [--artifact <file>] | gpu-code [--capability 90] | build | generator
 //                                                                  | tokenize [--tokenizer <file>] [--node-modules <folder>]
 //                                                                  | sampling | synthetic [--samples 16] [--context 2048]
-//                                                                  | gptq-peer --reference <folder> [--python python3]
+//                                                                  | gptq-host | gptq-peer --reference <folder> [--python python3]
 
 using QuantBuild.Benchmarks;
 
@@ -55,6 +55,9 @@ switch (args is [string verb, ..] ? verb : "")
     case "synthetic":
         SyntheticBenchmark.Run(Options.Number(args, "--samples", 16), Options.Number(args, "--context", 2048));
         return 0;
+    case "gptq-host":
+        GptqHostBenchmark.Run();
+        return 0;
     case "gptq-peer" when Options.Value(args, "--reference") is { } reference:
         GptqPeerBenchmark.Run(reference, Options.Value(args, "--python") ?? "python3");
         return 0;
@@ -62,6 +65,6 @@ switch (args is [string verb, ..] ? verb : "")
         Console.Error.WriteLine("gptq-peer needs --reference with the folder that has the gptq.py and quant.py to compare with.");
         return 1;
     default:
-        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, runtime-quality, quantize, decode, formats, kernels, inference, gpu, gpu-code, build, generator, sampling, tokenize, synthetic, gptq-peer.");
+        Console.Error.WriteLine("Which benchmark? One of: quality, options, budget, runtime-quality, quantize, decode, formats, kernels, inference, gpu, gpu-code, build, generator, sampling, tokenize, synthetic, gptq-host, gptq-peer.");
         return 1;
 }
