@@ -111,6 +111,32 @@ public sealed class ModelReportTests : IDisposable
     }
 
     [Fact]
+    public void Experts_share_a_row_that_shows_the_fewest_bits_the_median_and_the_most()
+    {
+        using Artifact artifact = SmallArtifact.Write(
+            Path,
+            linear => linear.Name switch
+            {
+                "model.layers.0.mlp.experts.0.up_proj" => new IntAffineFormat(8, 32, false, false),
+                "model.layers.0.mlp.experts.3.up_proj" => new IntAffineFormat(2, 32, false, false),
+                "model.layers.1.mlp.experts.2.down_proj" => null,
+                _ => new IntAffineFormat(4, 32, false, false),
+            },
+            configJson: SmallArtifact.ConfigOfExperts);
+        XElement page = Parse(ModelReport.Create(artifact, Record, Measured, null));
+        string[] titles = [.. page.Descendants(Drawing + "title").Select(title => title.Value)];
+        // One cell where all are alike, three where they are not.
+        Assert.Single(titles, "layer 1, gate_proj × 4: 4.750 bits per weight");
+        Assert.Equal(3, titles.Count(title => title == "layer 1, up_proj × 4: 2.750 to 8.750 bits per weight, median 4.750"));
+        Assert.Equal(3, titles.Count(title => title == "layer 2, down_proj × 4: 4.750 to 16.000 bits per weight, median 4.750, 1 kept in floating point"));
+        Assert.Single(page.Descendants(Drawing + "rect"), cell => (string?)cell.Attribute("class") == "float");
+        // q, k, v, o, and three rows of experts.
+        Assert.Equal(["layer", "error", "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj × 4", "up_proj × 4", "down_proj × 4"], Row(page, "layer"));
+        Assert.Equal(["1", "2.100%", "4.75", "4.75", "4.75", "4.75", "4.75", "2.75 to 8.75, median 4.75", "4.75"], Row(page, "1"));
+        Assert.Contains("Experts share a cell", page.Value, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void What_was_not_measured_is_said_and_not_made_up()
     {
         using Artifact artifact = SmallArtifact.Write(Path, linear => new Int8RowOutlierFormat(6), isMeasured: false);

@@ -10,15 +10,22 @@ internal static class SmallArtifact
           "num_key_value_heads": 2, "vocab_size": 256, "max_position_embeddings": 32, "tie_word_embeddings": true, "bos_token_id": 0 }
         """;
 
+    /// <summary>The same with four experts in each layer.</summary>
+    public const string ConfigOfExperts = """
+        { "architectures": ["MixtralForCausalLM"], "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+          "num_key_value_heads": 2, "vocab_size": 256, "max_position_embeddings": 32, "tie_word_embeddings": true, "bos_token_id": 0,
+          "num_local_experts": 4, "num_experts_per_tok": 2 }
+        """;
+
     public static readonly string Fingerprint = new('c', 64);
 
     /// <summary>What was measured, where a test wants figures.</summary>
     public static QualityFigures Quality { get; } = new(14.5, 14.79, 0.0123, 0.925, 12345, 32, EvaluationText.EvaluationData, [0.021, 0.0345]);
 
     /// <summary>Writes it and opens it.</summary>
-    public static Artifact Write(string path, Func<LinearShape, LayerFormat?> format, Action<Dictionary<string, string>>? spec = null, string modelName = "small", bool isMeasured = true)
+    public static Artifact Write(string path, Func<LinearShape, LayerFormat?> format, Action<Dictionary<string, string>>? spec = null, string modelName = "small", bool isMeasured = true, string configJson = Config)
     {
-        DecoderConfig config = DecoderConfig.Parse(Config, "config.json");
+        DecoderConfig config = DecoderConfig.Parse(configJson, "config.json");
         Dictionary<string, LinearShape> linears = Enumerable.Range(0, config.Layers).SelectMany(config.Linears).ToDictionary(linear => linear.WeightName);
         Dictionary<string, LayerFormat> layers = [];
         List<TensorSource> tensors = [ArtifactWriter.TokenizerTensor(File.ReadAllBytes(Path.Combine(SampleFiles.Model, "tokenizer.json")))];
@@ -45,7 +52,7 @@ internal static class SmallArtifact
                 ModelName = modelName,
                 QuantizerVersion = "9.8.7",
                 Spec = metadata,
-                ConfigJson = Config,
+                ConfigJson = configJson,
                 ModelFiles = [new SourceFile("model.safetensors", 123456, new string('d', 64))],
                 Quality = isMeasured ? Quality : null,
                 OriginalBytes = 2 * config.Parameters,

@@ -5,12 +5,12 @@ namespace QuantBuild.Worker.Reporting;
 
 /// <summary>
 /// The layers of a decoder side by side: above, the error of the residual stream after each; below, the bits per weight of each of its linears. One scale
-/// of layers for both, so that one sees where bits were spent and what they brought.
+/// of layers for both, so that one sees where bits were spent and what they brought. Linears of experts that do the same share a cell.
 /// </summary>
 internal static class LayerPlot
 {
     private const double Width = 760;
-    private const double Left = 84;
+    private const double Left = 112;
     private const double Right = 12;
     private const double ErrorHeight = 170;
     private const double Top = 26;
@@ -39,14 +39,17 @@ internal static class LayerPlot
         if (column < LeastForText) parts.AddRange(Legend(cellsTop - 18));
         for (int layer = 0; layer < config.Layers; layer++)
         {
-            IReadOnlyDictionary<string, LinearShape> linears = LinearSizes.ByRole(config, layer);
+            IReadOnlyDictionary<string, LinearShape[]> linears = LinearSizes.ByRole(config, layer);
             for (int role = 0; role < roles.Count; role++)
             {
                 double x = Left + (layer * column), y = cellsTop + (role * CellHeight);
-                if (layer == 0) parts.Add(Text(Left - 8, y + 15, "end", "axis", RoleName(roles[role])));
-                if (!linears.TryGetValue(roles[role], out LinearShape? linear)) continue;
-                parts.Add(Cell(artifact, linear, layer, x + (gap / 2), y + 1, column - gap));
-                if (column >= LeastForText) parts.Add(Text(x + (column / 2), y + 15, "middle", null, Number.Fixed(LinearSizes.Bits(artifact, linear), 2)));
+                if (layer == 0) parts.Add(Text(Left - 8, y + 15, "end", "axis", RoleName(config, roles[role])));
+                if (!linears.TryGetValue(roles[role], out LinearShape[]? alike)) continue;
+                LinearShape[] shown = LinearSizes.Distinct(artifact, alike);
+                string title = string.Create(CultureInfo.InvariantCulture, $"layer {layer + 1}, {RoleName(config, roles[role])}: {Bits(artifact, shown, 3, " bits per weight")}{Floats(artifact, alike)}");
+                double width = (column - gap) / shown.Length;
+                for (int i = 0; i < shown.Length; i++) parts.Add(Cell(artifact, shown[i], title, x + (gap / 2) + (i * width), y + 1, width));
+                if (column >= LeastForText) parts.Add(Text(x + (column / 2), y + 15, "middle", null, Number.Fixed(LinearSizes.Bits(artifact, shown[shown.Length / 2]), 2)));
             }
 
             if (IsLabelled(layer, config.Layers)) parts.Add(Text(Left + ((layer + 0.5) * column), height - 6, "middle", "axis", LayerNumber(layer)));
@@ -61,8 +64,29 @@ internal static class LayerPlot
             parts);
     }
 
-    /// <summary>A linear's name without its layer: <c>q_proj</c>.</summary>
-    public static string RoleName(string name) => name[(name.LastIndexOf('.') + 1)..];
+    /// <summary>What a row is called: <c>q_proj</c>, <c>up_proj × 64</c> of so many experts, <c>shared up_proj</c> of the one that sees every token.</summary>
+    /// <param name="config">The decoder.</param>
+    /// <param name="role">One of <see cref="LinearSizes.Roles"/>.</param>
+    public static string RoleName(DecoderConfig config, string role)
+    {
+        string name = role[(role.LastIndexOf('.') + 1)..];
+        if (role.StartsWith("mlp.experts.", StringComparison.Ordinal)) return string.Create(CultureInfo.InvariantCulture, $"{name} × {config.Experts}");
+        return role.StartsWith("mlp.shared_expert.", StringComparison.Ordinal) ? "shared " + name : name;
+    }
+
+    /// <summary>The bits of what <see cref="LinearSizes.Distinct"/> gave: <c>4.75</c>, or <c>2.75 to 8.75, median 4.75</c>.</summary>
+    public static string Bits(Artifact artifact, LinearShape[] shown, int decimals, string unit = "")
+    {
+        string Of(LinearShape linear) => Number.Fixed(LinearSizes.Bits(artifact, linear), decimals);
+        return shown is [var least, var median, var most] ? $"{Of(least)} to {Of(most)}{unit}, median {Of(median)}" : Of(shown[0]) + unit;
+    }
+
+    private static string Floats(Artifact artifact, LinearShape[] alike)
+    {
+        int floats = alike.Count(linear => !artifact.Manifest.Layers.ContainsKey(linear.Name));
+        if (floats == 0) return "";
+        return floats == alike.Length ? ", kept in floating point" : string.Create(CultureInfo.InvariantCulture, $", {floats} kept in floating point");
+    }
 
     private static IEnumerable<XElement> Errors(IReadOnlyList<double> errors, double column, double gap)
     {
@@ -114,11 +138,9 @@ internal static class LayerPlot
     // The shade goes by the logarithm: 2 bits are to 4 what 4 are to 8.
     private static double Shade(double bits) => 0.08 + (0.48 * Math.Clamp(Math.Log2(bits / 2) / 2.2, 0, 1));
 
-    private static XElement Cell(Artifact artifact, LinearShape linear, int layer, double x, double y, double width)
+    private static XElement Cell(Artifact artifact, LinearShape linear, string title, double x, double y, double width)
     {
-        double bits = LinearSizes.Bits(artifact, linear);
         bool isQuantized = artifact.Manifest.Layers.ContainsKey(linear.Name);
-        string what = isQuantized ? "" : ", kept in floating point";
         return Html.Svg(
             "rect",
             Html.At("class", isQuantized ? "cell" : "float"),
@@ -126,8 +148,8 @@ internal static class LayerPlot
             Html.At("y", y),
             Html.At("width", width),
             Html.At("height", CellHeight - 2),
-            isQuantized ? Html.At("fill-opacity", Shade(bits)) : null,
-            Html.Svg("title", string.Create(CultureInfo.InvariantCulture, $"layer {layer + 1}, {RoleName(linear.Name)}: {bits:F3} bits per weight{what}")));
+            isQuantized ? Html.At("fill-opacity", Shade(LinearSizes.Bits(artifact, linear))) : null,
+            Html.Svg("title", title));
     }
 
     private static XElement Text(double x, double y, string anchor, string? className, string text) => Html.Svg(

@@ -136,24 +136,25 @@ internal sealed class ModelReport
             Html.Tag(
                 "figcaption",
                 (errors.Count > 0 ? "Above: the stream carries the errors of the layers before; where it rises most, most is lost. Below: " : "") +
-                "8 times the bytes of a linear over its weights, scales and zero points among them; a dashed frame is a linear that was kept in floating point."));
+                "8 times the bytes of a linear over its weights, scales and zero points among them; a dashed frame is a linear that was kept in floating point." +
+                (artifact.Config.Experts > 0 ? " Experts share a cell: where they differ, the one of the fewest bits, the median and the one of the most are side by side." : "")));
         IReadOnlyList<string> roles = LinearSizes.Roles(artifact.Config);
         yield return Html.Tag(
             "details",
             Html.Tag("summary", "The same as a table"),
             Html.Table(
                 "Error of the residual stream after the layer, and bits per weight of its linears",
-                ["layer", "error", .. roles.Select(LayerPlot.RoleName)],
+                ["layer", "error", .. roles.Select(role => LayerPlot.RoleName(artifact.Config, role))],
                 Enumerable.Range(0, artifact.Config.Layers).Select(layer =>
                 {
-                    IReadOnlyDictionary<string, LinearShape> linears = LinearSizes.ByRole(artifact.Config, layer);
+                    IReadOnlyDictionary<string, LinearShape[]> linears = LinearSizes.ByRole(artifact.Config, layer);
                     return new TableRow(
                         (layer + 1).ToString(CultureInfo.InvariantCulture),
                         [
                             layer < errors.Count ? Number.Percent(errors[layer], 3) : Number.None,
-                            .. roles.Select(role => !linears.TryGetValue(role, out LinearShape? linear)
+                            .. roles.Select(role => !linears.TryGetValue(role, out LinearShape[]? alike)
                                 ? Number.None
-                                : Number.Fixed(LinearSizes.Bits(artifact, linear), 2) + (manifest.Layers.ContainsKey(linear.Name) ? "" : " float")),
+                                : LayerPlot.Bits(artifact, LinearSizes.Distinct(artifact, alike), 2) + (alike.Any(linear => manifest.Layers.ContainsKey(linear.Name)) ? "" : " float")),
                         ]);
                 })));
     }
