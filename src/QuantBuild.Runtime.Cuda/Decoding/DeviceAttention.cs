@@ -20,25 +20,31 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
     private const int RememberThreads = 256;
     private const int AttendThreads = 128;
 
-    // A text is divided between blocks until there are about so many, but no part is shorter than some pages.
-    private const int Blocks = 512;
-    private const int MostParts = 32;
-    private const int PartPages = 8;
+    private const int JoinThreads = 256;
+
+    // Query heads that read a page together.
+    private const int QueriesTogether = 8;
+
+    // A text is divided between blocks until there are about so many. No part is shorter than some pages, and texts of some pages are not divided at all (attention.cu).
+    private const int Blocks = 256;
+    private const int MostParts = 64;
+    private const int PartPages = 4;
+    private const int WholePages = 8;
 
     // Tokens of a pass whose texts are divided: with more there are enough blocks anyway.
     private const int DividedTokens = 16;
 
     /// <summary>Bytes for the results of parts of texts.</summary>
-    public static long PartialBytes(DecoderConfig config) => (long)DividedTokens * MostParts * config.Heads * (config.HeadDim + 2) * sizeof(float);
+    public static long PartialBytes(DecoderConfig config) => (long)DividedTokens * MostPartsFor(config) * config.Heads * (config.HeadDim + 2) * sizeof(float);
 
-    /// <summary>Into how many parts texts are divided: a power of two, so that few different steps have to be captured.</summary>
+    /// <summary>Into how many parts the texts of a pass are divided at most: a power of two, so that few different steps have to be captured. Into how many a text is depends on its length alone.</summary>
     /// <param name="tokens">Tokens of the pass.</param>
     /// <param name="longest">Tokens of the longest text.</param>
     public int PartsFor(int tokens, int longest)
     {
-        if (tokens > DividedTokens) return 1;
-        int count = (longest + KvPages.Tokens - 1) / KvPages.Tokens, wanted = Math.Min(count / PartPages, Blocks / (tokens * config.KvHeads));
-        return Math.Min(MostParts, (int)BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, wanted)));
+        int pages = (longest + KvPages.Tokens - 1) / KvPages.Tokens;
+        if (tokens > DividedTokens || pages <= WholePages) return 1;
+        return Math.Min(MostPartsFor(config), (int)BitOperations.RoundUpToPowerOf2((uint)((pages + PartPages - 1) / PartPages)));
     }
 
     /// <summary>Queues: norms queries and keys, turns them, and puts keys and values into their pages.</summary>
@@ -101,6 +107,7 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
             HeadDim = config.HeadDim,
             Window = config.WindowOf(layer) ?? int.MaxValue,
             Bytes = pages.Precision == KvPrecision.Int8 ? 1 : 0,
+            MostParts = tokens > DividedTokens ? 1 : MostPartsFor(config),
         };
         if (tokens > DividedTokens && tokens >= LeastTileTokens * step.TileCount)
         {
@@ -110,22 +117,22 @@ internal sealed unsafe class DeviceAttention(KernelLibrary kernels, DecoderConfi
             return;
         }
 
-        int groups = (Group + QueriesTogether - 1) / QueriesTogether;
         void** parameters = stackalloc void*[] { &attention, &parts };
-        kernels.Launch("attention", Name, (config.KvHeads * groups, tokens, parts), AttendThreads, parameters);
-        if (parts > 1) kernels.Launch("attention", "join_parts", ((config.Heads + (AttendThreads / 32) - 1) / (AttendThreads / 32), tokens, 1), AttendThreads, parameters);
+        kernels.Launch("attention", Name, (BlocksOfPart(config), tokens, parts), AttendThreads, parameters);
+        if (parts > 1) kernels.Launch("attention", "join_parts", (config.Heads, tokens, 1), JoinThreads, parameters);
     }
 
-    // Query heads of a key-value head, and how many of them read a page together.
-    private int Group => config.Heads / config.KvHeads;
+    // Blocks of a token and a part of its text: groups of query heads that share a key-value head.
+    private static int BlocksOfPart(DecoderConfig config) => config.KvHeads * (((config.Heads / config.KvHeads) + QueriesTogether - 1) / QueriesTogether);
 
-    private int QueriesTogether => Group == 1 ? 1 : 4;
+    private static int MostPartsFor(DecoderConfig config) => Math.Clamp(Blocks / BlocksOfPart(config), 1, MostParts);
 
-    private string PromptName { get; } = string.Create(CultureInfo.InvariantCulture, $"attend_prompt_{Rounded(config.HeadDim)}");
+    private string PromptName { get; } = string.Create(CultureInfo.InvariantCulture, $"attend_prompt_{(pages.Precision == KvPrecision.Int8 ? "s8" : "f16")}_{Rounded(config.HeadDim)}");
 
+    // Heads whose values cannot be read eight at a time have a kernel of their own.
     private string Name { get; } = string.Create(
         CultureInfo.InvariantCulture,
-        $"attend{(config.Heads == config.KvHeads ? 1 : 4)}_{(pages.Precision == KvPrecision.Int8 ? "s8" : "f16")}_{Rounded(config.HeadDim)}");
+        $"attend_{(pages.Precision == KvPrecision.Int8 ? "s8" : "f16")}_{(config.HeadDim % 8 == 0 ? Rounded(config.HeadDim) : "any")}");
 
     // The width of a head, as kernels have it.
     private static int Rounded(int headDim) => headDim <= 64 ? 64 : headDim <= 128 ? 128 : WidestHead;

@@ -166,6 +166,7 @@ internal struct AttentionParameters
     public int HeadDim;
     public int Window;
     public int Bytes;
+    public int MostParts;
 }
 
 /// <summary>What is done to a row of logits before the largest are listed (sampling.cu).</summary>

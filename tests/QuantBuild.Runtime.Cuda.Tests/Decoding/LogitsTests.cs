@@ -1,4 +1,5 @@
 using QuantBuild.Cuda.Emulator;
+using QuantBuild.Decoding;
 using QuantBuild.Quantization.Tests.Families;
 using QuantBuild.Runtime.Tests;
 
@@ -113,6 +114,37 @@ public sealed class LogitsTests : IDisposable
         string floats = TestModel.Write(folder.File("floats"), config, _ => null);
         Compare(floats, halves, [70, 1, 20], Prompts);
         Compare(floats, bytes, [70, 1, 20], BytesInPagesOfPrompts);
+    }
+
+    /// <summary>A text that is long enough to be divided between blocks gives the logits of the processor, and the same to the bit whatever is computed beside it.</summary>
+    [Theory]
+    [InlineData(KvPrecision.Float16, 1e-3)]
+    [InlineData(KvPrecision.Int8, 2e-3)]
+    public void Long_texts_do_not_depend_on_what_is_computed_beside_them(KvPrecision precision, double tolerance)
+    {
+        string path = TestModel.Write(folder.File("m"), TestArtifact.Config(layers: 1, vocabulary: 600, context: 512), _ => null);
+        LoadOptions options = new() { FloatActivations = true, KvCache = precision };
+        using TestGpu gpu = new(new EmulatedGpuOptions { CheckRaces = true, CheckUninitialised = true });
+        using LanguageModel expected = LanguageModel.Load(path, options with { Device = "cpu" });
+        using LanguageModel actual = LanguageModel.Load(path, options with { Device = "cuda", Backend = gpu.Backend });
+        int[] tokens = [.. Enumerable.Range(0, 300).Select(i => (i * 37) % 600)];
+        // Sixteen at a time: none are a prompt, whose weights of attention are halves.
+        int[] pieces = [.. Enumerable.Repeat(16, 18), 12];
+        Compare(Sequence.Logits(expected, tokens, pieces), Sequence.Logits(actual, tokens, pieces), tolerance);
+        float[] Next(LanguageModel model, int others)
+        {
+            using KvCache cache = model.CreateCache();
+            model.Feed(cache, tokens, new float[tokens.Length * 600], CancellationToken.None);
+            KvCache[] caches = [.. Enumerable.Range(0, others).Select(_ => model.CreateCache())];
+            foreach (KvCache other in caches) model.Forward([new BatchPart(other, tokens.AsMemory(0, 40 * (Array.IndexOf(caches, other) + 1)))]);
+            float[] logits = new float[600];
+            model.Forward([.. caches.Select(other => new BatchPart(other, new[] { 5 })), new BatchPart(cache, new[] { 7 }) { Logits = logits }]);
+            foreach (KvCache other in caches) other.Dispose();
+            return logits;
+        }
+
+        Assert.Equal(Next(actual, 0), Next(actual, 7));
+        Assert.Empty(gpu.Violations);
     }
 
     /// <summary>Feeds a text in pieces of some sizes, to both, and compares the logits of every token.</summary>
