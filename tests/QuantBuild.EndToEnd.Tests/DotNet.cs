@@ -32,6 +32,11 @@ internal static class DotNet
         // A build must end with the test: no node waits for more work.
         start.Environment["MSBUILDDISABLENODEREUSE"] = "1";
         start.Environment["DOTNET_NOLOGO"] = "1";
+        // MSBuild takes them for properties.
+        start.Environment["UseSharedCompilation"] = "true";
+        start.Environment["SharedCompilationId"] = CompilerServer.Name;
+        // Processes of some seconds do not live to see what the just-in-time compiler would measure for.
+        start.Environment["DOTNET_TieredPGO"] = "0";
         foreach ((string name, string value) in environment ?? new Dictionary<string, string>()) start.Environment[name] = value;
 
         using Process process = Process.Start(start)!;

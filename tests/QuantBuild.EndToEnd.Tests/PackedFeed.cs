@@ -5,6 +5,8 @@ namespace QuantBuild.EndToEnd.Tests;
 /// <summary>The packages, packed once, and the settings of a user who has them as the only source.</summary>
 public sealed class PackedFeed : IDisposable
 {
+    private readonly CompilerServer compiler = new();
+
     /// <summary>The version that the packages have here; the folder that they are installed to is as new as the feed.</summary>
     public const string Version = "0.1.0-e2e";
 
@@ -57,7 +59,11 @@ public sealed class PackedFeed : IDisposable
         """;
 
     /// <inheritdoc/>
-    public void Dispose() => Directory.Delete(Root, recursive: true);
+    public void Dispose()
+    {
+        compiler.Dispose();
+        Directory.Delete(Root, recursive: true);
+    }
 
     private void WriteStubWorker()
     {

@@ -5,8 +5,10 @@ using TorchSharp;
 namespace QuantBuild.Quantization.Tests;
 
 /// <summary>The ways in which a GPU is used, on a CPU: the same code.</summary>
-public sealed class DeviceUseTests(QuantizedSample sample) : IClassFixture<QuantizedSample>
+public sealed class DeviceUseTests
 {
+    private readonly QuantizedSample sample = QuantizedSample.Shared;
+
     [Theory]
     [InlineData(QuantizationMethod.Gptq)]
     [InlineData(QuantizationMethod.Awq)]
@@ -14,7 +16,7 @@ public sealed class DeviceUseTests(QuantizedSample sample) : IClassFixture<Quant
     {
         QuantizationSpec spec = new() { Method = method, CalibrationSamples = 2, CalibrationContext = 64 };
         using TemporaryFolder one = new(), other = new();
-        WorkerRequest inTurn = QuantizedSample.RequestIn(one.Path, spec), aside = QuantizedSample.RequestIn(other.Path, spec);
+        WorkerRequest inTurn = QuantizedSample.RequestIn(one.Path, spec) with { ModelPath = SampleFiles.TwoLayers }, aside = QuantizedSample.RequestIn(other.Path, spec) with { ModelPath = SampleFiles.TwoLayers };
         ModelQuantizer.Run(inTurn, _ => { }, CancellationToken.None);
         ModelQuantizer.Run(aside, null, DeviceUse.Cpu with { WorksAhead = true }, _ => { }, CancellationToken.None);
         Assert.Equal(File.ReadAllBytes(inTurn.ArtifactPath), File.ReadAllBytes(aside.ArtifactPath));

@@ -6,8 +6,10 @@ using TorchSharp;
 namespace QuantBuild.Quantization.Tests;
 
 /// <summary>Several devices that share the work, against one. Each of them is the CPU: the same code, with weights and sums of its own.</summary>
-public sealed class DevicesTests(QuantizedSample sample) : IClassFixture<QuantizedSample>
+public sealed class DevicesTests
 {
+    private readonly QuantizedSample sample = QuantizedSample.Shared;
+
     private const int Context = 32, Windows = 100, Width = 24;
 
     [Theory]
@@ -18,7 +20,7 @@ public sealed class DevicesTests(QuantizedSample sample) : IClassFixture<Quantiz
     {
         QuantizationSpec spec = new() { Method = method };
         using TemporaryFolder one = new(), other = new();
-        WorkerRequest alone = QuantizedSample.RequestIn(one.Path, spec), shared = QuantizedSample.RequestIn(other.Path, spec);
+        WorkerRequest alone = QuantizedSample.RequestIn(one.Path, spec) with { ModelPath = SampleFiles.TwoLayers }, shared = QuantizedSample.RequestIn(other.Path, spec) with { ModelPath = SampleFiles.TwoLayers };
         ModelQuantizer.Run(alone, _ => { }, CancellationToken.None);
         ModelQuantizer.Run(shared, OnCpu.Times(3), null, _ => { }, CancellationToken.None);
         Assert.Equal(File.ReadAllBytes(alone.ArtifactPath), File.ReadAllBytes(shared.ArtifactPath));
@@ -34,7 +36,7 @@ public sealed class DevicesTests(QuantizedSample sample) : IClassFixture<Quantiz
         QuantizationSpec spec = new() { Method = method, TrueSequential = trueSequential, Override = "lm_head: Bits=4", CalibrationSamples = 24, CalibrationContext = 128, EvaluationContext = 128, Iterations = 10 };
         using TemporaryFolder one = new(), other = new();
         QualityFigures Quality(TemporaryFolder folder, TorchDevice? device) => ModelQuantizer.Run(
-            QuantizedSample.RequestIn(folder.Path, spec) with { CalibrationFile = SampleFiles.Calibration, EvaluationFile = sample.EvaluationFile },
+            QuantizedSample.RequestIn(folder.Path, spec) with { ModelPath = SampleFiles.TwoLayers, CalibrationFile = SampleFiles.Calibration, EvaluationFile = sample.EvaluationFile },
             device, DeviceUse.Cpu with { WorksAhead = ahead }, _ => { }, CancellationToken.None).Quality!;
         QualityFigures alone = Quality(one, null), shared = Quality(other, OnCpu.Times(3));
         Assert.Equal(alone.FloatPerplexity, shared.FloatPerplexity, alone.FloatPerplexity * 1e-9);

@@ -2,8 +2,10 @@ using TorchSharp;
 
 namespace QuantBuild.Quantization.Tests;
 
-public sealed class EvaluationTests(QuantizedSample sample) : IClassFixture<QuantizedSample>
+public sealed class EvaluationTests
 {
+    private readonly QuantizedSample sample = QuantizedSample.Shared;
+
     [Fact]
     public void A_comparison_is_the_straight_line_computation_in_float64_however_it_is_cut()
     {

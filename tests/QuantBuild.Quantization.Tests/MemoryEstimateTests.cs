@@ -3,8 +3,10 @@ using TorchSharp;
 namespace QuantBuild.Quantization.Tests;
 
 /// <summary>What a run says of its memory and disk before it begins, and that it keeps to it.</summary>
-public sealed class MemoryEstimateTests(QuantizedSample sample) : IClassFixture<QuantizedSample>
+public sealed class MemoryEstimateTests
 {
+    private readonly QuantizedSample sample = QuantizedSample.Shared;
+
     private static readonly DecoderConfig Config = ModelFolder.Open(SampleFiles.Model).Config;
 
     private static readonly QuantizationSpec Quick = new() { Bits = 3, CalibrationSamples = 4, CalibrationContext = 128, EvaluationContext = 128 };

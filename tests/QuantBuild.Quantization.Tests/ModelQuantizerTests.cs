@@ -2,8 +2,10 @@ using System.Text;
 
 namespace QuantBuild.Quantization.Tests;
 
-public sealed class ModelQuantizerTests(QuantizedSample sample) : IClassFixture<QuantizedSample>
+public sealed class ModelQuantizerTests
 {
+    private readonly QuantizedSample sample = QuantizedSample.Shared;
+
     private static readonly QuantizationSpec Quick = new() { CalibrationSamples = 2 };
 
     [Fact]

@@ -56,7 +56,7 @@ public sealed class OverrideTests
             ("CalibrationSamples", "1"));
         foreach (QuantizationSpec variant in new[] { spec, spec with { ActOrder = false }, spec with { StaticGroups = true }, spec with { Symmetric = true, DoubleQuantization = false } })
         {
-            WorkerRequest request = QuantizedSample.RequestIn(folder.Path, variant);
+            WorkerRequest request = QuantizedSample.RequestIn(folder.Path, variant) with { ModelPath = SampleFiles.TwoLayers };
             ModelQuantizer.Run(request, _ => { }, CancellationToken.None);
             using Artifact artifact = Artifact.Open(request.ArtifactPath);
             QuantizationPlan plan = new(artifact.Config, variant);

@@ -5,21 +5,26 @@ using TorchSharp;
 namespace QuantBuild.Quantization.Tests;
 
 /// <summary>The sample model, quantized once for all tests that only look at it, and its logits by torch.</summary>
-public sealed class QuantizedSample : IDisposable
+internal sealed class QuantizedSample
 {
+    // Classes of tests run side by side, and a fixture is one class's own: the first that asks makes it.
+    private static readonly Lazy<QuantizedSample> Made = new(() => new QuantizedSample());
+
     // A greedy text computes the logits many times.
     private static readonly ConditionalWeakTable<Artifact, Dictionary<string, float[]>> Dequantized = [];
 
-    private readonly TemporaryFolder folder = new();
-
-    public QuantizedSample()
+    private QuantizedSample()
     {
+        TemporaryFolder folder = new();
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => folder.Dispose();
         // Enough text for a real Hessian and a real perplexity, little enough to be quick.
         EvaluationFile = folder.File("evaluation.txt");
         File.WriteAllText(EvaluationFile, File.ReadAllText(SampleFiles.Evaluation)[..8000]);
         Request = RequestIn(folder.Path, new QuantizationSpec { Bits = 4, CalibrationSamples = 4 }) with { EvaluationFile = EvaluationFile };
         Manifest = ModelQuantizer.Run(Request, Messages.Add, CancellationToken.None);
     }
+
+    internal static QuantizedSample Shared => Made.Value;
 
     internal static string Fingerprint { get; } = new('a', 64);
 
@@ -87,8 +92,6 @@ public sealed class QuantizedSample : IDisposable
         torch.Tensor head = Table(model.Config.Head);
         return forward.Head(hidden, final, head).contiguous().data<float>().ToArray();
     }
-
-    public void Dispose() => folder.Dispose();
 
     private static void Narrow(float[] margins, torch.Tensor input, torch.Tensor router, int chosen)
     {
