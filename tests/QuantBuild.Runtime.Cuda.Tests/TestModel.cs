@@ -37,6 +37,25 @@ internal static class TestModel
         return path;
     }
 
+    /// <summary>A format by its name, as <c>int4 g128 zeros ordered</c> or <c>nf4 64 nested</c>; <see langword="null"/> for float32.</summary>
+    public static LayerFormat? Format(string text, LinearShape linear)
+    {
+        string[] words = text.Split(' ');
+        bool Has(string word) => words.Contains(word);
+        // Rows of the embedding are looked up in the order of the model.
+        bool ordered = Has("ordered") && linear.Name != DecoderConfig.EmbeddingLinearName;
+        int Group() => words[1] == "row" || linear.Inputs % int.Parse(words[1][1..]) != 0 ? linear.Inputs : int.Parse(words[1][1..]);
+        return words[0] switch
+        {
+            "int2" or "int3" or "int4" or "int8" => new IntAffineFormat(words[0][3] - '0', Group(), !Has("zeros"), ordered),
+            "nf4" => new Codebook4Format(Codebook.Nf4, int.Parse(words[1]), Has("nested")),
+            "fp4" => new Codebook4Format(Codebook.Fp4, int.Parse(words[1]), Has("nested")),
+            "mxfp4" => new Codebook4Format(Codebook.Mxfp4, int.Parse(words[1]), false),
+            "int8row" => new Int8RowOutlierFormat(double.Parse(words[1], System.Globalization.CultureInfo.InvariantCulture)),
+            _ => null,
+        };
+    }
+
     private static byte[] Bytes(float[] values, ElementType type) => type switch
     {
         ElementType.F16 => MemoryMarshal.AsBytes(values.Select(value => (Half)value).ToArray().AsSpan()).ToArray(),

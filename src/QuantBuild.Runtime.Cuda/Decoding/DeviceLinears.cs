@@ -13,8 +13,6 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
     private const int LeastMatrixTokens = 9;
 
     private const int VectorThreads = 256;
-    private const int MatrixThreads = 128;
-    private const int MatrixTokens = 64;
 
     /// <summary>The form in which the first of them read their input.</summary>
     public InputLayout FirstLayout => groups[0].Layout;
@@ -66,7 +64,8 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
         }
         else
         {
-            kernels.Launch(group.MatrixModule, "multiply_matrix", (group.MatrixBlocks, (input.Tokens + MatrixTokens - 1) / MatrixTokens, 1), MatrixThreads, parameters);
+            MatrixDivision division = MatrixDivision.Choose(group, input.Tokens, input.SegmentHalves, kernels.Device);
+            kernels.Launch(group.MatrixModule, division.Kernel, division.Grid, division.Threads, division.SharedBytes, parameters);
             if (input.Outliers != 0) kernels.Launch(group.VectorModule, "add_outliers", (group.OutlierBlocks, input.Tokens, 1), VectorThreads, parameters);
         }
     }
@@ -98,8 +97,17 @@ internal sealed record LinearGroup
     /// <summary>Blocks of the kernel for floats, 8 rows each.</summary>
     public int Tiles { get; init; }
 
-    /// <summary>Blocks of the kernel for many tokens, 128 rows each.</summary>
-    public int MatrixBlocks { get; init; }
+    /// <summary>Bits of a weight.</summary>
+    public int Bits { get; init; }
+
+    /// <summary>Whether weights are entries of a codebook.</summary>
+    public bool IsCodebook { get; init; }
+
+    /// <summary>Blocks of the kernels for many tokens, where each has 64 rows.</summary>
+    public int MatrixBlocks64 { get; init; }
+
+    /// <summary>Likewise of 128 rows.</summary>
+    public int MatrixBlocks128 { get; init; }
 
     /// <summary>Blocks of the kernel for outliers, 256 rows each.</summary>
     public int OutlierBlocks { get; init; }

@@ -96,6 +96,8 @@ internal sealed unsafe class DeviceWeights : IDisposable
             {
                 Layout = new InputLayout(form, Interleaved: format is Codebook4Format && form.SegmentInputs > 0),
                 Inputs = weight.Inputs,
+                Bits = format is IntAffineFormat { Bits: int bits } ? bits : format is Codebook4Format ? Codebook4.Bits : 8,
+                IsCodebook = format is Codebook4Format,
                 VectorModule = "linear-" + packing,
                 MatrixModule = "matrix-" + packing,
             };
@@ -114,7 +116,8 @@ internal sealed unsafe class DeviceWeights : IDisposable
             {
                 Tiles = last.Tiles + Blocks(weight.Outputs, PackedTiles.Rows),
                 VectorBlocks = last.VectorBlocks + Blocks(weight.Outputs, 16),
-                MatrixBlocks = last.MatrixBlocks + Blocks(weight.Outputs, 128),
+                MatrixBlocks64 = last.MatrixBlocks64 + Blocks(weight.Outputs, 64),
+                MatrixBlocks128 = last.MatrixBlocks128 + Blocks(weight.Outputs, 128),
                 OutlierBlocks = last.OutlierBlocks + Blocks(weight.Outputs, 256),
             };
         }

@@ -36,6 +36,8 @@ internal sealed unsafe class CudaDevice : IDisposable
                 $"cuda:{index} ({Name}) has the compute capability {Capability / 10}.{Capability % 10}, expected at least {OldestCapability / 10}.{OldestCapability % 10} (Turing, 2018). Choose another");
         }
 
+        Multiprocessors = driver.Attribute(DeviceAttribute.Multiprocessors, device);
+        SharedMemoryOfBlock = driver.Attribute(DeviceAttribute.SharedMemoryOfBlock, device);
         IntPtr retained = 0, created = 0;
         driver.Check(driver.ContextRetain(&retained, device), "begin to use the GPU");
         context = retained;
@@ -61,6 +63,11 @@ internal sealed unsafe class CudaDevice : IDisposable
 
     /// <summary>10 major + minor.</summary>
     public int Capability { get; }
+
+    public int Multiprocessors { get; }
+
+    /// <summary>Bytes of shared memory that a block may have.</summary>
+    public int SharedMemoryOfBlock { get; }
 
     /// <summary>Bytes that are allocated.</summary>
     public long Allocated { get; private set; }
@@ -225,11 +232,17 @@ internal sealed unsafe class CudaDevice : IDisposable
     }
 
     /// <summary>A kernel of a module.</summary>
-    public IntPtr Function(IntPtr module, string name)
+    /// <param name="module">The module.</param>
+    /// <param name="name">The kernel.</param>
+    /// <param name="needsShared">Whether its launches say how much shared memory they take, up to <see cref="SharedMemoryOfBlock"/>.</param>
+    public IntPtr Function(IntPtr module, string name, bool needsShared = false)
     {
         Use();
         IntPtr function = 0;
         fixed (byte* text = Encoding.UTF8.GetBytes(name + "\0")) driver.Check(driver.ModuleGetFunction(&function, module, text), $"find the kernel {name}");
+        // Some take more than the 48 KB that every kernel may have. What a launch asks for is what counts.
+        const int largestDynamicShared = 8;
+        if (needsShared) driver.Check(driver.FunctionSetAttribute(function, largestDynamicShared, SharedMemoryOfBlock), $"give the kernel {name} shared memory");
         return function;
     }
 
@@ -239,12 +252,13 @@ internal sealed unsafe class CudaDevice : IDisposable
     /// <param name="threads">Threads of a block.</param>
     /// <param name="parameters">Pointers to its parameters.</param>
     /// <param name="overlaps">Whether it may begin while the kernel before it runs: it waits itself for what that one writes. Only where <see cref="Overlaps"/>.</param>
-    public void Launch(IntPtr function, (int X, int Y, int Z) grid, int threads, void** parameters, bool overlaps)
+    /// <param name="sharedBytes">Shared memory of a block, beside what the kernel has anyway; none where it overlaps.</param>
+    public void Launch(IntPtr function, (int X, int Y, int Z) grid, int threads, void** parameters, bool overlaps, int sharedBytes = 0)
     {
         const string doing = "run a kernel";
         if (!overlaps)
         {
-            lock (queueing) Do(driver.Launch(function, (uint)grid.X, (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, 0, stream, parameters, null), doing);
+            lock (queueing) Do(driver.Launch(function, (uint)grid.X, (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, (uint)sharedBytes, stream, parameters, null), doing);
             return;
         }
 
@@ -257,6 +271,7 @@ internal sealed unsafe class CudaDevice : IDisposable
             BlockX = (uint)threads,
             BlockY = 1,
             BlockZ = 1,
+            SharedBytes = (uint)sharedBytes,
             Stream = stream,
             Attributes = &attribute,
             AttributeCount = 1,

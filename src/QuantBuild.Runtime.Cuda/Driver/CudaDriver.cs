@@ -66,6 +66,7 @@ internal sealed unsafe class CudaDriver
         ModuleLoad = (delegate* unmanaged<IntPtr*, void*, uint, int*, void**, int>)Find(export, "cuModuleLoadDataEx");
         ModuleUnload = (delegate* unmanaged<IntPtr, int>)Find(export, "cuModuleUnload");
         ModuleGetFunction = (delegate* unmanaged<IntPtr*, IntPtr, byte*, int>)Find(export, "cuModuleGetFunction");
+        FunctionSetAttribute = (delegate* unmanaged<IntPtr, int, int, int>)Find(export, "cuFuncSetAttribute");
         Launch = (delegate* unmanaged<IntPtr, uint, uint, uint, uint, uint, uint, uint, IntPtr, void**, void**, int>)Find(export, "cuLaunchKernel");
         LaunchEx = (delegate* unmanaged<LaunchConfiguration*, IntPtr, void**, void**, int>)export("cuLaunchKernelEx");
         CaptureBegin = (delegate* unmanaged<IntPtr, int, int>)Find(export, "cuStreamBeginCapture_v2");
@@ -126,6 +127,8 @@ internal sealed unsafe class CudaDriver
     public delegate* unmanaged<IntPtr, int> ModuleUnload { get; }
 
     public delegate* unmanaged<IntPtr*, IntPtr, byte*, int> ModuleGetFunction { get; }
+
+    public delegate* unmanaged<IntPtr, int, int, int> FunctionSetAttribute { get; }
 
     public delegate* unmanaged<IntPtr, uint, uint, uint, uint, uint, uint, uint, IntPtr, void**, void**, int> Launch { get; }
 
@@ -264,8 +267,10 @@ internal sealed unsafe class CudaDriver
 /// <summary>Properties of a GPU, as the driver API numbers them (CUdevice_attribute).</summary>
 internal enum DeviceAttribute
 {
+    Multiprocessors = 16,
     ComputeCapabilityMajor = 75,
     ComputeCapabilityMinor = 76,
+    SharedMemoryOfBlock = 97,
 }
 
 /// <summary>How a kernel is launched: <c>CUlaunchConfig</c>.</summary>

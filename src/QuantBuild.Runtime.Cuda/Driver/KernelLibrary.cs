@@ -16,6 +16,9 @@ internal sealed unsafe class KernelLibrary(CudaDevice device)
 
     private static readonly HashSet<string> Names = [.. typeof(KernelLibrary).Assembly.GetManifestResourceNames()];
 
+    /// <summary>The device.</summary>
+    public CudaDevice Device => device;
+
     /// <summary>The module as it is there for the newest compute capability that a device has: some are there for 7.5, 8.0 or 9.0 by themselves, and their names end in that.</summary>
     public static string Newest(string module, int capability, bool overlaps)
     {
@@ -39,10 +42,17 @@ internal sealed unsafe class KernelLibrary(CudaDevice device)
         device.Launch(pointer, grid, threads, parameters, overlaps);
     }
 
-    private (IntPtr Pointer, bool Overlaps) Function(string module, string name) => functions.GetOrAdd((module, name), key =>
+    /// <summary>Queues a kernel that takes as much shared memory as its launches say.</summary>
+    public void Launch(string module, string name, (int X, int Y, int Z) grid, int threads, int sharedBytes, void** parameters)
+    {
+        (IntPtr pointer, bool overlaps) = Function(module, name, needsShared: true);
+        device.Launch(pointer, grid, threads, parameters, overlaps, sharedBytes);
+    }
+
+    private (IntPtr Pointer, bool Overlaps) Function(string module, string name, bool needsShared = false) => functions.GetOrAdd((module, name), key =>
     {
         string newest = Newest(key.Module, device.Capability, device.Overlaps);
-        return (device.Function(Module(newest), key.Name), newest.EndsWith(OverlappingSuffix, StringComparison.Ordinal));
+        return (device.Function(Module(newest), key.Name, needsShared), newest.EndsWith(OverlappingSuffix, StringComparison.Ordinal));
     });
 
     private IntPtr Module(string name)

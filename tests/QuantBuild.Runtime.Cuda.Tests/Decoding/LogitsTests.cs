@@ -54,7 +54,7 @@ public sealed class LogitsTests : IDisposable
     public void Every_format_gives_the_logits_of_the_processor(string format, int hidden, int intermediate)
     {
         string config = TestArtifact.Config(hidden: hidden, intermediate: intermediate, headDim: 12, vocabulary: 4096);
-        string path = TestModel.Write(folder.File("m"), config, linear => Parse(format, linear), floats: format switch { "f16" => ElementType.F16, "bf16" => ElementType.BF16, _ => ElementType.F32 });
+        string path = TestModel.Write(folder.File("m"), config, linear => TestModel.Format(format, linear), floats: format switch { "f16" => ElementType.F16, "bf16" => ElementType.BF16, _ => ElementType.F32 });
         // One token, as many as the kernel for few takes, and more; a page and a bit.
         Compare(path, new LoadOptions(), [16, 1, 2, 8, 9], Bytes);
         CompareTogether(path, 70, 2 * Bytes);
@@ -83,7 +83,7 @@ public sealed class LogitsTests : IDisposable
     public void Long_rows_give_the_logits_of_the_processor(string format, int intermediate)
     {
         string config = TestArtifact.Config(hidden: 50, intermediate: intermediate, layers: 1, headDim: 12, vocabulary: 4096);
-        string path = TestModel.Write(folder.File("m"), config, linear => linear.Inputs == intermediate ? Parse(format, linear) : null);
+        string path = TestModel.Write(folder.File("m"), config, linear => linear.Inputs == intermediate ? TestModel.Format(format, linear) : null);
         Compare(path, new LoadOptions(), [1, 3, 8, 17], Bytes, Overlapping);
     }
 
@@ -93,7 +93,7 @@ public sealed class LogitsTests : IDisposable
     public void Wide_residual_streams_give_the_logits_of_the_processor(int hidden)
     {
         string config = TestArtifact.Config(hidden: hidden, intermediate: 24, layers: 1, headDim: 12, vocabulary: 4096);
-        string path = TestModel.Write(folder.File("m"), config, linear => linear.Name.Contains("layers") ? Parse(hidden % 64 == 0 ? "int4 g64" : "int4 row", linear) : null);
+        string path = TestModel.Write(folder.File("m"), config, linear => linear.Name.Contains("layers") ? TestModel.Format(hidden % 64 == 0 ? "int4 g64" : "int4 row", linear) : null);
         Compare(path, new LoadOptions(), [1, 2], Bytes, Overlapping);
     }
 
@@ -106,7 +106,7 @@ public sealed class LogitsTests : IDisposable
         FamilyReference family = FamilyReference.All.Single(family => family.Name == name);
         string config = family.Config;
         LoadOptions halves = new() { ContextLength = family.Context }, bytes = halves with { KvCache = KvPrecision.Int8 };
-        string path = TestModel.Write(folder.File("m"), config, linear => linear.Name.Contains("layers") ? Parse(linear.Inputs % 32 == 0 ? "int4 g32 zeros" : "int4 row zeros", linear) : null);
+        string path = TestModel.Write(folder.File("m"), config, linear => linear.Name.Contains("layers") ? TestModel.Format(linear.Inputs % 32 == 0 ? "int4 g32 zeros" : "int4 row zeros", linear) : null);
         Compare(path, halves, [16, 1, 15, 1, 7], Bytes, Overlapping);
         Compare(path, bytes, [16, 14, 3, 2, 10], BytesInPages);
         // Where a router chooses between experts that are almost equal, it may choose the other.
@@ -176,23 +176,5 @@ public sealed class LogitsTests : IDisposable
         Assert.InRange(largest, 0.1f, 1e4f);
         int worst = Enumerable.Range(0, right.Length).MaxBy(i => Math.Abs(right[i] - found[i]));
         Assert.True(Math.Abs(right[worst] - found[worst]) <= tolerance * largest, $"logit {worst} is {found[worst]}, expected {right[worst]}; the largest is {largest}");
-    }
-
-    private static LayerFormat? Parse(string text, LinearShape linear)
-    {
-        string[] words = text.Split(' ');
-        bool Has(string word) => words.Contains(word);
-        // Rows of the embedding are looked up in the order of the model.
-        bool ordered = Has("ordered") && linear.Name != DecoderConfig.EmbeddingLinearName;
-        int Group() => words[1] == "row" || linear.Inputs % int.Parse(words[1][1..]) != 0 ? linear.Inputs : int.Parse(words[1][1..]);
-        return words[0] switch
-        {
-            "int2" or "int3" or "int4" or "int8" => new IntAffineFormat(words[0][3] - '0', Group(), !Has("zeros"), ordered),
-            "nf4" => new Codebook4Format(Codebook.Nf4, int.Parse(words[1]), Has("nested")),
-            "fp4" => new Codebook4Format(Codebook.Fp4, int.Parse(words[1]), Has("nested")),
-            "mxfp4" => new Codebook4Format(Codebook.Mxfp4, int.Parse(words[1]), false),
-            "int8row" => new Int8RowOutlierFormat(double.Parse(words[1], System.Globalization.CultureInfo.InvariantCulture)),
-            _ => null,
-        };
     }
 }
