@@ -136,21 +136,23 @@ internal sealed class LayerWeights : IDisposable
         LinearRole[] roles = LinearRoles.All(config, Index);
         NormWeights? Norm(NormWeights? norm) => norm is null ? null : new NormWeights(copy(norm.Weight), norm.Bias is null ? null : copy(norm.Bias));
         torch.Tensor? Other(torch.Tensor? tensor) => tensor is null ? null : copy(tensor).DetachFromDisposeScope();
-        // All of them before any leaves the scope: where memory ends, what there is of them is freed.
+        // The large ones leave the scope last: where memory ends before, what there is of them is freed.
         torch.Tensor[] weights = [.. roles.Select(role => copy(this[role]))];
         torch.Tensor?[] others = [.. roles.Select(role => Bias(role) is { } bias ? copy(bias) : null)];
+        NormWeights? attention = Norm(AttentionNorm), mlp = Norm(MlpNorm), attentionPost = Norm(AttentionPostNorm), mlpPost = Norm(MlpPostNorm), query = Norm(QueryNorm), key = Norm(KeyNorm);
+        torch.Tensor? router = Other(Router), routerBias = Other(RouterBias), sharedGate = Other(SharedGate), sinks = Other(Sinks);
         return new LayerWeights(config, Index, weights, others)
         {
-            AttentionNorm = Norm(AttentionNorm),
-            MlpNorm = Norm(MlpNorm),
-            AttentionPostNorm = Norm(AttentionPostNorm),
-            MlpPostNorm = Norm(MlpPostNorm),
-            QueryNorm = Norm(QueryNorm),
-            KeyNorm = Norm(KeyNorm),
-            Router = Other(Router),
-            RouterBias = Other(RouterBias),
-            SharedGate = Other(SharedGate),
-            Sinks = Other(Sinks),
+            AttentionNorm = attention,
+            MlpNorm = mlp,
+            AttentionPostNorm = attentionPost,
+            MlpPostNorm = mlpPost,
+            QueryNorm = query,
+            KeyNorm = key,
+            Router = router,
+            RouterBias = routerBias,
+            SharedGate = sharedGate,
+            Sinks = sinks,
             Products = Products,
         };
     }

@@ -16,8 +16,9 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
 
     private const int Threads = 256;
 
-    // Of a block that has a token.
+    // Of a block that has a token, and of a thread in it.
     private const int MostWarps = 32;
+    private const int MostStripes = 4;
 
     // Of a block that has a row of logits.
     private const int RowThreads = 1024;
@@ -221,7 +222,9 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
     {
         (IntPtr added, NormParameters post) = pending;
         pending = default;
-        bool rounds = next is { FirstIsFloat: false };
+        int Stripes(int segmentInputs) => RoundedInput.Stripes(config.HiddenSize, segmentInputs);
+        // Segments of 96 make more stripes of the widest streams than a block has room for: those are rounded by themselves.
+        bool rounds = next is { FirstIsFloat: false } && Stripes(next.FirstLayout.Form.SegmentInputs) <= MostWarps * MostStripes;
         if (!rounds && added == 0 && norm.Weight == 0) return false;
         IntPtr hidden = activations.Hidden;
         float scale = (float)config.ResidualScale;
@@ -229,7 +232,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         RoundedParameters rounded = rounds ? activations.Input.Target(width, next!.FirstLayout) : default;
         void** parameters = stackalloc void*[] { &hidden, &added, &post, &sums, &scale, &norm, &target, &width, &rounded };
         // A thread has four numbers of each of some stripes.
-        int stripes = RoundedInput.Stripes(width, rounded.SegmentInputs), each = (int)BitOperations.RoundUpToPowerOf2((uint)((stripes + MostWarps - 1) / MostWarps));
+        int stripes = Stripes(rounded.SegmentInputs), each = (int)BitOperations.RoundUpToPowerOf2((uint)((stripes + MostWarps - 1) / MostWarps));
         kernels.Launch("decoder", $"norm_round_{each}", (tokens, 1, 1), (stripes + each - 1) / each * 32, parameters);
         return rounds;
     }

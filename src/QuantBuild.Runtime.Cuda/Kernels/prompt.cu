@@ -28,6 +28,9 @@ DEVICE u32 pack(float low, float high)
 }
 
 // Half precision ends at 65504.
+// Weights times the steps of values in bytes are halves: so many times as large, they have all their bits from 6e-8 on, and values up to 8,000 fit.
+#define STEPS_UNIT 1024.0f
+
 DEVICE float within_halves(float x) { return most(-65504.0f, least(65504.0f, x)); }
 
 // c += a b: 16 by 16 times 16 by 8.
@@ -338,7 +341,7 @@ DEVICE void attend(const Attention& a, const Tile* tiles)
                 for (int e = 0; e < 2; e++)
                 {
                     float weight = power(score[n][2 * part + e] - shift);
-                    score[n][2 * part + e] = BYTES ? within_halves(weight * steps[1][n * 8 + 2 * i + e]) : weight;
+                    score[n][2 * part + e] = BYTES ? within_halves(weight * STEPS_UNIT * steps[1][n * 8 + 2 * i + e]) : weight;
                     sum[part] += weight;
                 }
         }
@@ -383,7 +386,7 @@ DEVICE void attend(const Attention& a, const Tile* tiles)
     {
         float total = row_sum(sum[part]);
         if (warp() * TOKENS_OF_WARP + part * 8 + g >= tile.count) continue;
-        float share = quotient(1, with_sink(a, head, maximum[part] / LOG2_E, total));
+        float share = quotient(BYTES ? 1 / STEPS_UNIT : 1, with_sink(a, head, maximum[part] / LOG2_E, total));
         float* target = a.results + ((s64)token[part] * a.heads + head) * a.headDim;
 #pragma unroll
         for (int n = 0; n < DIM / 8; n++)

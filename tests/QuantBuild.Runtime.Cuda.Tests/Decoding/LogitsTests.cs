@@ -88,12 +88,13 @@ public sealed class LogitsTests : IDisposable
     }
 
     [Theory]
-    [InlineData(4150)]
-    [InlineData(8320)]
-    public void Wide_residual_streams_give_the_logits_of_the_processor(int hidden)
+    [InlineData(4150, "int4 row")]
+    [InlineData(8320, "int4 g64")]
+    [InlineData(12384, "int4 g96")]
+    public void Wide_residual_streams_give_the_logits_of_the_processor(int hidden, string format)
     {
-        string config = TestArtifact.Config(hidden: hidden, intermediate: 24, layers: 1, headDim: 12, vocabulary: 4096);
-        string path = TestModel.Write(folder.File("m"), config, linear => linear.Name.Contains("layers") ? TestModel.Format(hidden % 64 == 0 ? "int4 g64" : "int4 row", linear) : null);
+        string config = TestArtifact.Config(hidden: hidden, intermediate: 24, layers: 1, headDim: 12, vocabulary: 4096, tied: true);
+        string path = TestModel.Write(folder.File("m"), config, linear => linear.Name.Contains("layers") ? TestModel.Format(format, linear) : null);
         Compare(path, new LoadOptions(), [1, 2], Bytes, Overlapping);
     }
 
