@@ -76,8 +76,8 @@ public sealed class KernelSourceTests : IDisposable
         Assert.Equal([], spilling.Except(MaySpill));
     }
 
-    // Residual streams wider than 8,192 are rare, and have no more threads to be in. Attention over heads of odd widths spills outside of its loops, that of prompts over wide heads before compute capability
-    // 8.0, and so do products of few tokens, some words.
+    // Residual streams wider than 8,192 are rare, and have no more threads to be in. Attention over heads of odd widths spills some words, that of prompts over wide heads and products of few
+    // tokens do before compute capability 8.0.
     private static readonly string[] MaySpill = ["norm_round_4", "attend_f16_any", "attend_s8_any", "attend_prompt_f16_256", "attend_prompt_s8_256", "multiply_64x32"];
 
     private static string Text(string file)
