@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.RegularExpressions;
@@ -23,6 +24,20 @@ static partial class KernelCode
 
     public static int Run(int capability)
     {
+        try
+        {
+            Table(capability);
+            return 0;
+        }
+        catch (Exception e) when (e is Win32Exception or InvalidOperationException)
+        {
+            Console.Error.WriteLine($"{e.Message} gpu-code takes ptxas and nvdisasm of the CUDA toolkit, 11.8 or later, on the path, and a --capability from 75 on that they know.");
+            return 1;
+        }
+    }
+
+    private static void Table(int capability)
+    {
         using TemporaryFolder folder = new();
         Console.WriteLine($"{Run("ptxas", ["--version"]).Output.Split('\n').FirstOrDefault(line => line.Contains("release"))?.Trim()}, sm_{capability}");
         Console.WriteLine();
@@ -44,8 +59,6 @@ static partial class KernelCode
                 Console.WriteLine($"| {module} `{name}` | {registers} | {shared} | {kernel.Groups["spilled"].Value} | {Blocks(capability, threads[name], registers, shared)} | {loop}{(tensor > 0 ? $" ({tensor})" : "")} |");
             }
         }
-
-        return 0;
     }
 
     private static int Blocks(int capability, int threads, int registers, int shared)

@@ -88,19 +88,6 @@ DEVICE u16 float_to_half(float f)
     return h;
 }
 
-// Four products of bytes of two words, added up: weights without and with a sign, activations with one.
-DEVICE int dot_unsigned(u32 weights, u32 activations, int sum)
-{
-    asm("dp4a.u32.s32 %0, %1, %2, %0;" : "+r"(sum) : "r"(weights), "r"(activations));
-    return sum;
-}
-
-DEVICE int dot_signed(u32 weights, u32 activations, int sum)
-{
-    asm("dp4a.s32.s32 %0, %1, %2, %0;" : "+r"(sum) : "r"(weights), "r"(activations));
-    return sum;
-}
-
 // Four bytes out of the eight of two words, by a nibble for each.
 DEVICE u32 permute(u32 a, u32 b, u32 selector)
 {
