@@ -88,16 +88,22 @@ static class DecodeBenchmark
         double first = Figures.Median(runs.Select(run => run[0])), next = Figures.Median(runs.SelectMany(run => run.Skip(1)));
 
         double bandwidth = ReadBandwidth.Measure(threads);
-        long bytes = BytesPerToken(artifact);
+        long bytes = BytesPerStep(artifact);
         Console.WriteLine(
             $"| {bits} | {threads} | {PromptTokens / first:F0} | {1 / next:F0} | {bytes / 1e6:F2} MB " +
             $"| {bandwidth / 1e9:F1} GB/s | {bandwidth / bytes:F0} |");
     }
 
-    /// <summary>Every weight but the embedding, of which a token reads one row.</summary>
-    internal static long BytesPerToken(string path)
+    /// <summary>Every weight but the embedding, of which a token reads one row; of experts those that somebody's token sees, where texts do not depend on each other.</summary>
+    internal static long BytesPerStep(string path, int texts = 1)
     {
         using Artifact artifact = Artifact.Open(path);
-        return artifact.File.Tensors.Values.Where(t => t.Name is not ("tokenizer" or DecoderConfig.EmbeddingName) && !t.Name.StartsWith("model.embed_tokens.", StringComparison.Ordinal)).Sum(t => t.ByteLength);
+        double unseen = artifact.Config.Experts == 0 ? 0 : Math.Pow(1 - ((double)artifact.Config.ExpertsPerToken / artifact.Config.Experts), texts);
+        return artifact.File.Tensors.Values
+            .Where(t => t.Name is not ("tokenizer" or DecoderConfig.EmbeddingName) && !t.Name.StartsWith("model.embed_tokens.", StringComparison.Ordinal))
+            .Sum(t => IsOfExpert(t.Name) ? (long)(t.ByteLength * (1 - unseen)) : t.ByteLength);
     }
+
+    /// <summary>Whether a linear or a tensor is one of an expert's.</summary>
+    internal static bool IsOfExpert(string name) => name.Contains(".experts.", StringComparison.Ordinal);
 }

@@ -9,7 +9,7 @@ namespace QuantBuild.Benchmarks;
 
 /// <summary>
 /// A model on a GPU: how fast it loads, takes a prompt and answers, beside the ceiling of one token at a time, the bytes that a token reads over the rate at which the device copies, measured in the
-/// same run. Without an artifact, random weights in the shape of Llama 2 7B, 4 bits in groups of 128.
+/// same run. Without an artifact, random weights in the shape of Llama 2 7B, or of a fourth of Qwen3 30B A3B with its experts, 4 bits in groups of 128.
 /// </summary>
 static class GpuBenchmark
 {
@@ -19,7 +19,19 @@ static class GpuBenchmark
 
     private static readonly int[] Contexts = [1, 2048];
 
-    public static int Run(string? artifact)
+    private const string Llama = """
+        {"architectures": ["LlamaForCausalLM"], "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32,
+         "vocab_size": 32000, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "hidden_act": "silu", "tie_word_embeddings": false}
+        """;
+
+    // Of its 48 layers 12: what a layer takes is seen in them.
+    private const string Qwen = """
+        {"architectures": ["Qwen3MoeForCausalLM"], "hidden_size": 2048, "intermediate_size": 6144, "moe_intermediate_size": 768, "num_hidden_layers": 12, "num_attention_heads": 32,
+         "num_key_value_heads": 4, "head_dim": 128, "num_experts": 128, "num_experts_per_tok": 8, "norm_topk_prob": true, "decoder_sparse_step": 1, "mlp_only_layers": [], "vocab_size": 151936,
+         "max_position_embeddings": 4096, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "hidden_act": "silu", "tie_word_embeddings": false, "attention_bias": false}
+        """;
+
+    public static int Run(string? artifact, bool withExperts)
     {
         using TemporaryFolder folder = new();
         CudaDriver driver;
@@ -35,17 +47,17 @@ static class GpuBenchmark
 
         double copied = CopyBytesPerSecond(driver, out string device);
         Console.WriteLine($"{device}, driver for CUDA {driver.DriverVersion / 1000}.{driver.DriverVersion % 1000 / 10}, {DateTime.UtcNow:yyyy-MM-dd}; copies {copied / 1e9:F0} GB/s (read and written bytes).");
-        artifact ??= Make(folder.File("llama-7b.safetensors"));
+        artifact ??= Make(folder.File("model.safetensors"), withExperts ? Qwen : Llama);
         long start = Stopwatch.GetTimestamp();
         using LanguageModel model = LanguageModel.Load(artifact, new LoadOptions { Device = "cuda:0", PromptCacheTokens = 0 });
         double load = Stopwatch.GetElapsedTime(start).TotalSeconds;
         Console.WriteLine($"{model.Placement.Reason}; {model.Placement.DeviceBytes / 1e9:F2} GB, loaded in {load:F2} s.");
-        long bytes = DecodeBenchmark.BytesPerToken(artifact);
         Console.WriteLine();
         Console.WriteLine("| texts | context | tokens/s | ms a step | of the ceiling |");
         Console.WriteLine("|---|---|---|---|---|");
         foreach (int texts in (int[])[1, AtOnce])
         {
+            long bytes = DecodeBenchmark.BytesPerStep(artifact, texts);
             foreach (int context in Contexts.Where(context => context + Steps < model.ContextLength))
             {
                 double step = Figures.Median(StepSeconds(model, texts, context)), cache = (double)texts * context * KvPages.BytesPerToken(model.Config, KvPrecision.Float16);
@@ -55,8 +67,10 @@ static class GpuBenchmark
 
         int prompt = Math.Min(PromptTokens, model.ContextLength - 1);
         double seconds = Figures.Median(Figures.Seconds(5, () => Prompt(model, prompt)));
-        // Two operations for each weight and token; the head is for the last token alone.
-        double operations = 2.0 * prompt * (model.Config.Parameters - ((long)model.Config.VocabularySize * model.Config.HiddenSize * (model.Config.TieWordEmbeddings ? 1 : 2)));
+        // Two operations for each weight and token, of experts for those that see the token; the head is for the last token alone.
+        double unseen = model.Config.Experts == 0 ? 0 : 1 - ((double)model.Config.ExpertsPerToken / model.Config.Experts);
+        long experts = model.Config.QuantizableLinears().Where(linear => DecodeBenchmark.IsOfExpert(linear.Name)).Sum(linear => (long)linear.Inputs * linear.Outputs);
+        double operations = 2.0 * prompt * (model.Config.Parameters - (unseen * experts) - ((long)model.Config.VocabularySize * model.Config.HiddenSize * (model.Config.TieWordEmbeddings ? 1 : 2)));
         Console.WriteLine();
         Console.WriteLine($"Prompt of {prompt}: {prompt / seconds:F0} tokens/s, {operations / seconds / 1e12:F0} TFLOP/s.");
         return 0;
@@ -109,13 +123,9 @@ static class GpuBenchmark
     }
 
     /// <summary>Random weights: every byte is a valid weight of a packed linear.</summary>
-    private static string Make(string path)
+    private static string Make(string path, string config)
     {
         const int bits = 4, groupSize = 128;
-        const string config = """
-            {"architectures": ["LlamaForCausalLM"], "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 32,
-             "vocab_size": 32000, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "hidden_act": "silu", "tie_word_embeddings": false}
-            """;
         Random random = new(1);
         byte[] RandomBytes(long count)
         {
@@ -139,7 +149,7 @@ static class GpuBenchmark
                 continue;
             }
 
-            // Norms of one, and an embedding of numbers near it.
+            // Norms of one, and embeddings and routers of numbers near it.
             Half[] values = [.. Enumerable.Range(0, shape.Aggregate((a, b) => a * b)).Select(i => (Half)(shape.Count == 1 ? 1 : Math.Sin(i)))];
             tensors.Add(TensorSource.FromBytes(name, ElementType.F16, [.. shape.Select(size => (long)size)], MemoryMarshal.AsBytes(values.AsSpan()).ToArray()));
         }
@@ -147,7 +157,7 @@ static class GpuBenchmark
         ArtifactManifest manifest = new()
         {
             Fingerprint = new string('0', 64),
-            ModelName = "llama-7b",
+            ModelName = "random",
             QuantizerVersion = "0",
             Spec = new QuantizationSpec().ToMetadata().ToDictionary(),
             ConfigJson = config,

@@ -69,7 +69,7 @@ static class InferenceBenchmark
         double prompt = Figures.Median(Enumerable.Range(0, 3).Select(_ => model.StepSeconds(tokens[..PromptTokens]).First()));
         double[] decode = [.. Contexts.Select(context => Figures.Median(model.StepSeconds(tokens[..Math.Max(1, context)]).Skip(1).Take(Steps)))];
         bandwidth = Math.Max(bandwidth, ReadBandwidth.Measure(threads));
-        long bytes = DecodeBenchmark.BytesPerToken(artifact);
+        long bytes = DecodeBenchmark.BytesPerStep(artifact);
         Console.WriteLine(
             $"| {threads} | {load:F2} s | {allocated / 1e6:F0} MB | {WorkerRun.OwnBytes(Environment.ProcessId) / 1e6:F0} MB | {prompt:F1} s | {PromptTokens / prompt:F1} | {string.Join(" | ", decode.Select(seconds => $"{1 / seconds:F1}"))} " +
             $"| {bytes / 1e6:F1} MB | {bandwidth / 1e9:F1} GB/s | {100 * bytes / decode[0] / bandwidth:F0}% |");

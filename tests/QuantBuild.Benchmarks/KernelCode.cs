@@ -20,7 +20,7 @@ static partial class KernelCode
     // Of each block, taken by the system.
     private const int ReservedShared = 1024;
 
-    private static readonly string[] Modules = ["linear-int4", "linear-codebook4", "matrix-int4", "attention", "prompt", "decoder", "sampling"];
+    private static readonly string[] Modules = ["linear-int4", "linear-codebook4", "matrix-int4", "attention", "prompt", "decoder", "experts", "sampling"];
 
     public static int Run(int capability)
     {

@@ -1,6 +1,6 @@
 // Makes the tables of docs/quality.md and docs/performance.md.
 //
-//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | budget | runtime-quality | quantize | decode | formats | kernels | inference | gpu [--artifact <file>] | gpu-code [--capability 90] | build | generator
+//   dotnet run -c Release --project tests/QuantBuild.Benchmarks -- quality | options | budget | runtime-quality | quantize | decode | formats | kernels | inference | gpu [--experts | --artifact <file>] | gpu-code [--capability 90] | build | generator
 //                                                                  | tokenize [--tokenizer <file>] [--node-modules <folder>]
 //                                                                  | sampling | synthetic [--samples 16] [--context 2048]
 //                                                                  | gptq-host | gptq-peer --reference <folder> [--python python3]
@@ -28,7 +28,7 @@ switch (args is [string verb, ..] ? verb : "")
         InferenceBenchmark.Run(Options.Value(args, "--artifact"));
         return 0;
     case "gpu":
-        return GpuBenchmark.Run(Options.Value(args, "--artifact"));
+        return GpuBenchmark.Run(Options.Value(args, "--artifact"), withExperts: args.Contains("--experts"));
     case "gpu-code":
         return KernelCode.Run(Options.Number(args, "--capability", 90));
     case "runtime-quality":

@@ -67,8 +67,8 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         if (HasHead)
         {
             finalNorm = weights.Norm(source.FinalNorm);
-            if (source.OutputProjection is { } projecting) projection = weights.Linears((null, projecting, activations.Projected, config.EmbeddingSize, null));
-            head = weights.Linears((config.Head, source.Head, activations.Logits, config.VocabularySize, null));
+            if (source.OutputProjection is { } projecting) projection = weights.Linears(new LinearSource(null, projecting, activations.Projected, config.EmbeddingSize));
+            head = weights.Linears(new LinearSource(config.Head, source.Head, activations.Logits, config.VocabularySize));
             lists = new DeviceLists(device, kernels, config.VocabularySize);
         }
 
@@ -93,7 +93,7 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         tokens = rows.Count;
         int longest = step.Upload(rows, hidden, activations.Hidden, turns);
         int parts = attention.PartsFor(tokens, longest);
-        if (tokens <= MostCapturedTokens && config.Experts == 0 && device.HasGraphs) Repeat(parts);
+        if (tokens <= MostCapturedTokens && device.HasGraphs) Repeat(parts);
         else Queue(parts);
         if (HasHead) return;
         device.CopyFrom(hidden.Row(0), activations.Hidden, (long)tokens * config.HiddenSize * sizeof(float));
@@ -197,18 +197,18 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         }
         else
         {
-            isRounded = Settle(layer.MlpNorm, activations.Normed, layer.Router ?? layer.GateUp[0]);
+            isRounded = Settle(layer.MlpNorm, activations.Normed, layer.Router ?? layer.Mlp!.GateUp);
             input = layer.MlpNorm.Weight == 0 ? activations.Hidden : activations.Normed;
         }
 
         if (layer.Router is null)
         {
-            Mlp(layer, 0, input, tokens, isRounded);
+            Mlp(layer.Mlp!, input, isRounded);
             if (!layer.AddsMlp) pending = (activations.Block, layer.MlpPostNorm);
         }
         else
         {
-            Experts(layer, input, isRounded);
+            Experts(layer, input);
             pending = (activations.Mixed, layer.MlpPostNorm);
         }
     }
@@ -224,12 +224,12 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         pending = default;
         int Stripes(int segmentInputs) => RoundedInput.Stripes(config.HiddenSize, segmentInputs);
         // Segments of 96 make more stripes of the widest streams than a block has room for: those are rounded by themselves.
-        bool rounds = next is { FirstIsFloat: false } && Stripes(next.FirstLayout.Form.SegmentInputs) <= MostWarps * MostStripes;
+        bool rounds = next is { First.Float: null } && Stripes(next.First.Layout.Form.SegmentInputs) <= MostWarps * MostStripes;
         if (!rounds && added == 0 && norm.Weight == 0) return false;
         IntPtr hidden = activations.Hidden;
         float scale = (float)config.ResidualScale;
         int width = config.HiddenSize, sums = config.SumNorms ? 1 : 0;
-        RoundedParameters rounded = rounds ? activations.Input.Target(width, next!.FirstLayout) : default;
+        RoundedParameters rounded = rounds ? activations.Input.Target(next!.First) : default;
         void** parameters = stackalloc void*[] { &hidden, &added, &post, &sums, &scale, &norm, &target, &width, &rounded };
         // A thread has four numbers of each of some stripes.
         int stripes = Stripes(rounded.SegmentInputs), each = (int)BitOperations.RoundUpToPowerOf2((uint)((stripes + MostWarps - 1) / MostWarps));
@@ -239,44 +239,40 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
 
     private void Norm(NormParameters norm, IntPtr target) => Settle(norm, target, null);
 
-    private void Mlp(DeviceLayer layer, int expert, IntPtr input, int count, bool isRounded)
+    private void Mlp(DeviceMlp mlp, IntPtr input, bool isRounded)
     {
-        layer.GateUp[expert].Multiply(input, count, activations.Input, isRounded);
-        int width = layer.Widths[expert];
-        DeviceLinears down = layer.Down[expert];
-        // Outliers are found in all of a token at once, which is another kernel's work.
-        bool rounds = !down.FirstIsFloat && down.FirstLayout.Form.Outliers == 0;
-        GateParameters gated = new() { Gate = activations.Gate, Up = config.GatedMlp ? activations.Up : 0, Limit = (float)(config.GateLimit ?? 0), Kind = (int)config.Activation, Width = width };
-        RoundedParameters rounded = rounds ? activations.Input.Target(width, down.FirstLayout) : default;
-        void** parameters = stackalloc void*[] { &gated, &rounded };
-        kernels.Launch("decoder", "gate_round", (RoundedInput.Blocks(width, rounded.SegmentInputs), count, 1), RoundedInput.Threads, parameters);
-        down.Multiply(gated.Gate, count, activations.Input, isRounded: rounds);
+        mlp.GateUp.Multiply(input, tokens, activations.Input, isRounded);
+        mlp.Down.Multiply(activations.Gate, tokens, activations.Input, Activate(mlp, tokens, slots: 0));
     }
 
-    /// <summary>The experts that the router chooses for each token, one after the other, each with all of its tokens: which those are, the processor finds out.</summary>
-    private void Experts(DeviceLayer layer, IntPtr input, bool isRounded)
+    /// <summary>The activation between an MLP's linears.</summary>
+    /// <returns>Whether it was rounded for down.</returns>
+    private bool Activate(DeviceMlp mlp, int rows, IntPtr slots)
     {
-        layer.Router!.Multiply(input, tokens, activations.Input, isRounded);
-        float* scores = step.Scores;
-        device.CopyFrom(scores, activations.Scores, (long)tokens * config.Experts * sizeof(float));
-        device.Clear(activations.Mixed, (long)tokens * config.HiddenSize * sizeof(float));
-        device.Synchronize();
-        for (int t = 0; t < tokens; t++) Decoder.Choose(config, new Span<float>(scores + (t * config.Experts), config.Experts));
-        for (int expert = 0; expert < config.Experts; expert++)
-        {
-            (int count, IntPtr places, IntPtr shares) = step.UploadExpert(scores, expert, config.Experts, tokens);
-            if (count == 0) continue;
-            Gather(input, places, count, activations.ExpertInput);
-            Mlp(layer, expert, activations.ExpertInput, count, isRounded: false);
-            Scatter(activations.Block, places, shares, count, activations.Mixed);
-        }
+        // Outliers are found in all of a token at once, which is another kernel's work.
+        bool rounds = mlp.Down is { AreOne: true, First: { Float: null, Layout.Form.Outliers: 0 } };
+        GateParameters gated = new() { Gate = activations.Gate, Up = config.GatedMlp ? activations.Up : 0, Limit = (float)(config.GateLimit ?? 0), Kind = (int)config.Activation, Width = mlp.Width };
+        RoundedParameters rounded = rounds ? activations.Input.Target(mlp.Down.First, slots) : default;
+        void** parameters = stackalloc void*[] { &gated, &rounded };
+        kernels.Launch("decoder", "gate_round", (RoundedInput.Blocks(mlp.Width, rounded.SegmentInputs), rows, 1), RoundedInput.Threads, parameters);
+        return rounds;
+    }
 
-        if (config.EveryTokenMlp(layer.Number) is { } everyToken)
+    /// <summary>The experts that the router chooses for each token, all at once, and the MLP that sees every token beside them.</summary>
+    private void Experts(DeviceLayer layer, IntPtr input)
+    {
+        layer.Router!.Multiply(input, tokens, activations.Input, isRounded: false);
+        ExpertRuns runs = activations.Routing!.Route(activations.Scores, tokens, layer.Experts!);
+        layer.Experts!.GateUp.Multiply(input, gathers: true, runs, activations.Input, isRounded: false);
+        bool isRounded = Activate(layer.Experts, runs.SlotCount, runs.Slots);
+        layer.Experts.Down.Multiply(activations.Gate, gathers: false, runs, activations.Input, isRounded);
+        if (layer.Mlp is { } everyToken)
         {
             layer.SharedGate?.Multiply(input, tokens, activations.Input, isRounded: false);
-            Mlp(layer, everyToken, input, tokens, isRounded: false);
-            AddShared(activations.Block, layer.SharedGate is null ? 0 : activations.Scores, activations.Mixed);
+            Mlp(everyToken, input, isRounded: false);
         }
+
+        activations.Routing.Mix(activations.ExpertOutput, tokens, layer.Mlp is null ? 0 : activations.Block, layer.SharedGate is null ? 0 : activations.Scores, activations.Mixed);
     }
 
     private void Gather(IntPtr x, IntPtr rows, int count, IntPtr y)
@@ -284,20 +280,6 @@ internal sealed unsafe class CudaLayers : IDeviceLayers
         int width = config.HiddenSize;
         void** parameters = stackalloc void*[] { &x, &rows, &y, &width };
         kernels.Launch("decoder", "gather", (count, 1, 1), Threads, parameters);
-    }
-
-    private void Scatter(IntPtr x, IntPtr rows, IntPtr shares, int count, IntPtr y)
-    {
-        int width = config.HiddenSize;
-        void** parameters = stackalloc void*[] { &x, &rows, &shares, &y, &width };
-        kernels.Launch("decoder", "scatter", (count, 1, 1), Threads, parameters);
-    }
-
-    private void AddShared(IntPtr x, IntPtr gates, IntPtr y)
-    {
-        int width = config.HiddenSize;
-        void** parameters = stackalloc void*[] { &x, &gates, &y, &width };
-        kernels.Launch("decoder", "add_shared", (tokens, 1, 1), Threads, parameters);
     }
 
     private void GiveRows(List<WantedLogits> wanted)

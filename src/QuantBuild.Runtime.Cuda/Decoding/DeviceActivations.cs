@@ -1,4 +1,5 @@
 using QuantBuild.Cuda.Driver;
+using QuantBuild.Kernels;
 
 namespace QuantBuild.Cuda.Decoding;
 
@@ -27,14 +28,15 @@ internal sealed class DeviceActivations
         Keys = Take(keys);
         Values = Take(keys);
         Attended = Take(queries);
-        Gate = Take(config.MlpWidths.Max());
-        Up = config.GatedMlp ? Take(config.MlpWidths.Max()) : 0;
+        Gate = arena.Take(MlpNumbers(config, plan.Tokens) * sizeof(float));
+        Up = config.GatedMlp ? arena.Take(MlpNumbers(config, plan.Tokens) * sizeof(float)) : 0;
         Partial = arena.Take(DeviceAttention.PartialBytes(config));
-        Input = new RoundedInput(kernels, arena, plan.Tokens, Widest(config), hasOutliers, orders);
+        Input = new RoundedInput(kernels, arena, InputRows(config, plan.Tokens), InputNumbers(config, plan.Tokens), hasOutliers, orders);
         if (config.Experts > 0)
         {
             Scores = Take(config.Experts);
-            ExpertInput = Take(config.HiddenSize);
+            Routing = new ExpertRouting(kernels, arena, config, plan.Tokens);
+            ExpertOutput = arena.Take((long)ExpertRouting.SlotsOf(config, plan.Tokens) * config.HiddenSize * sizeof(float));
             Mixed = Take(config.HiddenSize);
         }
 
@@ -48,7 +50,7 @@ internal sealed class DeviceActivations
     /// <summary>The residual stream after a norm.</summary>
     public IntPtr Normed { get; }
 
-    /// <summary>What attention, the MLP or an expert gives, where it is not added at once.</summary>
+    /// <summary>What attention or the MLP gives, where it is not added at once.</summary>
     public IntPtr Block { get; }
 
     /// <summary>What the MLP reads where it is known before attention, and is not what attention reads.</summary>
@@ -75,8 +77,11 @@ internal sealed class DeviceActivations
     /// <summary>The router's scores, and then the share of the MLP that sees every token.</summary>
     public IntPtr Scores { get; }
 
-    /// <summary>The tokens of one expert.</summary>
-    public IntPtr ExpertInput { get; }
+    /// <summary>Which experts compute which tokens.</summary>
+    public ExpertRouting? Routing { get; }
+
+    /// <summary>What the experts give, [slots, hidden].</summary>
+    public IntPtr ExpertOutput { get; }
 
     /// <summary>What all experts of each token give.</summary>
     public IntPtr Mixed { get; }
@@ -90,11 +95,34 @@ internal sealed class DeviceActivations
     /// <summary>Bytes that they take.</summary>
     public static long BytesFor(DecoderConfig config, int tokens, bool hasHead, bool hasOutliers)
     {
-        long widths = (4L * config.HiddenSize) + (2L * config.Heads * config.HeadDim) + (2L * config.KvHeads * config.HeadDim) + (2L * config.MlpWidths.Max());
-        if (config.Experts > 0) widths += config.Experts + (2L * config.HiddenSize);
-        return (tokens * widths * sizeof(float)) + RoundedInput.BytesFor(tokens, Widest(config), hasOutliers) + DeviceAttention.PartialBytes(config)
+        long widths = (4L * config.HiddenSize) + (2L * config.Heads * config.HeadDim) + (2L * config.KvHeads * config.HeadDim);
+        long experts = 0;
+        if (config.Experts > 0)
+        {
+            widths += config.Experts + config.HiddenSize;
+            experts = ExpertRouting.BytesFor(config, tokens) + ((long)ExpertRouting.SlotsOf(config, tokens) * config.HiddenSize * sizeof(float));
+        }
+
+        return (tokens * widths * sizeof(float)) + (2 * MlpNumbers(config, tokens) * sizeof(float)) + experts
+            + RoundedInput.BytesFor(InputRows(config, tokens), InputNumbers(config, tokens), hasOutliers) + DeviceAttention.PartialBytes(config)
             + (hasHead ? ((long)LogitRows * (config.VocabularySize + config.EmbeddingSize) * sizeof(float)) + DeviceLists.BytesFor(config.VocabularySize) : 0) + (1 << 20);
     }
 
-    private static int Widest(DecoderConfig config) => Math.Max(Math.Max(config.MlpWidths.Max(), config.EmbeddingSize), Math.Max(config.HiddenSize, config.Heads * config.HeadDim));
+    // What MLPs have between their projections: of tokens, or of all their experts.
+    private static long MlpNumbers(DecoderConfig config, int tokens) => Alike(config).Max(layer => config.Mlps(layer).Select((mlp, i) => (long)Rows(config, layer, i, tokens) * mlp.Width).Max());
+
+    // What linears read: all tokens of the widest input, or what all experts read.
+    private static long InputNumbers(DecoderConfig config, int tokens)
+    {
+        int widest = Math.Max(config.EmbeddingSize, Math.Max(config.HiddenSize, config.Heads * config.HeadDim));
+        long mlps = Alike(config).Max(layer => config.Mlps(layer).Select((mlp, i) => (long)Rows(config, layer, i, tokens) * PackedTiles.PaddedInputs(Math.Max(mlp.Width, config.HiddenSize))).Max());
+        return Math.Max((long)tokens * PackedTiles.PaddedInputs(widest), mlps);
+    }
+
+    private static int InputRows(DecoderConfig config, int tokens) => Math.Max(tokens, config.Experts > 0 ? ExpertRouting.SlotsOf(config, tokens) : 0);
+
+    private static int Rows(DecoderConfig config, int layer, int mlp, int tokens) => config.HasExperts(layer) && mlp < config.Experts ? ExpertRouting.SlotsOf(config, tokens) : tokens;
+
+    // One layer of each kind.
+    private static IEnumerable<int> Alike(DecoderConfig config) => Enumerable.Range(0, config.Layers).DistinctBy(config.HasExperts);
 }

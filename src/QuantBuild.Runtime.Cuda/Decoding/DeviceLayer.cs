@@ -19,9 +19,9 @@ internal sealed class DeviceLayer
         MlpPostNorm = weights.Norm(source.MlpPostNorm);
         Sinks = weights.Vector(source.Sinks);
         int queries = config.Heads * config.HeadDim, keys = config.KvHeads * config.HeadDim, hidden = config.HiddenSize;
-        (LinearShape?, WeightMatrix, IntPtr, int, float?) Of(string name, WeightMatrix weight, IntPtr y, int yStride) => (shapes[prefix + name], weight, y, yStride, null);
+        LinearSource Of(string name, WeightMatrix weight, IntPtr y, int yStride) => new(shapes[prefix + name], weight, y, yStride);
         // Nothing comes between such a product and the residual stream: it is added at once.
-        (LinearShape?, WeightMatrix, IntPtr, int, float?) Added(string name, WeightMatrix weight) => (shapes[prefix + name], weight, activations.Hidden, hidden, (float)config.ResidualScale);
+        LinearSource Added(string name, WeightMatrix weight) => new(shapes[prefix + name], weight, activations.Hidden, hidden, (float)config.ResidualScale);
         AddsAttention = source.AttentionPostNorm is null;
         AddsMlp = source.MlpPostNorm is null;
         Projections = weights.Linears(
@@ -29,19 +29,27 @@ internal sealed class DeviceLayer
             Of("self_attn.k_proj", source.Key, activations.Keys, keys),
             Of("self_attn.v_proj", source.Value, activations.Values, keys));
         Output = weights.Linears(AddsAttention ? Added("self_attn.o_proj", source.Output) : Of("self_attn.o_proj", source.Output, activations.Block, hidden));
-        if (source.Router is { } router) Router = weights.Linears((null, router, activations.Scores, config.Experts, null));
-        if (source.SharedGate is { } shared) SharedGate = weights.Linears((null, shared, activations.Scores, 1, null));
-        List<DeviceLinears> gateUp = [], down = [];
-        Widths = [.. config.Mlps(number).Select(mlp => mlp.Width)];
-        foreach (((string name, int width), MlpWeights mlp) in config.Mlps(number).Zip(source.Mlps))
+        ((string Name, int Width) Mlp, MlpWeights Weights)[] mlps = [.. config.Mlps(number).Zip(source.Mlps)];
+        LinearSource[] GateUp(int mlp)
         {
-            gateUp.Add(mlp.Gate is { } gate
-                ? weights.Linears(Of(name + "gate_proj", gate, activations.Gate, width), Of(name + "up_proj", mlp.Up, activations.Up, width))
-                : weights.Linears(Of(name + "up_proj", mlp.Up, activations.Gate, width)));
-            down.Add(weights.Linears(AddsMlp && source.Router is null ? Added(name + "down_proj", mlp.Down) : Of(name + "down_proj", mlp.Down, activations.Block, hidden)));
+            ((string name, int width), MlpWeights of) = mlps[mlp];
+            return of.Gate is { } gate
+                ? [Of(name + "gate_proj", gate, activations.Gate, width), Of(name + "up_proj", of.Up, activations.Up, width)]
+                : [Of(name + "up_proj", of.Up, activations.Gate, width)];
         }
 
-        (GateUp, Down) = (gateUp, down);
+        LinearSource Down(int mlp, IntPtr y) => Of(mlps[mlp].Mlp.Name + "down_proj", mlps[mlp].Weights.Down, y, hidden);
+        if (config.EveryTokenMlp(number) is { } every)
+        {
+            LinearSource down = AddsMlp && source.Router is null ? Added(mlps[every].Mlp.Name + "down_proj", mlps[every].Weights.Down) : Down(every, activations.Block);
+            Mlp = new DeviceMlp(weights.Linears(GateUp(every)), weights.Linears(down), mlps[every].Mlp.Width);
+        }
+
+        if (source.Router is not { } router) return;
+        Router = weights.Linears(new LinearSource(null, router, activations.Scores, config.Experts));
+        if (source.SharedGate is { } shared) SharedGate = weights.Linears(new LinearSource(null, shared, activations.Scores, 1));
+        int[] experts = [.. Enumerable.Range(0, config.Experts)];
+        Experts = new DeviceMlp(weights.Linears([.. experts.Select(GateUp)]), weights.Linears([.. experts.Select(expert => new[] { Down(expert, activations.ExpertOutput) })]), mlps[0].Mlp.Width);
     }
 
     public int Number { get; }
@@ -72,13 +80,11 @@ internal sealed class DeviceLayer
     /// <summary>Gives the share of the MLP that sees every token beside the experts, where it has one.</summary>
     public DeviceLinears? SharedGate { get; }
 
-    /// <summary>gate and up, or up, of each MLP (<see cref="DecoderConfig.Mlps"/>).</summary>
-    public IReadOnlyList<DeviceLinears> GateUp { get; }
+    /// <summary>The MLP that sees every token, where there is one.</summary>
+    public DeviceMlp? Mlp { get; }
 
-    public IReadOnlyList<DeviceLinears> Down { get; }
-
-    /// <summary>The width of each MLP between its projections.</summary>
-    public IReadOnlyList<int> Widths { get; }
+    /// <summary>The experts, where it has some.</summary>
+    public DeviceMlp? Experts { get; }
 
     /// <summary>Whether the product of attention's output is added to the residual stream as it is.</summary>
     public bool AddsAttention { get; }
@@ -86,3 +92,9 @@ internal sealed class DeviceLayer
     /// <summary>Whether that of the MLP is.</summary>
     public bool AddsMlp { get; }
 }
+
+/// <summary>An MLP on a device, or all experts of a layer.</summary>
+/// <param name="GateUp">gate and up, or up.</param>
+/// <param name="Down">down.</param>
+/// <param name="Width">Its width between them; of experts, that of each.</param>
+internal sealed record DeviceMlp(DeviceLinears GateUp, DeviceLinears Down, int Width);

@@ -14,11 +14,14 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
 
     private const int VectorThreads = 256;
 
-    /// <summary>The form in which the first of them read their input.</summary>
-    public InputLayout FirstLayout => groups[0].Layout;
+    /// <summary>Rows of a block of the kernels for numbers.</summary>
+    public const int FloatRows = VectorThreads / 32;
 
-    /// <summary>Whether the first of them read the input as it is.</summary>
-    public bool FirstIsFloat => groups[0].Float is not null;
+    /// <summary>The first of them that are computed together.</summary>
+    public LinearGroup First => groups[0];
+
+    /// <summary>Whether they are computed together.</summary>
+    public bool AreOne => groups.Count == 1;
 
     /// <summary>Queues the products.</summary>
     /// <param name="x">[tokens, inputs], the floats.</param>
@@ -27,7 +30,7 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
     /// <param name="isRounded">Whether it is in <paramref name="input"/> in the form of the first ones already.</param>
     public void Multiply(IntPtr x, int tokens, RoundedInput input, bool isRounded)
     {
-        InputLayout? current = isRounded ? FirstLayout : null;
+        LinearGroup? current = isRounded ? First : null;
         foreach (LinearGroup group in groups)
         {
             if (group.Float is { } number)
@@ -36,17 +39,54 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
                 continue;
             }
 
-            if (current != group.Layout)
-            {
-                input.Round(x, group.Inputs, tokens, group.Layout);
-                current = group.Layout;
-            }
-
-            Multiply(group, input.Of(group.Inputs, tokens, group.Layout));
+            if (current?.Layout != group.Layout) input.Round(x, tokens, group, slots: 0, gathers: false);
+            current = group;
+            Multiply(group, input.Of(group, tokens, runs: 0), 1);
         }
     }
 
-    private void Multiply(LinearGroup group, InputParameters input)
+    /// <summary>Queues the products of experts.</summary>
+    /// <param name="x">[tokens, inputs], or [slots, inputs].</param>
+    /// <param name="gathers">Whether it is the tokens'.</param>
+    /// <param name="runs">What each expert computes.</param>
+    /// <param name="input">Where the input is rounded to.</param>
+    /// <param name="isRounded">Whether it is in <paramref name="input"/> in the form of the first ones already.</param>
+    public void Multiply(IntPtr x, bool gathers, ExpertRuns runs, RoundedInput input, bool isRounded)
+    {
+        LinearGroup? current = isRounded ? First : null;
+        foreach (LinearGroup group in groups)
+        {
+            // Numbers are read as they are, unless they are to be gathered first.
+            bool reads = group.Float is not null && !gathers;
+            if (!reads && (current?.Layout != group.Layout || current.Orders != group.Orders))
+            {
+                input.Round(x, runs.SlotCount, group, runs.Slots, gathers);
+                current = group;
+            }
+
+            InputParameters rounded = input.Of(group, runs.RunTokens, runs.Runs);
+            if (group.Float is null) Multiply(group, rounded, runs.RunCount);
+            else MultiplyRuns(group, reads ? x : rounded.Floats, reads ? group.Inputs : rounded.Stride, runs);
+        }
+    }
+
+    /// <summary>As many slots as a run of experts should have, where each has so many.</summary>
+    public int RunTokens(int slots) => slots < LeastMatrixTokens
+        ? LeastMatrixTokens - 1
+        : groups.Min(group => group.Layout.Form.SegmentInputs == 0 ? MostRunTokens : MatrixDivision.Choose(group, slots, group.SegmentHalves, kernels.Device).Tokens);
+
+    // Of experts whose weights are numbers, or read them.
+    private const int MostRunTokens = 64;
+
+    private void MultiplyRuns(LinearGroup group, IntPtr x, int stride, ExpertRuns runs)
+    {
+        const int many = 8;
+        IntPtr linears = group.Linears, its = runs.Runs;
+        void** parameters = stackalloc void*[] { &linears, &x, &stride, &its };
+        kernels.Launch("floats", group.RunsKernel, (group.Tiles, (runs.RunTokens + many - 1) / many, runs.RunCount), VectorThreads, parameters);
+    }
+
+    private void Multiply(LinearGroup group, InputParameters input, int runs)
     {
         IntPtr linears = group.Linears;
         int count = group.Count;
@@ -54,28 +94,30 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
         if (group.Layout.Form.SegmentInputs == 0)
         {
             int together = input.Tokens == 1 ? 1 : 4;
-            kernels.Launch(group.VectorModule, together == 1 ? "multiply_float1" : "multiply_float4", (group.Tiles, (input.Tokens + together - 1) / together, 1), VectorThreads, parameters);
+            kernels.Launch(group.VectorModule, together == 1 ? "multiply_float1" : "multiply_float4", (group.Tiles, (input.Tokens + together - 1) / together, runs), VectorThreads, parameters);
         }
         else if (input.Tokens < LeastMatrixTokens)
         {
             // The usual segments have kernels of their own.
             string kernel = group.Layout.Form.SegmentInputs switch { 128 => "multiply_128", 64 => "multiply_64", _ => "multiply" };
-            kernels.Launch(group.VectorModule, kernel, (group.VectorBlocks, 1, 1), VectorThreads, parameters);
+            kernels.Launch(group.VectorModule, kernel, (group.VectorBlocks, 1, runs), VectorThreads, parameters);
         }
         else
         {
-            MatrixDivision division = MatrixDivision.Choose(group, input.Tokens, input.SegmentHalves, kernels.Device);
+            MatrixDivision division = input.Runs == 0
+                ? MatrixDivision.Choose(group, input.Tokens, input.SegmentHalves, kernels.Device)
+                : MatrixDivision.OfRuns(group, input.Tokens, runs, input.SegmentHalves, kernels.Device);
             kernels.Launch(group.MatrixModule, division.Kernel, division.Grid, division.Threads, division.SharedBytes, parameters);
-            if (input.Outliers != 0) kernels.Launch(group.VectorModule, "add_outliers", (group.OutlierBlocks, input.Tokens, 1), VectorThreads, parameters);
+            if (input.Outliers != 0) kernels.Launch(group.VectorModule, "add_outliers", (group.OutlierBlocks, input.Tokens, runs), VectorThreads, parameters);
         }
     }
 
     private void Multiply(LinearGroup group, FloatLinearParameters linear)
     {
-        const int rows = VectorThreads / 32, many = 8;
+        const int many = 8;
         int together = linear.Tokens == 1 ? 1 : many;
         void** parameters = stackalloc void*[] { &linear };
-        kernels.Launch("floats", together == 1 ? group.OneKernel : group.ManyKernel, ((linear.Outputs + rows - 1) / rows, (linear.Tokens + together - 1) / together, 1), VectorThreads, parameters);
+        kernels.Launch("floats", together == 1 ? group.OneKernel : group.ManyKernel, (group.Tiles, (linear.Tokens + together - 1) / together, 1), VectorThreads, parameters);
     }
 }
 
@@ -86,10 +128,17 @@ internal sealed record LinearGroup
 
     public required int Inputs { get; init; }
 
-    /// <summary>Their <see cref="LinearParameters"/>, in memory of the device.</summary>
+    /// <summary>Their <see cref="LinearParameters"/>, in memory of the device; of experts those of all, one expert after the other, or their <see cref="FloatLinearParameters"/>.</summary>
     public IntPtr Linears { get; init; }
 
+    /// <summary>How many; of experts, how many each has.</summary>
     public int Count { get; init; }
+
+    /// <summary>Of experts, where each has its order of columns, in memory of the device; 0 where all are in order.</summary>
+    public IntPtr Orders { get; init; }
+
+    /// <summary>Half chunks of a segment of their input.</summary>
+    public int SegmentHalves => Layout.Form.SegmentInputs / RoundedInput.LeastSegment;
 
     /// <summary>Blocks of the kernel for few tokens, 16 rows each.</summary>
     public int VectorBlocks { get; init; }
@@ -124,4 +173,7 @@ internal sealed record LinearGroup
 
     /// <summary>The kernel for it and several tokens.</summary>
     public string ManyKernel { get; init; } = "";
+
+    /// <summary>The kernel for experts.</summary>
+    public string RunsKernel { get; init; } = "";
 }

@@ -64,18 +64,76 @@ internal sealed unsafe class DeviceWeights : IDisposable
     public IntPtr Vector(float[]? values) => values is null or [] ? 0 : Upload<float>(values);
 
     /// <summary>Uploads linears that read one input.</summary>
-    /// <param name="linears">Each with its weight as the processor would read it, and where its products go: added to what is there, times the scale, or in its place.</param>
-    public DeviceLinears Linears(params ReadOnlySpan<(LinearShape? Shape, WeightMatrix Weight, IntPtr Y, int YStride, float? AddScale)> linears)
+    public DeviceLinears Linears(params ReadOnlySpan<LinearSource> linears)
     {
         List<LinearGroup> groups = [];
+        foreach ((LinearGroup group, List<LinearParameters> its) in Groups(linears))
+        {
+            groups.Add(group.Float is not null ? group : group with { Linears = Upload<LinearParameters>(CollectionsMarshal.AsSpan(its)), Count = its.Count });
+        }
+
+        return new DeviceLinears(kernels, groups);
+    }
+
+    /// <summary>Uploads linears of experts.</summary>
+    /// <param name="experts">Those of each that read one input.</param>
+    public DeviceLinears Linears(IReadOnlyList<LinearSource[]> experts)
+    {
+        // As a rule all experts are packed alike, and are one group. Those of which some are not have a place in several, which is empty in most.
+        List<(LinearGroup Group, List<LinearParameters>?[] Linears, FloatLinearParameters[] Floats, IntPtr[] Orders)> together = [];
+        for (int expert = 0; expert < experts.Count; expert++)
+        {
+            foreach ((LinearGroup group, List<LinearParameters> its) in Groups(experts[expert]))
+            {
+                LinearGroup own = group with { Layout = group.Layout with { Form = group.Layout.Form with { Order = 0 } } };
+                int place = together.FindIndex(other => other.Linears[expert] is null && other.Group.VectorModule == own.VectorModule && other.Group.Layout == own.Layout && other.Group.RunsKernel == own.RunsKernel);
+                if (place < 0)
+                {
+                    place = together.Count;
+                    together.Add((own, new List<LinearParameters>?[experts.Count], new FloatLinearParameters[experts.Count], new IntPtr[experts.Count]));
+                }
+
+                var (shared, linears, floats, of) = together[place];
+                linears[expert] = its;
+                floats[expert] = own.Float ?? default;
+                of[expert] = group.Layout.Form.Order == 0 ? 0 : orders[group.Layout.Form.Order];
+                together[place] = (shared with
+                {
+                    Count = Math.Max(shared.Count, its.Count),
+                    Tiles = Math.Max(shared.Tiles, own.Tiles),
+                    VectorBlocks = Math.Max(shared.VectorBlocks, own.VectorBlocks),
+                    MatrixBlocks64 = Math.Max(shared.MatrixBlocks64, own.MatrixBlocks64),
+                    MatrixBlocks128 = Math.Max(shared.MatrixBlocks128, own.MatrixBlocks128),
+                    OutlierBlocks = Math.Max(shared.OutlierBlocks, own.OutlierBlocks),
+                }, linears, floats, of);
+            }
+        }
+
+        List<LinearGroup> groups = [];
+        foreach ((LinearGroup group, List<LinearParameters>?[] linears, FloatLinearParameters[] floats, IntPtr[] of) in together)
+        {
+            LinearParameters[] all = new LinearParameters[experts.Count * group.Count];
+            for (int expert = 0; expert < experts.Count; expert++) linears[expert]?.CopyTo(all, expert * group.Count);
+            groups.Add(group with
+            {
+                Linears = group.Float is null ? Upload<LinearParameters>(all) : Upload<FloatLinearParameters>(floats),
+                Orders = of.All(order => order == 0) ? 0 : Upload<IntPtr>(of),
+            });
+        }
+
+        return new DeviceLinears(kernels, groups);
+    }
+
+    // Consecutive linears that one kernel computes; what is a number is one by itself.
+    private List<(LinearGroup Group, List<LinearParameters> Linears)> Groups(ReadOnlySpan<LinearSource> linears)
+    {
+        List<(LinearGroup, List<LinearParameters>)> groups = [];
         List<LinearParameters> together = [];
         LinearGroup? last = null;
         void Close()
         {
-            if (last is null) return;
-            groups.Add(last with { Linears = Upload<LinearParameters>(CollectionsMarshal.AsSpan(together)), Count = together.Count });
-            together.Clear();
-            last = null;
+            if (last is not null) groups.Add((last, together));
+            (last, together) = (null, []);
         }
 
         foreach ((LinearShape? shape, WeightMatrix weight, IntPtr y, int yStride, float? addScale) in linears)
@@ -84,7 +142,7 @@ internal sealed unsafe class DeviceWeights : IDisposable
             if (format is null)
             {
                 Close();
-                groups.Add(Float(weight, y, yStride, addScale));
+                groups.Add((Float(weight, y, yStride, addScale), []));
                 continue;
             }
 
@@ -123,7 +181,7 @@ internal sealed unsafe class DeviceWeights : IDisposable
         }
 
         Close();
-        return new DeviceLinears(kernels, groups);
+        return groups;
     }
 
     private static int Blocks(int outputs, int rows) => (outputs + rows - 1) / rows;
@@ -150,6 +208,8 @@ internal sealed unsafe class DeviceWeights : IDisposable
             Inputs = weight.Inputs,
             OneKernel = $"multiply_{name}_1",
             ManyKernel = $"multiply_{name}_8",
+            RunsKernel = $"multiply_{name}_runs",
+            Tiles = Blocks(weight.Outputs, DeviceLinears.FloatRows),
             Float = new FloatLinearParameters
             {
                 Weight = Upload((void*)memory, (long)weight.Outputs * weight.Inputs * size),
@@ -220,3 +280,11 @@ internal sealed unsafe class DeviceWeights : IDisposable
         return memory;
     }
 }
+
+/// <summary>A linear that goes to a device.</summary>
+/// <param name="Shape">Which it is; null where it is never quantized.</param>
+/// <param name="Weight">As the processor would read it.</param>
+/// <param name="Y">Where its products go.</param>
+/// <param name="YStride">From one row of them to the next.</param>
+/// <param name="AddScale">By what they are multiplied before they are added to what is there; null where they take its place.</param>
+internal readonly record struct LinearSource(LinearShape? Shape, WeightMatrix Weight, IntPtr Y, int YStride, float? AddScale = null);

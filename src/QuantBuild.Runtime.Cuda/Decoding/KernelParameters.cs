@@ -40,6 +40,7 @@ internal struct InputParameters
     public IntPtr Outliers;
     public IntPtr Places;
     public IntPtr Values;
+    public IntPtr Runs;
     public int Tokens;
     public int Stride;
     public int SegmentCount;
@@ -74,12 +75,46 @@ internal struct RoundedParameters
     public IntPtr Places;
     public IntPtr Values;
     public IntPtr Order;
+    public IntPtr Slots;
+    public IntPtr Orders;
     public float Threshold;
     public int Inputs;
     public int Stride;
     public int SegmentCount;
     public int SegmentInputs;
     public int Interleaved;
+}
+
+/// <summary>Which experts compute which tokens (experts.cu).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct RoutingParameters
+{
+    public IntPtr Scores;
+    public IntPtr Chosen;
+    public IntPtr Shares;
+    public IntPtr Places;
+    public IntPtr Slots;
+    public IntPtr Runs;
+    public int Tokens;
+    public int Experts;
+    public int Each;
+    public int Normalizes;
+    public int RunShift;
+    public int RunCount;
+}
+
+/// <summary>What experts give, on its way together (experts.cu).</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct MixingParameters
+{
+    public IntPtr Given;
+    public IntPtr Places;
+    public IntPtr Shares;
+    public IntPtr Shared;
+    public IntPtr Gates;
+    public IntPtr Y;
+    public int Each;
+    public int Width;
 }
 
 /// <summary>What a gated MLP computes between its linears (decoder.cu).</summary>

@@ -9,8 +9,8 @@ internal sealed unsafe class RoundedInput
     /// <summary>Threads of a block of the kernels that round.</summary>
     public const int Threads = 256;
 
-    // A segment has at least 16 inputs.
-    private const int LeastSegment = 16;
+    /// <summary>Inputs that a segment has at least.</summary>
+    public const int LeastSegment = 16;
 
     private readonly KernelLibrary kernels;
     private readonly IReadOnlyDictionary<IntPtr, IntPtr> orders;
@@ -23,41 +23,38 @@ internal sealed unsafe class RoundedInput
 
     /// <param name="kernels">The kernels.</param>
     /// <param name="arena">Where memory is from.</param>
-    /// <param name="tokens">Most tokens.</param>
-    /// <param name="width">Most inputs.</param>
+    /// <param name="rows">Most rows.</param>
+    /// <param name="numbers">Most numbers, rows padded.</param>
     /// <param name="hasOutliers">Whether some linear has activations that are not rounded.</param>
     /// <param name="orders">For each order of columns in the artifact's memory, its copy on the device.</param>
-    public RoundedInput(KernelLibrary kernels, DeviceArena arena, int tokens, int width, bool hasOutliers, IReadOnlyDictionary<IntPtr, IntPtr> orders)
+    public RoundedInput(KernelLibrary kernels, DeviceArena arena, int rows, long numbers, bool hasOutliers, IReadOnlyDictionary<IntPtr, IntPtr> orders)
     {
         (this.kernels, this.orders) = (kernels, orders);
-        long numbers = (long)tokens * PackedTiles.PaddedInputs(width);
         bytes = arena.Take(numbers);
         // Of each its scale and its sum.
         segments = arena.Take(numbers / LeastSegment * (sizeof(float) + sizeof(int)));
         floats = arena.Take(numbers * sizeof(float));
         if (!hasOutliers) return;
-        outliers = arena.Take(tokens * sizeof(int));
+        outliers = arena.Take(rows * sizeof(int));
         places = arena.Take(numbers * sizeof(int));
         values = arena.Take(numbers * sizeof(float));
     }
 
     /// <summary>Bytes that an input takes.</summary>
-    public static long BytesFor(int tokens, int width, bool hasOutliers)
-    {
-        long numbers = (long)tokens * PackedTiles.PaddedInputs(width);
-        return numbers + (numbers / 2) + (numbers * 4) + (hasOutliers ? numbers * 8 : 0);
-    }
+    public static long BytesFor(int rows, long numbers, bool hasOutliers) => numbers + (numbers / 2) + (numbers * 4) + (hasOutliers ? (numbers * 8) + (rows * sizeof(int)) : 0);
 
     /// <summary>Queues the rounding of numbers.</summary>
-    /// <param name="x">[tokens, inputs].</param>
-    /// <param name="inputs">Their width.</param>
-    /// <param name="tokens">How many.</param>
-    /// <param name="layout">What the linears ask for.</param>
-    public void Round(IntPtr x, int inputs, int tokens, InputLayout layout)
+    /// <param name="x">[rows, inputs]; [tokens, inputs] where they are gathered.</param>
+    /// <param name="rows">How many are rounded.</param>
+    /// <param name="group">The linears that read them.</param>
+    /// <param name="slots">What is in the rows, of experts; else 0.</param>
+    /// <param name="gathers">Whether each row is that of its slot's token.</param>
+    public void Round(IntPtr x, int rows, LinearGroup group, IntPtr slots, bool gathers)
     {
-        RoundedParameters target = Target(inputs, layout);
-        void** parameters = stackalloc void*[] { &x, &inputs, &target };
-        kernels.Launch("decoder", "round_tokens", (target.Outliers == 0 ? Blocks(inputs, target.SegmentInputs) : 1, tokens, 1), Threads, parameters);
+        RoundedParameters target = Target(group, slots);
+        int inputs = group.Inputs, gathering = gathers ? 1 : 0;
+        void** parameters = stackalloc void*[] { &x, &inputs, &gathering, &target };
+        kernels.Launch("decoder", "round_tokens", (target.Outliers == 0 ? Blocks(inputs, target.SegmentInputs) : 1, rows, 1), Threads, parameters);
     }
 
     /// <summary>How many stripes a token's inputs are, each of which a warp rounds: whole segments (decoder.cu).</summary>
@@ -71,10 +68,12 @@ internal sealed unsafe class RoundedInput
     public static int Blocks(int inputs, int segmentInputs) => (Stripes(inputs, segmentInputs) + (Threads / 32) - 1) / (Threads / 32);
 
     /// <summary>Where a kernel puts what it rounds.</summary>
-    public RoundedParameters Target(int inputs, InputLayout layout)
+    /// <param name="group">The linears that read it.</param>
+    /// <param name="slots">What is in the rows, of experts; else 0.</param>
+    public RoundedParameters Target(LinearGroup group, IntPtr slots = 0)
     {
-        InputForm form = layout.Form;
-        int stride = PackedTiles.PaddedInputs(inputs);
+        (InputForm form, bool interleaved) = group.Layout;
+        int stride = PackedTiles.PaddedInputs(group.Inputs);
         bool rounds = form.SegmentInputs > 0, limits = rounds && form.Outliers > 0;
         return new RoundedParameters
         {
@@ -85,19 +84,24 @@ internal sealed unsafe class RoundedInput
             Places = places,
             Values = values,
             Order = form.Order == 0 ? 0 : orders[form.Order],
+            Slots = slots,
+            Orders = group.Orders,
             Threshold = form.Outliers,
-            Inputs = inputs,
+            Inputs = group.Inputs,
             Stride = stride,
             SegmentCount = rounds ? (stride + form.SegmentInputs - 1) / form.SegmentInputs : 0,
             SegmentInputs = form.SegmentInputs,
-            Interleaved = layout.Interleaved ? 1 : 0,
+            Interleaved = interleaved ? 1 : 0,
         };
     }
 
     /// <summary>What the kernels of linears read.</summary>
-    public InputParameters Of(int inputs, int tokens, InputLayout layout)
+    /// <param name="group">The linears.</param>
+    /// <param name="tokens">How many; of runs, how many each has at most.</param>
+    /// <param name="runs">The runs of experts; else 0.</param>
+    public InputParameters Of(LinearGroup group, int tokens, IntPtr runs)
     {
-        RoundedParameters target = Target(inputs, layout);
+        RoundedParameters target = Target(group);
         return new InputParameters
         {
             Bytes = bytes,
@@ -106,10 +110,11 @@ internal sealed unsafe class RoundedInput
             Outliers = target.Outliers,
             Places = places,
             Values = values,
+            Runs = runs,
             Tokens = tokens,
             Stride = target.Stride,
             SegmentCount = target.SegmentCount,
-            SegmentHalves = layout.Form.SegmentInputs / LeastSegment,
+            SegmentHalves = group.SegmentHalves,
         };
     }
 

@@ -22,9 +22,6 @@ internal sealed unsafe class StepInput
     private readonly long tablePages;
     private readonly int* wantedStaged;
     private readonly IntPtr wanted;
-    private readonly int* expertStaged;
-    private readonly IntPtr expert;
-    private readonly int largestBatch;
     private float* logits;
 
     /// <param name="device">The GPU.</param>
@@ -33,7 +30,7 @@ internal sealed unsafe class StepInput
     /// <param name="largestBatch">Tokens of a pass at most.</param>
     public StepInput(CudaDevice device, DecoderConfig config, int context, int largestBatch)
     {
-        (this.device, this.config, this.largestBatch) = (device, config, largestBatch);
+        (this.device, this.config) = (device, config);
         pairs = config.HasRotary ? config.TurnedDimensions / 2 : 0;
         turnBytes = DeviceArena.Rounded((long)largestBatch * pairs * sizeof(float));
         tilesOffset = DeviceArena.Rounded((long)largestBatch * sizeof(RowParameters));
@@ -51,10 +48,6 @@ internal sealed unsafe class StepInput
         wantedStaged = (int*)device.AllocateHost(DeviceActivations.LogitRows * sizeof(int));
         Found = device.Allocate(DeviceActivations.LogitRows * sizeof(int));
         FoundStaged = (int*)device.AllocateHost(DeviceActivations.LogitRows * sizeof(int));
-        if (config.Experts == 0) return;
-        expert = device.Allocate(2L * largestBatch * config.Experts * sizeof(int));
-        expertStaged = (int*)device.AllocateHost(2L * largestBatch * config.Experts * sizeof(int));
-        Scores = (float*)device.AllocateHost((long)largestBatch * config.Experts * sizeof(float));
     }
 
     // 512 texts of 64k tokens: 8 MB.
@@ -77,9 +70,6 @@ internal sealed unsafe class StepInput
 
     /// <summary>And in locked memory.</summary>
     public int* FoundStaged { get; }
-
-    /// <summary>The router's scores in the machine's memory, [tokens, experts].</summary>
-    public float* Scores { get; }
 
     public IntPtr Cosines(bool local) => fixedPart + (nint)(local ? localOffset : turnsOffset);
 
@@ -143,26 +133,6 @@ internal sealed unsafe class StepInput
         foreach (int row in rows) wantedStaged[count++] = row;
         device.CopyTo(wanted, wantedStaged, count * sizeof(int));
         return wanted;
-    }
-
-    /// <summary>Queues the copy of an expert's tokens, and of its shares of them.</summary>
-    public (int Count, IntPtr Places, IntPtr Shares) UploadExpert(float* shares, int number, int experts, int tokens)
-    {
-        // Each expert has its own part: the copy of the one before may not be done.
-        long part = 2L * number * largestBatch;
-        int* places = expertStaged + part;
-        float* of = (float*)(places + largestBatch);
-        int count = 0;
-        for (int t = 0; t < tokens; t++)
-        {
-            if (shares[(t * experts) + number] == 0) continue;
-            of[count] = shares[(t * experts) + number];
-            places[count++] = t;
-        }
-
-        IntPtr target = expert + (nint)(part * sizeof(int));
-        if (count > 0) device.CopyTo(target, places, 2L * largestBatch * sizeof(int));
-        return (count, target, target + (nint)(largestBatch * sizeof(int)));
     }
 
     /// <summary>Locked memory that logits are copied to.</summary>

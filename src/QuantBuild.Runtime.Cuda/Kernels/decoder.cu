@@ -1,4 +1,5 @@
 // What a decoder does between its linears. A step waits for each of these kernels, so they read all that they need at once, and are spread over as many blocks as they can be.
+#include "experts.h"
 #include "pages.h"
 #include "segment.h"
 
@@ -25,6 +26,8 @@ struct Rounded
     int* places;      // [tokens, stride]
     float* values;    // [tokens, stride]
     const int* order; // the input of each packed column, or null where they are in order
+    const Slot* slots; // what is in the rows, of experts; else null, and rows are tokens
+    const int* const* orders; // of each expert, in place of the one; or null where all are in order
     float threshold;  // of outliers
     int inputs;
     int stride;       // inputs, rounded up to whole chunks
@@ -32,6 +35,13 @@ struct Rounded
     int segmentInputs; // 16, 32, 64, 96 or 128
     int interleaved;  // whether of eight bytes the first four and the last four lie in turn
 };
+
+// The same for a row: of an expert's, the order of its columns.
+DEVICE Rounded of_row(Rounded rounded, int row)
+{
+    if (rounded.orders) rounded.order = rounded.orders[rounded.slots[row].expert];
+    return rounded;
+}
 
 // Inputs that a warp rounds at a time, four a lane: whole segments.
 DEVICE int stripe_inputs(const Rounded& r) { return r.segmentInputs == 96 ? 96 : 128; }
@@ -350,14 +360,15 @@ NORM_ROUND(1)
 NORM_ROUND(2)
 NORM_ROUND(4)
 
-// What linears read, of numbers [tokens, xStride]. A warp has a stripe; where there are outliers, a block has a token.
-KERNEL void THREADS(BLOCK) round_tokens(const float* x, int xStride, const Rounded rounded)
+// What linears read, of numbers [tokens, xStride]; gathers: whether each slot has its token's. A warp has a stripe; where there are outliers, a block has a token.
+KERNEL void THREADS(BLOCK) round_tokens(const float* x, int xStride, int gathers, const Rounded all)
 {
     begin_after_previous();
     SHARED static float room[32];
     SHARED static int counts[32];
     int token = block_y();
-    x += (s64)token * xStride;
+    const Rounded rounded = of_row(all, token);
+    x += (s64)(gathers ? rounded.slots[token].token : token) * xStride;
     if (rounded.outliers)
     {
         round_token(rounded, token, x, room, counts);
@@ -398,8 +409,6 @@ DEVICE float normal(float x)
     return x < 0 ? tail : 1 - tail;
 }
 
-DEVICE float sigmoid(float x) { return quotient(1, 1 + exponential(-x)); }
-
 DEVICE float activation(int kind, float x)
 {
     if (kind == SILU) return x * sigmoid(x);
@@ -432,10 +441,11 @@ DEVICE float gated(const Gate& of, s64 place)
 }
 
 // activation(gate) * up, or activation(gate) where up is null, as the next linear reads it, which has no outliers; left in gate where that is nowhere. A warp has a stripe.
-KERNEL void THREADS(BLOCK) gate_round(const Gate of, const Rounded rounded)
+KERNEL void THREADS(BLOCK) gate_round(const Gate of, const Rounded all)
 {
     begin_after_previous();
     int token = block_y();
+    const Rounded rounded = of_row(all, token);
     s64 row = (s64)token * of.width;
     if (rounded.bytes)
     {
@@ -671,23 +681,6 @@ KERNEL void THREADS(BLOCK) gather(const float* x, const int* wanted, float* y, i
     begin_after_previous();
     const float* from = x + (s64)wanted[block_x()] * width;
     for (int k = thread(); k < width; k += BLOCK) y[(s64)block_x() * width + k] = from[k];
-}
-
-// Adds what an expert gave to its tokens, each with its share.
-KERNEL void THREADS(BLOCK) scatter(const float* x, const int* tokens, const float* shares, float* y, int width)
-{
-    begin_after_previous();
-    float* to = y + (s64)tokens[block_x()] * width;
-    for (int k = thread(); k < width; k += BLOCK) to[k] = fused(shares[block_x()], x[(s64)block_x() * width + k], to[k]);
-}
-
-// Adds what an MLP gave that sees every token, each with the share that its own number says, or all of it where gates is null.
-KERNEL void THREADS(BLOCK) add_shared(const float* x, const float* gates, float* y, int width)
-{
-    begin_after_previous();
-    s64 row = (s64)block_x() * width;
-    float share = gates ? sigmoid(gates[block_x()]) : 1;
-    for (int k = thread(); k < width; k += BLOCK) y[row + k] = fused(share, x[row + k], y[row + k]);
 }
 
 // Numbers that a thread of the next kernel reads at a time.

@@ -71,6 +71,8 @@ DEVICE int nearest(float x) { return __nvvm_f2i_rn(x); } // half to even
 // e^x: two units in the last place of 2^y, and what rounding x log2(e) adds.
 DEVICE float exponential(float x) { return __nvvm_ex2_approx_f(x * 1.4426950408889634f); }
 
+DEVICE float sigmoid(float x) { return quotient(1, 1 + exponential(-x)); }
+
 DEVICE float float_of(u32 bits) { return __builtin_bit_cast(float, bits); }
 DEVICE u32 bits_of(float x) { return __builtin_bit_cast(u32, x); }
 
@@ -165,6 +167,23 @@ DEVICE float warp_most(float x)
     for (int lanes = 16; lanes > 0; lanes >>= 1) x = most(x, exchange(x, lanes));
     return x;
 }
+
+// The largest, and the least, of a warp.
+DEVICE u32 warp_largest(u32 x)
+{
+#if CAPABILITY >= 80
+    asm volatile("redux.sync.max.u32 %0, %0, 0xffffffff;" : "+r"(x));
+#else
+    for (int lanes = 16; lanes > 0; lanes >>= 1)
+    {
+        u32 other = __nvvm_shfl_sync_bfly_i32(FULL, x, lanes, 31);
+        x = other > x ? other : x;
+    }
+#endif
+    return x;
+}
+
+DEVICE u32 warp_least(u32 x) { return ~warp_largest(~x); }
 
 // The sum over a block, for all of its threads; room for a float a warp.
 DEVICE float block_sum(float x, float* room)

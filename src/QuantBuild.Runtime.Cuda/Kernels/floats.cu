@@ -1,5 +1,5 @@
 // Products of tokens with weights that are numbers: F32, F16 or BF16. A warp has a row, and takes sixteen bytes of it at a time for each lane.
-#include "device.h"
+#include "experts.h"
 
 #define BLOCK 256
 
@@ -100,3 +100,20 @@ KERNEL void THREADS(BLOCK) multiply_f16_1(const FloatLinear w) { multiply<F16, 1
 KERNEL void THREADS_BLOCKS(BLOCK, 2) multiply_f16_8(const FloatLinear w) { multiply<F16, 8>(w); }
 KERNEL void THREADS(BLOCK) multiply_bf16_1(const FloatLinear w) { multiply<BF16, 1>(w); }
 KERNEL void THREADS_BLOCKS(BLOCK, 2) multiply_bf16_8(const FloatLinear w) { multiply<BF16, 8>(w); }
+
+// The same of an expert: linears are those of all, and the tokens the block's run.
+template <typename T>
+DEVICE void multiply_run(const FloatLinear* linears, const float* x, int xStride, const Run* runs)
+{
+    Run run = runs[block_z()];
+    FloatLinear w = linears[run.expert];
+    w.x = x + (s64)run.first * xStride;
+    w.xStride = xStride;
+    w.y += (s64)run.first * w.yStride;
+    w.tokens = run.count;
+    if ((int)block_y() * 8 < run.count) multiply<T, 8>(w);
+}
+
+KERNEL void THREADS_BLOCKS(BLOCK, 2) multiply_f32_runs(const FloatLinear* linears, const float* x, int xStride, const Run* runs) { multiply_run<F32>(linears, x, xStride, runs); }
+KERNEL void THREADS_BLOCKS(BLOCK, 2) multiply_f16_runs(const FloatLinear* linears, const float* x, int xStride, const Run* runs) { multiply_run<F16>(linears, x, xStride, runs); }
+KERNEL void THREADS_BLOCKS(BLOCK, 2) multiply_bf16_runs(const FloatLinear* linears, const float* x, int xStride, const Run* runs) { multiply_run<BF16>(linears, x, xStride, runs); }

@@ -164,14 +164,18 @@ DEVICE void multiply_half(const u32 (&table)[4], const u8* p, int i, const s8* b
 
 // EACH: half chunks of a segment, or 0 for any number, as x says.
 template <int EACH>
-DEVICE void multiply_stripes(const Linear* linears, int count, const Input& x)
+DEVICE void multiply_stripes(const Linear* linears, int count, Input x)
 {
     SHARED static Stage stages[WARPS][STAGES];
     SHARED static float partial[WARPS][ROWS][TOKENS + 1];
     let_next_begin();
-    int block = block_x();
+    int block = block_x(), first_row = x.runs ? enter_run(linears, count, x) : 0;
+    if (first_row < 0) return;
     // A copy: what is read of it once need not be read again.
-    const Linear w = linears[find(linears, count, ROWS, block)];
+    Linear w = linears[find(linears, count, ROWS, block)];
+    // Another expert may have more rows.
+    if (block * ROWS >= w.outputs) return;
+    w.y += (s64)first_row * w.yStride;
     int g = lane() >> 2, i = lane() & 3, tiles = (w.outputs + TILE_ROWS - 1) / TILE_ROWS, each = EACH ? EACH : x.segmentHalves, halves = stripe_halves(each), segments = halves / each;
     // Of a last tile without a second, and of tokens that are not there, something else is computed, and not given.
     int tile[TILES] = {block * 2, least(block * 2 + 1, tiles - 1)};
@@ -264,13 +268,15 @@ KERNEL void THREADS_BLOCKS(BLOCK, 3) multiply_128(const Linear* linears, int cou
 
 // The same with activations as they are: a block has a tile, and a lane one row of one chunk.
 template <int TOGETHER>
-DEVICE void multiply_floats(const Linear* linears, int count, const Input& x)
+DEVICE void multiply_floats(const Linear* linears, int count, Input x)
 {
     SHARED static float partial[WARPS][TOGETHER][TILE_ROWS];
     begin_after_previous();
-    int tile = block_x();
-    const Linear& w = linears[find(linears, count, TILE_ROWS, tile)];
+    int tile = block_x(), first_row = x.runs ? enter_run(linears, count, x) : 0;
     int first_token = block_y() * TOGETHER, tokens = least(TOGETHER, x.tokens - first_token);
+    if (first_row < 0 || tokens <= 0) return;
+    const Linear& w = linears[find(linears, count, TILE_ROWS, tile)];
+    if (tile * TILE_ROWS >= w.outputs) return;
     int r = lane() & 7, row = row_with_scale(w, tile * TILE_ROWS + r);
     const u8* start = w.weight + (s64)tile * w.chunks * CHUNK_BYTES + r * 4;
     const float* floats = x.floats + (s64)first_token * x.stride;
@@ -330,22 +336,24 @@ DEVICE void multiply_floats(const Linear* linears, int count, const Input& x)
     if (token >= tokens) return;
     float sum = 0;
     for (int n = 0; n < WARPS; n++) sum += partial[n][token][thread() % TILE_ROWS];
-    give(w, first_token + token, tile * TILE_ROWS + thread() % TILE_ROWS, sum);
+    give(w, first_row + first_token + token, tile * TILE_ROWS + thread() % TILE_ROWS, sum);
 }
 
-KERNEL void THREADS(BLOCK) multiply_float1(const Linear* linears, int count, const Input x) { multiply_floats<1>(linears, count, x); }
-KERNEL void THREADS(BLOCK) multiply_float4(const Linear* linears, int count, const Input x) { multiply_floats<4>(linears, count, x); }
+KERNEL void THREADS_BLOCKS(BLOCK, 4) multiply_float1(const Linear* linears, int count, const Input x) { multiply_floats<1>(linears, count, x); }
+KERNEL void THREADS_BLOCKS(BLOCK, 4) multiply_float4(const Linear* linears, int count, const Input x) { multiply_floats<4>(linears, count, x); }
 
 #if FORMAT == INT8ROW
 // What the matrix kernel leaves out: a thread has a row.
-KERNEL void THREADS(BLOCK) add_outliers(const Linear* linears, int count, const Input x)
+KERNEL void THREADS(BLOCK) add_outliers(const Linear* linears, int count, const Input all)
 {
     begin_after_previous();
-    int block = block_x(), token = block_y();
+    Input x = all;
+    int block = block_x(), token = block_y(), first_row = x.runs ? enter_run(linears, count, x) : 0;
+    if (first_row < 0 || token >= x.tokens) return;
     const Linear& w = linears[find(linears, count, BLOCK, block)];
     int row = block * BLOCK + thread();
     if (row >= w.outputs) return;
-    float* y = w.y + (s64)token * w.yStride + row;
+    float* y = w.y + (s64)(first_row + token) * w.yStride + row;
     *y = fused(w.adds ? w.scale : 1, outlier_sum(w, x, token, row), *y);
 }
 #endif

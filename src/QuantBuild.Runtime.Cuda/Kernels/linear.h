@@ -1,5 +1,6 @@
 // Linears with quantized weights. FORMAT says how they are packed; each format is compiled by itself, and a program loads those that its artifact has.
 #pragma once
+#include "experts.h"
 #include "segment.h"
 
 #define INT2 2
@@ -57,6 +58,7 @@ struct Input
     const int* outliers;     // how many each token has, [tokens]; null where there can be none
     const int* places;       // their inputs [tokens, stride]
     const float* values;     // and values
+    const Run* runs;         // of experts, whose linears lie one expert after the other; else null
     int tokens;
     int stride;              // inputs, rounded up to whole chunks
     int segmentCount;
@@ -237,6 +239,25 @@ DEVICE float outlier_sum(const Linear& w, const Input& x, int token, int row)
     }
 #endif
     return sum;
+}
+
+// Makes linears and input those of a block's run. Gives the run's first row, or -1 where it has none.
+DEVICE int enter_run(const Linear*& linears, int count, Input& x)
+{
+    // Runs are made by the kernels before.
+    after_previous();
+    Run run = x.runs[block_z()];
+    if (run.count == 0) return -1;
+    linears += run.expert * count;
+    s64 numbers = (s64)run.first * x.stride;
+    x.bytes += numbers;
+    x.segments += (s64)run.first * x.segmentCount;
+    x.floats += numbers;
+    if (x.outliers) x.outliers += run.first;
+    x.places += numbers;
+    x.values += numbers;
+    x.tokens = run.count;
+    return run.first;
 }
 
 // The linear that a block works at, when each has a block for so many rows; the block becomes one of that linear's.

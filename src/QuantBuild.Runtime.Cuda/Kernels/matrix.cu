@@ -392,12 +392,16 @@ DEVICE void put_scales(const D& d, const Linear& w, const float* map, const Aske
 }
 
 template <int ROW_WARPS, int TOKEN_WARPS>
-DEVICE void multiply_tiles(const Linear* linears, int linear_count, const Input& x)
+DEVICE void multiply_tiles(const Linear* linears, int linear_count, Input x)
 {
     typedef Division<ROW_WARPS, TOKEN_WARPS> D;
     extern SHARED Bytes16 shared[];
-    int block = block_y();
-    const Linear w = linears[find(linears, linear_count, D::ROWS, block)];
+    int block = block_y(), first_row = x.runs ? enter_run(linears, linear_count, x) : 0;
+    if (first_row < 0) return;
+    Linear w = linears[find(linears, linear_count, D::ROWS, block)];
+    // Another expert may have more rows.
+    if (block * D::ROWS >= w.outputs) return;
+    w.y += (s64)first_row * w.yStride;
     int group = warp() / D::WARPS, groups = warps() / D::WARPS, halves = x.segmentHalves;
     D d;
     d.first_row = block * D::ROWS;

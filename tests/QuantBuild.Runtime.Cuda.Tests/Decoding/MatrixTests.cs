@@ -92,7 +92,7 @@ public sealed unsafe class MatrixTests : IDisposable
         float[] residual = Numbers(random, most * layer.Key.Outputs);
 
         DeviceWeights weights = new(artifact, device, kernels, floatActivations: false);
-        DeviceLinears linears = weights.Linears([.. matrices.Select((matrix, i) => ((LinearShape?)shapes[i], matrix, products[i], matrix.Outputs, scales[i]))]);
+        DeviceLinears linears = weights.Linears([.. matrices.Select((matrix, i) => new LinearSource(shapes[i], matrix, products[i], matrix.Outputs, scales[i]))]);
         weights.Dispose();
         Activations x = new(most, inputs);
         for (int t = 0; t < most; t++)
@@ -102,7 +102,7 @@ public sealed unsafe class MatrixTests : IDisposable
 
         IntPtr input = arena.Take((long)most * inputs * sizeof(float));
         for (int t = 0; t < most; t++) device.CopyTo(input + (nint)((long)t * inputs * sizeof(float)), x.Row(t), inputs * sizeof(float));
-        RoundedInput rounded = new(kernels, arena, most, inputs, hasOutliers: layer.Query.Form.Outliers > 0, weights.Orders);
+        RoundedInput rounded = new(kernels, arena, most, (long)most * PackedTiles.PaddedInputs(inputs), hasOutliers: layer.Query.Form.Outliers > 0, weights.Orders);
         foreach (int tokens in Tokens)
         {
             fixed (float* values = residual) device.CopyTo(products[1], values, (long)tokens * layer.Key.Outputs * sizeof(float));

@@ -44,7 +44,7 @@ public sealed class KernelSourceTests : IDisposable
                 int least = int.TryParse(module.Split('.').Last(), out int named) ? named : 75;
                 cases.Add(module, least);
                 // Newer chips take the module for 8.0, where there are two.
-                if (least != named || named > 75) cases.Add(module, 90);
+                if (least != named || named is > 75 and < 90) cases.Add(module, 90);
             }
 
             return cases;
