@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using System.Text;
 
@@ -5,6 +6,9 @@ namespace QuantBuild.Cuda.Emulator;
 
 internal sealed unsafe partial class DriverApi
 {
+    // To decode a module takes longer than most tests run it. Its kernels are the same on every device, unless they have addresses of variables of its own: those are decoded for each.
+    private static readonly ConcurrentDictionary<string, (PtxModule Ptx, Dictionary<string, KernelProgram> Programs)> Decoded = new();
+
     private void ExportModules()
     {
         Export("cuModuleLoadData", (module, image) => Load(module, image, out _));
@@ -160,7 +164,7 @@ internal sealed unsafe partial class DriverApi
         DriverModule module = new(context);
         try
         {
-            PtxModule ptx = PtxParser.Parse(Marshal.PtrToStringUTF8(image)!);
+            (PtxModule ptx, Dictionary<string, KernelProgram> programs) = Decoded.GetOrAdd(Marshal.PtrToStringUTF8(image)!, text => (PtxParser.Parse(text), []));
             EmulatedDeviceOptions device = context.Device.Options;
             int capability = (device.Major * 10) + device.Minor;
             if (ptx.Target > capability || (ptx.NeedsExactTarget && ptx.Target != capability))
@@ -193,7 +197,16 @@ internal sealed unsafe partial class DriverApi
             }
             foreach (PtxFunction entry in ptx.Functions.Values.Where(f => f is { IsEntry: true, Body: not null }))
             {
-                KernelProgram program = Compiler.Compile(ptx, entry, name => module.Variables.TryGetValue(name, out Allocation? variable) ? variable.Start : null);
+                KernelProgram? program;
+                lock (programs)
+                {
+                    if (module.Variables.Count > 0 || !programs.TryGetValue(entry.Name, out program))
+                    {
+                        program = Compiler.Compile(ptx, entry, name => module.Variables.TryGetValue(name, out Allocation? variable) ? variable.Start : null);
+                        programs[entry.Name] = program;
+                    }
+                }
+
                 module.Functions[entry.Name] = new(context, program, ptx.Target);
             }
         }

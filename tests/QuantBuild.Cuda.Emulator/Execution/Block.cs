@@ -33,6 +33,7 @@ internal sealed unsafe class Block : IDisposable
     public Block(KernelProgram program, LaunchShape shape, EmulatedDevice device)
     {
         (Program, Shape, Device) = (program, shape, device);
+        Near = new Allocation?[program.InstructionCount];
         SharedBytes = program.DynamicSharedStart + shape.DynamicShared;
         Shared = (byte*)NativeMemory.AlignedAlloc((nuint)SharedBytes + 64, 256);
         Warps = new Warp[(shape.Threads + Lanes.Count - 1) / Lanes.Count];
@@ -57,6 +58,9 @@ internal sealed unsafe class Block : IDisposable
     public long Bytes => SharedBytes + ((long)Warps.Length * (Program.RegisterBytes + (Program.LocalBytes * Lanes.Count)));
 
     public Warp[] Warps { get; }
+
+    /// <summary>The allocation that the last access of each instruction fell into: the next one most likely does too.</summary>
+    public Allocation?[] Near { get; }
 
     public RaceDetector? Races { get; }
 

@@ -79,10 +79,17 @@ internal sealed unsafe partial class Compiler
             if (part < 0) instruction.Target = label.Pc;
             else instruction.Slots[part] = label.Pc;
         }
+        int count = 0;
+        foreach (Instruction instruction in _code)
+        {
+            instruction.Number = count++;
+            foreach (Instruction part in instruction.Parts) part.Number = count++;
+        }
         return new()
         {
             Name = entry.Name,
             Code = [.. _code],
+            InstructionCount = count,
             Registers = Math.Min(255, Math.Max(16, _registerBytes / 128 / 8)),
             RegisterBytes = Math.Max(64, _registerBytes),
             Constants = [.. _constants.Select(c => (c.Value, c.Key.Item1, c.Key.Item2))],

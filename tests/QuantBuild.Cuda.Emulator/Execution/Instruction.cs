@@ -44,8 +44,8 @@ internal sealed unsafe class Instruction
     /// <summary>A comparison's lanes.</summary>
     public delegate*<byte*, byte*, uint> Compare;
 
-    /// <summary>The allocation that the last access fell into: the next one most likely does too.</summary>
-    public Allocation? Near;
+    /// <summary>Its number among those of the kernel, parts included.</summary>
+    public int Number;
 
     /// <summary>As written, for messages.</summary>
     public string Text = "";

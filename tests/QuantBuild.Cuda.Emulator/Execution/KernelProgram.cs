@@ -7,6 +7,9 @@ internal sealed class KernelProgram
 
     public required Instruction[] Code { get; init; }
 
+    /// <summary>Instructions, parts of larger ones included.</summary>
+    public required int InstructionCount { get; init; }
+
     /// <summary>Bytes of a warp's registers.</summary>
     public required int RegisterBytes { get; init; }
 

@@ -114,12 +114,12 @@ internal static unsafe class MemoryAccess
                 for (int lane = 0; lane < Lanes.Count; lane++) addresses[lane] += (ulong)w.Local + (ulong)(lane * size);
                 return Pattern.Any;
             default:
-                Allocation? near = i.Near;
+                Allocation? near = w.Block.Near[i.Number];
                 if (near is null || !near.Contains(low, end) || near.Device != w.Block.Device.Ordinal)
                 {
                     near = w.Block.Device.Machine.Memory.Find(low);
                     if (near is null || !near.Contains(low, end) || (near.Device != w.Block.Device.Ordinal && near.Device >= 0)) return EachLane(w, i, bytes, write);
-                    i.Near = near;
+                    w.Block.Near[i.Number] = near;
                 }
                 if (near.Written is not null) Watch(w, near, bytes, write);
                 if (write) near.IsComputed = true;
