@@ -236,7 +236,7 @@ public sealed record CheckpointQuantization
         public int GroupSize(Func<string, QuantBuildException> unsupported)
         {
             int size = root.Member("group_size") is { } value ? Integer(value, "group_size") : QuantizationSpec.PerChannel;
-            return size == QuantizationSpec.PerChannel || (size >= 16 && size % 16 == 0)
+            return QuantizationSpec.IsGroupSize(size)
                 ? size
                 : throw unsupported($"in groups of {size}, and only multiples of 16, and -1 for a whole row, are read");
         }

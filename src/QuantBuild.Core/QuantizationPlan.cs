@@ -48,14 +48,16 @@ public sealed class QuantizationPlan
 
     /// <summary>Checks that the groups fit every linear that is quantized, and that each override means one.</summary>
     /// <exception cref="QuantBuildException">
-    /// QB0007: names the linear and the sizes that would do. QB0006: an override matches nothing. QB2043: the weights are quantized already, and otherwise.
+    /// QB0003: a size that does not exist, in a specification that was not read from metadata. QB0007: names the linear and the sizes that would do. QB0006: an override matches nothing. QB2043: the weights are quantized already, and otherwise.
     /// </exception>
     public void Check()
     {
         CheckFromCheckpoint();
         foreach (LinearShape linear in Quantized)
         {
-            if (this[linear] is { HasGroups: true } spec) Config.CheckGroupSize(linear, spec.GroupSize);
+            if (this[linear] is not { HasGroups: true } spec) continue;
+            spec.CheckGroupSize();
+            Config.CheckGroupSize(linear, spec.GroupSize);
         }
 
         foreach (QuantizationOverride change in QuantizationOverride.ReadAll(Spec.Override))

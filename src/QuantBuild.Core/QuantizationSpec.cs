@@ -349,11 +349,21 @@ public sealed record QuantizationSpec
         }
 
         if (string.Equals(text!.Trim(), nameof(PerChannel), StringComparison.OrdinalIgnoreCase)) return PerChannel;
-        if (TryReadInteger(text, out int size) && (size == PerChannel || (size >= 16 && size % 16 == 0))) return size;
-        throw new QuantBuildException(
-            DiagnosticIds.GroupSizeInvalid,
-            $"GroupSize=\"{text}\" is not a group size.{NearestName.Hint(text!, [nameof(PerChannel)])} It is a multiple of 16 (16, 32, 64, 128, 256, …), " +
-            "or PerChannel (-1) for one group of each row. 128 is usual; 32 costs more bits and loses less.");
+        return TryReadInteger(text, out int size) && IsGroupSize(size) ? size : throw GroupSizeInvalid(text);
+    }
+
+    internal static bool IsGroupSize(int size) => size == PerChannel || (size >= 16 && size % 16 == 0);
+
+    private static QuantBuildException GroupSizeInvalid(string text) => new(
+        DiagnosticIds.GroupSizeInvalid,
+        $"GroupSize=\"{text}\" is not a group size.{NearestName.Hint(text, [nameof(PerChannel)])} It is a multiple of 16 (16, 32, 64, 128, 256, …), " +
+        "or PerChannel (-1) for one group of each row. 128 is usual; 32 costs more bits and loses less.");
+
+    /// <summary>Checks a size that was not read from metadata.</summary>
+    /// <exception cref="QuantBuildException">QB0003.</exception>
+    internal void CheckGroupSize()
+    {
+        if (HasGroups && !IsGroupSize(GroupSize)) throw GroupSizeInvalid(Text(GroupSize));
     }
 
     internal static int ReadBlockSize(string? text, QuantizationMethod method, int standard)

@@ -318,6 +318,19 @@ public class DecoderConfigTests
             () => new QuantizationPlan(Parse(Sample), new QuantizationSpec { GroupSize = groupSize }).Check(),
             groupSize.ToString(CultureInfo.InvariantCulture), layer, ": 16, 32, 64, 128, 256, PerChannel.");
 
+    [Theory]
+    [InlineData(8)]
+    [InlineData(24)]
+    [InlineData(0)]
+    [InlineData(-2)]
+    public void A_group_size_that_no_project_could_set_is_refused_with_the_projects_message(int groupSize)
+    {
+        string size = groupSize.ToString(CultureInfo.InvariantCulture);
+        QuantBuildException ofProject = Assert.Throws<QuantBuildException>(() => QuantizationSpec.FromMetadata(name => name == "GroupSize" ? size : null));
+        QuantBuildException ofCode = Assert.Throws<QuantBuildException>(() => new QuantizationPlan(Parse(Sample), new QuantizationSpec { GroupSize = groupSize }).Check());
+        Assert.Equal(("QB0003", ofProject.Message), (ofCode.Id, ofCode.Message));
+    }
+
     [Fact]
     public void A_layer_that_only_the_down_projection_misfits_is_named() =>
         ErrorAssert.Throws("QB0007", () => new QuantizationPlan(Parse(With(("intermediate_size", "784"))), new QuantizationSpec { GroupSize = 128 }).Check(), "mlp.down_proj", "784 = 6 x 128 + 16", ": 16, PerChannel.");
