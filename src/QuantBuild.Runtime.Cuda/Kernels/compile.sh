@@ -31,6 +31,7 @@ for format in INT2 INT3 INT4 INT8 CODEBOOK4 INT8ROW; do
 done
 for capability in 75 80; do compile prompt.cu "prompt.$capability" sm_$capability ""; done
 compile floats.cu floats sm_75 ""
+compile floats.cu floats.90 sm_90 ""
 compile decoder.cu decoder sm_75 ""
 compile decoder.cu decoder.90 sm_90 ""
 compile attention.cu attention sm_75 ""

@@ -42,6 +42,7 @@ struct FloatLinear
 template <typename T, int TOKENS>
 DEVICE void multiply(const FloatLinear& w)
 {
+    begin_after_previous();
     const int numbers = 16 / T::size;
     int row = block_x() * (BLOCK / 32) + warp(), first = block_y() * TOKENS, tokens = least(TOKENS, w.tokens - first);
     if (row >= w.outputs) return;
@@ -105,6 +106,7 @@ KERNEL void THREADS_BLOCKS(BLOCK, 2) multiply_bf16_8(const FloatLinear w) { mult
 template <typename T>
 DEVICE void multiply_run(const FloatLinear* linears, const float* x, int xStride, const Run* runs)
 {
+    after_previous();
     Run run = runs[block_z()];
     FloatLinear w = linears[run.expert];
     w.x = x + (s64)run.first * xStride;
