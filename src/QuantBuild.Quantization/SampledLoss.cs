@@ -13,8 +13,11 @@ internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> input, torch.
 {
     private const int Seed = 20230315;
 
-    // Float64 probabilities at once, however large the vocabulary is.
-    private const long ProbabilitiesAtOnce = 1 << 21;
+    // Float32 products of the head at once, however large the vocabulary is.
+    private const long ProductsAtOnce = 1 << 21;
+
+    // Float64 probabilities that are computed with at once on a CPU: few enough to stay in its cache, where blocks as large as all of them would be new memory in every step.
+    private const long ProbabilitiesAtOnce = 1 << 17;
 
     /// <summary>Goes through the rows of a batch in parts.</summary>
     /// <param name="index">The batch's number: decides the labels.</param>
@@ -24,16 +27,14 @@ internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> input, torch.
     {
         torch.Tensor inputs = input(hidden).reshape(-1, head.shape[1]);
         Random random = new(Seed + index);
-        long atOnce = Math.Max(1, ProbabilitiesAtOnce / head.shape[0]);
+        long atOnce = Math.Max(1, ProductsAtOnce / head.shape[0]);
         for (long first = 0; first < inputs.shape[0]; first += atOnce)
         {
             using DisposeScope scope = torch.NewDisposeScope();
             long count = Math.Min(atOnce, inputs.shape[0] - first);
             torch.Tensor rows = inputs.narrow(0, first, count);
             torch.Tensor product = rows.mm(head.t());
-            torch.Tensor probabilities = logits(product).to(torch.float64).softmax(1);
-            double[] drawn = [.. Enumerable.Range(0, (int)count).Select(_ => random.NextDouble())];
-            part(first, count, rows, Through(product, Gradient(probabilities, drawn)));
+            part(first, count, rows, Through(product, Gradient(logits(product), random)));
         }
     }
 
@@ -58,7 +59,23 @@ internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> input, torch.
         return Backward.Gradients(logits(leaf), [leaf], gradient)[0];
     }
 
-    /// <summary><c>onehot(y) - p</c>, float32, with the label y of a number from 0 to 1 by the inverse of the cumulative distribution.</summary>
+    /// <summary><c>onehot(y) - p</c>, float32 [rows, vocabulary], with the labels y drawn from p.</summary>
+    private static torch.Tensor Gradient(torch.Tensor logits, Random random)
+    {
+        torch.Tensor gradient = torch.empty_like(logits);
+        int rows = (int)logits.shape[0], atOnce = OrderedSteps.Rows(logits.device, (int)Math.Max(1, ProbabilitiesAtOnce / logits.shape[1]), rows);
+        for (int first = 0; first < rows; first += atOnce)
+        {
+            using DisposeScope scope = torch.NewDisposeScope();
+            int count = Math.Min(atOnce, rows - first);
+            double[] drawn = [.. Enumerable.Range(0, count).Select(_ => random.NextDouble())];
+            gradient.narrow(0, first, count).copy_(Gradient(logits.narrow(0, first, count).to(torch.float64).softmax(1), drawn));
+        }
+
+        return gradient;
+    }
+
+    /// <summary>The same in float64, with the label of a number from 0 to 1 by the inverse of the cumulative distribution.</summary>
     private static torch.Tensor Gradient(torch.Tensor probabilities, double[] drawn)
     {
         long rows = probabilities.shape[0], vocabulary = probabilities.shape[1];
@@ -67,6 +84,6 @@ internal sealed class SampledLoss(Func<torch.Tensor, torch.Tensor> input, torch.
         // Rounding may leave the last sum below 1.
         label = torch.minimum(label, torch.tensor(new[] { vocabulary - 1 }).to(label.device));
         torch.Tensor gradient = probabilities.neg();
-        return gradient.scatter_add_(1, label, torch.ones(rows, 1, torch.float64, gradient.device)).to(torch.float32);
+        return gradient.scatter_add_(1, label, torch.ones(rows, 1, torch.float64, gradient.device));
     }
 }

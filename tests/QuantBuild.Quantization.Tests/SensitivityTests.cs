@@ -83,7 +83,7 @@ public sealed class SensitivityTests
     public void It_says_the_same_twice()
     {
         using IDisposable noGradient = torch.no_grad();
-        ModelFolder model = ModelFolder.Open(SampleFiles.Model);
+        ModelFolder model = ModelFolder.Open(SampleFiles.TwoLayers);
         using ModelWeights weights = ModelWeights.Open(model);
         TextTokenizer tokenizer = TextTokenizer.Load(File.ReadAllBytes(model.TokenizerFile), model.TokenizerFile);
         QuantizationPlan plan = new(model.Config, new QuantizationSpec { TargetBitsPerWeight = 3.5m });
