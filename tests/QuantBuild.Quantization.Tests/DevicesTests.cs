@@ -115,7 +115,7 @@ public sealed class DevicesTests
     {
         QuantizationSpec spec = new() { TrueSequential = trueSequential, ErrorCorrection = errorCorrection, Override = "lm_head: Bits=4", CalibrationSamples = 2, CalibrationContext = 128 };
         using TemporaryFolder one = new(), other = new();
-        WorkerRequest alone = QuantizedSample.RequestIn(one.Path, spec), shared = QuantizedSample.RequestIn(other.Path, spec);
+        WorkerRequest alone = QuantizedSample.RequestIn(one.Path, spec) with { ModelPath = SampleFiles.TwoLayers }, shared = QuantizedSample.RequestIn(other.Path, spec) with { ModelPath = SampleFiles.TwoLayers };
         ModelQuantizer.Run(alone, _ => { }, CancellationToken.None);
         ModelQuantizer.Run(shared, OnCpu.Times(3), null, _ => { }, CancellationToken.None);
         Assert.Equal(File.ReadAllBytes(alone.ArtifactPath), File.ReadAllBytes(shared.ArtifactPath));

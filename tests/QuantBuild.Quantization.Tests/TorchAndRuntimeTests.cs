@@ -58,13 +58,13 @@ public sealed class TorchAndRuntimeTests
     }
 
     [Theory]
-    [InlineData(4, 128, false)]
+    [InlineData(4, 32, false)]
     [InlineData(2, QuantizationSpec.PerChannel, true)]
     public void Logits_and_greedy_text_agree_where_scales_were_folded_into_norms(int bits, int groupSize, bool symmetric)
     {
         using TemporaryFolder folder = new();
         WorkerRequest request = QuantizedSample.RequestIn(
-            folder.Path, new QuantizationSpec { Method = QuantizationMethod.Awq, Bits = bits, GroupSize = groupSize, Symmetric = symmetric, CalibrationSamples = 1 });
+            folder.Path, new QuantizationSpec { Method = QuantizationMethod.Awq, Bits = bits, GroupSize = groupSize, Symmetric = symmetric, CalibrationSamples = 1, CalibrationContext = 64 });
         ModelQuantizer.Run(request, _ => { }, CancellationToken.None);
         using LanguageModel model = Load(request.ArtifactPath);
         using Artifact artifact = Artifact.Open(request.ArtifactPath);
