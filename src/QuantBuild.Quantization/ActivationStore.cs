@@ -129,6 +129,28 @@ internal sealed class StoredActivation(ActivationStore store, torch.Tensor? tens
         return read;
     }
 
+    /// <summary>Copies some of its rows, whichever they are.</summary>
+    /// <param name="rows">Their numbers.</param>
+    /// <param name="into">Where they go, float32 [rows, last dimension].</param>
+    public void Copy(ReadOnlySpan<int> rows, Span<byte> into)
+    {
+        int width = (int)shape[^1] * sizeof(float);
+        using FileStream? file = path is null ? null : new(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
+        Span<byte> values = tensor is null ? [] : tensor.bytes;
+        for (int i = 0; i < rows.Length; i++)
+        {
+            Span<byte> row = into.Slice(i * width, width);
+            if (file is null)
+            {
+                values.Slice(rows[i] * width, width).CopyTo(row);
+                continue;
+            }
+
+            file.Position = (long)rows[i] * width;
+            file.ReadExactly(row);
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

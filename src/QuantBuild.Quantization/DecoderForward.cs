@@ -335,29 +335,68 @@ internal sealed class DecoderForward : IDisposable
     {
         torch.Tensor tokens = input.reshape(-1, config.HiddenSize);
         (torch.Tensor shares, torch.Tensor experts) = Route(tokens, layer);
-        torch.Tensor mixed = torch.zeros_like(tokens);
         // One for all experts, so that whoever keeps what they read keeps it once.
         torch.Tensor all = tokens.unsqueeze(0);
-        for (int expert = 0; expert < config.Experts; expert++)
-        {
-            using DisposeScope scope = torch.NewDisposeScope();
-            torch.Tensor chosen = experts.eq(torch.tensor(new[] { (long)expert }).to(experts.device));
-            // One that watches wants to see every token: those that are not the expert's have a share of 0.
-            torch.Tensor? its = layer.Observer is null ? chosen.any(-1).nonzero().view(-1) : null;
-            torch.Tensor seen = its is null ? all : tokens.index_select(0, its).unsqueeze(0);
-            torch.Tensor share = (shares * chosen.to(torch.float32)).sum(-1, keepdim: true);
-            torch.Tensor given = layer.Apply(LinearRole.Down.Of(expert), Gate(seen, layer, expert)).squeeze(0) * (its is null ? share : share.index_select(0, its));
-            torch.Tensor sum = its is null ? mixed.Plus(given) : mixed.Plus(0, its, given);
-            mixed.Dispose();
-            mixed = sum.MoveToOuterDisposeScope();
-        }
-
+        torch.Tensor mixed = layer.Observer is null ? OfChosen(tokens, shares, experts, layer) : OfAll(all, shares, experts, layer);
         if (config.EveryTokenMlp(layer.Index) is { } shared)
         {
-            torch.Tensor given = layer.Apply(LinearRole.Down.Of(shared), Gate(all, layer, shared)).squeeze(0);
+            torch.Tensor given = Given(all, shared, layer);
             mixed = mixed.Plus(layer.SharedGate is { } gate ? given * linear(tokens, gate).sigmoid() : given);
         }
 
         return mixed.view(input.shape);
     }
+
+    /// <summary>What each expert gives for the tokens that see it, times its share of them, summed up: [tokens, D].</summary>
+    private torch.Tensor OfChosen(torch.Tensor tokens, torch.Tensor shares, torch.Tensor experts, LayerWeights layer)
+    {
+        int each = config.ExpertsPerToken;
+        // Sorted by experts on the host: on a device each of them would be looked for among all.
+        long[] chosen = experts.reshape(-1).cpu().data<long>().ToArray();
+        int[] starts = new int[config.Experts + 1];
+        foreach (long expert in chosen) starts[expert + 1]++;
+        for (int expert = 0; expert < config.Experts; expert++) starts[expert + 1] += starts[expert];
+        long[] places = new long[chosen.Length], tokensOf = new long[chosen.Length];
+        int[] next = starts[..config.Experts];
+        for (int i = 0; i < chosen.Length; i++)
+        {
+            int at = next[chosen[i]]++;
+            (places[at], tokensOf[at]) = (i, i / each);
+        }
+
+        torch.Tensor sorted = shares.reshape(-1, 1).index_select(0, torch.tensor(places, torch.int64).to(tokens.device)), from = torch.tensor(tokensOf, torch.int64).to(tokens.device);
+        torch.Tensor mixed = torch.zeros_like(tokens);
+        for (int expert = 0; expert < config.Experts; expert++)
+        {
+            int count = starts[expert + 1] - starts[expert];
+            // What is learned has a gradient in every window, of 0 where no token sees it.
+            if (count == 0 && !torch.is_grad_enabled()) continue;
+            using DisposeScope scope = torch.NewDisposeScope();
+            torch.Tensor its = from.narrow(0, starts[expert], count);
+            torch.Tensor given = Given(tokens.index_select(0, its).unsqueeze(0), expert, layer) * sorted.narrow(0, starts[expert], count);
+            mixed.PlusInPlace(0, its, given);
+        }
+
+        return mixed;
+    }
+
+    /// <summary>The same where each expert sees every token, for one that watches: those that are not the expert's have a share of 0.</summary>
+    private torch.Tensor OfAll(torch.Tensor all, torch.Tensor shares, torch.Tensor experts, LayerWeights layer)
+    {
+        torch.Tensor mixed = torch.zeros_like(all.squeeze(0));
+        for (int expert = 0; expert < config.Experts; expert++)
+        {
+            using DisposeScope scope = torch.NewDisposeScope();
+            torch.Tensor chosen = experts.eq(torch.tensor(new[] { (long)expert }).to(experts.device));
+            torch.Tensor given = Given(all, expert, layer) * (shares * chosen.to(torch.float32)).sum(-1, keepdim: true);
+            torch.Tensor sum = mixed.Plus(given);
+            mixed.Dispose();
+            mixed = sum.MoveToOuterDisposeScope();
+        }
+
+        return mixed;
+    }
+
+    /// <summary>What an MLP gives, [1, tokens, D] to [tokens, D].</summary>
+    private torch.Tensor Given(torch.Tensor seen, int mlp, LayerWeights layer) => layer.Apply(LinearRole.Down.Of(mlp), Gate(seen, layer, mlp)).squeeze(0);
 }

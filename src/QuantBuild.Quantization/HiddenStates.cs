@@ -26,6 +26,9 @@ internal sealed class HiddenStates : IDisposable
     /// <summary>How many windows a batch has.</summary>
     public int WindowsOf(int batch) => (int)batches[batch].Shape[0];
 
+    /// <summary>How many tokens a batch has.</summary>
+    public int TokensOf(int batch) => (int)batches[batch].Rows;
+
     /// <summary>How many tokens a batch has, or the one window that is longer.</summary>
     public int BatchTokens => DeviceMemory.TokensOfBatch(devices.First.Device);
 
@@ -81,6 +84,23 @@ internal sealed class HiddenStates : IDisposable
     {
         TokenPart[] parts = [.. Enumerable.Range(0, batches.Length).SelectMany(batch => PartsOf(new TokenPart(batch, 0, batches[batch].Rows)))];
         devices.Run(parts.Length, (at, index) => InPieces(at, parts[index], part => step(at, part, Tokens(at, part))), (at, results) => results.ForEach(result => take(at, result)), cancellationToken);
+        FreedMemory.Return();
+    }
+
+    /// <summary>The same for some tokens of the text, whichever they are: what goes to a device is brought together on the host.</summary>
+    /// <param name="tokens">Where they are. How they are divided among parts depends on their number alone.</param>
+    /// <param name="step">Gets the device, and the tokens of a part there, [1, tokens, D]; a tensor that it returns is to be detached from its dispose scope.</param>
+    /// <param name="take">Receives the device and the results: those of different devices at the same time.</param>
+    /// <param name="cancellationToken">Looked at between parts.</param>
+    public void VisitTokens<T>(TokenPlace[] tokens, Func<Place, torch.Tensor, T> step, Action<Place, T> take, CancellationToken cancellationToken)
+    {
+        int most = DeviceMemory.TokensOfPart(devices.First.Device);
+        devices.Run(
+            (tokens.Length + most - 1) / most,
+            (at, index) => at.Memory.InPieces(
+                Math.Min(most, tokens.Length - (index * most)), 1, (first, count) => step(at, Gather(at, tokens.AsSpan((index * most) + (int)first, (int)count)))),
+            (at, results) => results.ForEach(result => take(at, result)),
+            cancellationToken);
         FreedMemory.Return();
     }
 
@@ -189,6 +209,24 @@ internal sealed class HiddenStates : IDisposable
         foreach (StoredActivation batch in batches) batch.Dispose();
     }
 
+    /// <summary>Tokens of any batches on a device, [1, tokens, D], for the current dispose scope.</summary>
+    private torch.Tensor Gather(Place at, ReadOnlySpan<TokenPlace> tokens)
+    {
+        long width = batches[0].Shape[^1];
+        torch.Tensor gathered = torch.empty([1, tokens.Length, width], torch.float32);
+        Span<byte> bytes = gathered.bytes;
+        for (int first = 0, end; first < tokens.Length; first = end)
+        {
+            int batch = tokens[first].Batch;
+            for (end = first + 1; end < tokens.Length && tokens[end].Batch == batch;) end++;
+            int[] rows = new int[end - first];
+            for (int i = 0; i < rows.Length; i++) rows[i] = tokens[first + i].Token;
+            batches[batch].Copy(rows, bytes.Slice((int)(first * width * sizeof(float))));
+        }
+
+        return gathered.to(at.Device);
+    }
+
     /// <summary>Some windows of a batch on a device, [count, T, D], for the current dispose scope: not to be changed.</summary>
     private torch.Tensor Windows(Place at, int index, long first, long count)
     {
@@ -209,6 +247,11 @@ internal sealed class HiddenStates : IDisposable
     private static List<T> InPieces<T>(Place at, TokenPart part, Func<TokenPart, T> step) =>
         at.Memory.InPieces(part.Count, 1, (first, count) => step(new TokenPart(part.Batch, part.First + first, count)));
 }
+
+/// <summary>Where a token of a text is.</summary>
+/// <param name="Batch">The batch.</param>
+/// <param name="Token">Its number there, whatever window it is in.</param>
+internal readonly record struct TokenPlace(int Batch, int Token);
 
 /// <summary>Some of a batch's tokens, whatever window they are in.</summary>
 /// <param name="Batch">The batch.</param>

@@ -260,72 +260,61 @@ internal sealed class LayerQuantizer(
     /// <param name="between">What follows attention, behind its quantized linears.</param>
     private void Experts(HiddenStates between)
     {
-        (long[] seen, long tokens) = Routed(between);
-        long least = Math.Max(1, (long)(LeastShare * tokens * config.ExpertsPerToken / config.Experts));
+        RoutedTokens routed = new(between, config, (at, part) => forward[at].Route(forward[at].MlpInput(part, layer[at]), layer[at]).Experts, cancellationToken);
+        long least = Math.Max(1, (long)(LeastShare * routed.Tokens * config.ExpertsPerToken / config.Experts));
         for (int expert = 0; expert < config.Experts; expert++)
         {
             LinearRole[] mlp = LinearRoles.MlpInputs(config, expert), down = [LinearRole.Down.Of(expert)];
-            bool few = seen[expert] < least;
-            if (few && mlp.Concat(down).Any(IsCalibrated)) starved(shapes[(int)down[0]].Name.Substring(0, shapes[(int)down[0]].Name.LastIndexOf('.')));
-            long step = few ? Math.Max(1, tokens / (least - seen[expert])) : long.MaxValue;
+            long lacking = least - routed.SeenBy(expert);
+            if (lacking > 0 && mlp.Concat(down).Any(IsCalibrated)) starved(shapes[(int)down[0]].Name.Substring(0, shapes[(int)down[0]].Name.LastIndexOf('.')));
+            TokenPlace[] seen = routed.Of(expert, lacking > 0 ? Math.Max(1, routed.Tokens / lacking) : long.MaxValue);
             int its = expert;
-            using (Statistics? inputs = MeasureExpert(its, mlp, config.HiddenSize, step, between, (_, input) => input)) Quantize(mlp, inputs);
-            using (Statistics? gated = MeasureExpert(its, down, DownInputs(its), step, between, (at, input) => forward[at].Gate(input, layer[at], its))) Quantize(down, gated);
+            using (Statistics? inputs = MeasureExpert(mlp, config.HiddenSize, between, seen, (_, input) => input)) Quantize(mlp, inputs);
+            using (Statistics? gated = MeasureExpert(down, DownInputs(its), between, seen, (at, input) => forward[at].Gate(input, layer[at], its))) Quantize(down, gated);
         }
     }
 
-    /// <summary>How many tokens each expert sees, and how many there are.</summary>
-    private (long[] Seen, long Tokens) Routed(HiddenStates between)
-    {
-        long[] seen = new long[config.Experts];
-        between.VisitTokens(
-            (at, _, part) => forward[at].Route(forward[at].MlpInput(part, layer[at]), layer[at]).Experts.reshape(-1).cpu().data<long>().ToArray(),
-            (_, experts) =>
-            {
-                foreach (long expert in experts) Interlocked.Increment(ref seen[expert]);
-            },
-            cancellationToken);
-        return (seen, seen.Sum() / config.ExpertsPerToken);
-    }
-
     /// <summary>Adds up what linears of an expert are quantized with.</summary>
-    /// <param name="expert">The expert.</param>
-    /// <param name="roles">Its linears.</param>
+    /// <param name="roles">The linears.</param>
     /// <param name="width">K, the width of their input.</param>
-    /// <param name="step">Every so many of all tokens are seen beside its own.</param>
     /// <param name="between">What follows attention.</param>
+    /// <param name="seen">The tokens that they are calibrated on. Each is normed again for each expert that sees it: that is nothing beside its part of the Hessian, and keeping it would double the text in memory.</param>
     /// <param name="read">Computes what the linears read of what the expert reads.</param>
-    private Statistics? MeasureExpert(int expert, LinearRole[] roles, int width, long step, HiddenStates between, Func<Place, torch.Tensor, torch.Tensor> read) => !roles.Any(IsCalibrated)
+    private Statistics? MeasureExpert(LinearRole[] roles, int width, HiddenStates between, TokenPlace[] seen, Func<Place, torch.Tensor, torch.Tensor> read) => !roles.Any(IsCalibrated)
         ? null
-        : Sum(at => new Statistics(new Hessian(width, at.Device)), between, (at, part, tokens) =>
-        {
-            torch.Tensor input = forward[at].MlpInput(tokens, layer[at]);
-            long[] experts = forward[at].Route(input, layer[at]).Experts.reshape(-1).cpu().data<long>().ToArray();
-            int each = config.ExpertsPerToken;
-            long[] seen = [.. Enumerable.Range(0, experts.Length / each).Where(t => (part.First + t) % step == 0 && step < long.MaxValue || experts.AsSpan(t * each, each).Contains(expert)).Select(t => (long)t)];
-            return (read(at, input.index_select(1, torch.tensor(seen, torch.int64).to(at.Device))), null);
-        });
+        : Sum(at => new Statistics(new Hessian(width, at.Device)), sums => between.VisitTokens(
+            seen,
+            (at, tokens) => read(at, forward[at].MlpInput(tokens, layer[at])).DetachFromDisposeScope(),
+            (at, input) =>
+            {
+                sums[at].Hessian.Add(input);
+                input.Dispose();
+            },
+            cancellationToken));
 
-    /// <summary>Adds up over all tokens; frees the sums where that fails.</summary>
-    private Statistics Sum(Func<Place, Statistics> zero, HiddenStates sources, Func<Place, TokenPart, torch.Tensor, (torch.Tensor Seen, torch.Tensor? Lost)> step)
+    /// <summary>Adds up over all tokens.</summary>
+    private Statistics Sum(Func<Place, Statistics> zero, HiddenStates sources, Func<Place, TokenPart, torch.Tensor, (torch.Tensor Seen, torch.Tensor? Lost)> step) => Sum(zero, sums => sources.VisitTokens(
+        (at, part, source) =>
+        {
+            (torch.Tensor seen, torch.Tensor? lost) = step(at, part, source);
+            return (Seen: seen.DetachFromDisposeScope(), Lost: lost?.DetachFromDisposeScope());
+        },
+        (at, made) =>
+        {
+            sums[at].Hessian.Add(made.Seen);
+            if (made.Lost is not null) sums[at].Correction!.Add(made.Lost, made.Seen);
+            made.Seen.Dispose();
+            made.Lost?.Dispose();
+        },
+        cancellationToken));
+
+    /// <summary>Adds up what is visited; frees the sums where that fails.</summary>
+    private Statistics Sum(Func<Place, Statistics> zero, Action<PerDevice<Statistics>> visit)
     {
         PerDevice<Statistics> sums = devices.Each(zero);
         try
         {
-            sources.VisitTokens(
-                (at, part, source) =>
-                {
-                    (torch.Tensor seen, torch.Tensor? lost) = step(at, part, source);
-                    return (Seen: seen.DetachFromDisposeScope(), Lost: lost?.DetachFromDisposeScope());
-                },
-                (at, made) =>
-                {
-                    sums[at].Hessian.Add(made.Seen);
-                    if (made.Lost is not null) sums[at].Correction!.Add(made.Lost, made.Seen);
-                    made.Seen.Dispose();
-                    made.Lost?.Dispose();
-                },
-                cancellationToken);
+            visit(sums);
             return sums.Together(Statistics.Add);
         }
         catch

@@ -24,8 +24,8 @@ internal static class TensorAddition
         return left.Plus(negative);
     }
 
-    /// <summary>This tensor, to some of whose slices those of another are added.</summary>
-    public static torch.Tensor Plus(this torch.Tensor left, long dimension, torch.Tensor places, torch.Tensor added) => left.index_add(dimension, places, added, One);
+    /// <summary>Adds slices of another tensor to some of this one's.</summary>
+    public static void PlusInPlace(this torch.Tensor left, long dimension, torch.Tensor places, torch.Tensor added) => left.index_add_(dimension, places, added, One);
 
     /// <summary>Adds a matrix that may be on another device to this one: a part at a time, as it is large.</summary>
     public static void PlusFrom(this torch.Tensor sum, torch.Tensor other)
