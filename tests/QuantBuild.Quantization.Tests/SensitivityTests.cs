@@ -20,15 +20,18 @@ public sealed class SensitivityTests
         TextTokenizer tokenizer = TextTokenizer.Load(File.ReadAllBytes(model.TokenizerFile), model.TokenizerFile);
         QuantizationSpec spec = new() { TargetBitsPerWeight = 3.5m, Override = "lm_head: Method=Rtn; embed_tokens: Method=Rtn" };
         QuantizationPlan plan = new(model.Config, spec);
-        TokenWindows calibration = new(TokenWindows.ReadCalibration(SampleFiles.Calibration, model.Config, tokenizer), 512);
+        // Short ones: the measurement takes so many windows, whatever their length.
+        const int length = 128;
+        TokenWindows calibration = new(TokenWindows.ReadCalibration(SampleFiles.Calibration, model.Config, tokenizer), length);
         IReadOnlyDictionary<string, double[]> expected = Measure(plan, weights, calibration);
         Assert.Equal(plan.Open.Select(linear => linear.Name).Order(), expected.Keys.Order());
 
         // Text that the measurement did not see.
-        TokenWindows evaluation = new([.. TokenWindows.ReadCalibration(SampleFiles.Evaluation, model.Config, tokenizer).Take(1024)], 512);
+        TokenWindows evaluation = new([.. TokenWindows.ReadCalibration(SampleFiles.Evaluation, model.Config, tokenizer).Take(1024)], length);
+        using FloatStreams floats = new(weights, model.Config, evaluation);
         (LinearShape Linear, int Width)[] cases = [.. plan.Open.Select((linear, i) => (linear, Width: i % 6 == 0 ? 0 : i % 6 == 3 ? 1 : -1)).Where(c => c.Width >= 0)];
         double[] guesses = [.. cases.Select(c => expected[c.Linear.Name][c.Width])];
-        double[] actual = [.. cases.Select(c => KlDivergence(plan, weights, evaluation, c.Linear, QuantizationSpec.SupportedBits[c.Width]))];
+        double[] actual = [.. cases.Select(c => KlDivergence(plan, weights, floats, c.Linear, QuantizationSpec.SupportedBits[c.Width]))];
         double[] ratios = [.. guesses.Zip(actual, (guess, real) => guess / real)];
         string shown = string.Join("\n", cases.Select((c, i) => FormattableString.Invariant(
             $"{c.Linear.Name} {QuantizationSpec.SupportedBits[c.Width]} bits {guesses[i]:G4} {actual[i]:G4} {ratios[i]:F2}")));
@@ -53,9 +56,10 @@ public sealed class SensitivityTests
         Random random = new(3);
         TokenWindows windows = new([.. Enumerable.Range(0, 4096).Select(_ => random.Next(256))], 16);
         double[] expected = new Sensitivity(plan, weights, OnCpu.One, ActivationStore.InMemory, CancellationToken.None).Measure(windows)[config.Embedding.Name];
+        using FloatStreams floats = new(weights, config, windows);
         for (int width = 1; width < expected.Length; width++)
         {
-            double actual = KlDivergence(plan, weights, windows, config.Embedding, QuantizationSpec.SupportedBits[width]);
+            double actual = KlDivergence(plan, weights, floats, config.Embedding, QuantizationSpec.SupportedBits[width]);
             Assert.InRange(expected[width] / actual, 0.5, 2);
         }
     }
@@ -95,20 +99,22 @@ public sealed class SensitivityTests
         new Sensitivity(plan, weights, OnCpu.One, ActivationStore.InMemory, CancellationToken.None).Measure(Sensitivity.Sample(windows));
 
     /// <summary>The KL divergence of the model in which one linear alone is rounded.</summary>
-    private static double KlDivergence(QuantizationPlan plan, ModelWeights weights, TokenWindows windows, LinearShape rounded, int bits)
+    private static double KlDivergence(QuantizationPlan plan, ModelWeights weights, FloatStreams floats, LinearShape rounded, int bits)
     {
         DecoderConfig config = plan.Config;
         using DisposeScope scope = torch.NewDisposeScope();
-        using DecoderForward forward = new(config, windows.Length, torch.CPU);
+        using DecoderForward forward = new(config, floats.Windows.Length, torch.CPU);
         torch.Tensor Rounded(LinearShape shape, torch.Tensor weight) =>
             shape == rounded ? Rtn.Quantize(weight, plan[shape]! with { Bits = bits }).Dequantize(torch.CPU) : weight;
+        // Before the layer that it is in nothing changes.
+        int first = rounded == config.Embedding ? 0 : Enumerable.Range(0, config.Layers).FirstOrDefault(index => config.Linears(index).Contains(rounded), config.Layers);
         using EmbeddingTables embedding = weights.LoadEmbedding();
-        using HiddenStates floats = HiddenStates.Embed(windows, embedding, OnCpu.One, ActivationStore.InMemory);
-        using HiddenStates changed = HiddenStates.Embed(windows, embedding with { Tokens = Rounded(config.Embedding, embedding.Tokens) }, OnCpu.One, ActivationStore.InMemory);
-        for (int index = 0; index < config.Layers; index++)
+        using HiddenStates changed = rounded == config.Embedding
+            ? HiddenStates.Embed(floats.Windows, embedding with { Tokens = Rounded(rounded, embedding.Tokens) }, OnCpu.One, ActivationStore.InMemory)
+            : floats.Before(first).Copy();
+        for (int index = first; index < config.Layers; index++)
         {
             using LayerWeights layer = weights.LoadLayer(config, index, torch.CPU);
-            floats.Update(hidden => forward.Layer(hidden, layer), CancellationToken.None);
             LinearShape[] shapes = LinearRoles.Shapes(config, index);
             foreach (LinearRole role in LinearRoles.All(config, index))
             {
@@ -123,7 +129,7 @@ public sealed class SensitivityTests
         torch.Tensor head = weights.Load(config.Head.WeightName, torch.CPU);
         torch.Tensor roundedHead = Rounded(config.Head, head);
         return Evaluation.Compare(
-            floats, changed, windows, (_, hidden) => forward.Head(hidden, final, head), (_, hidden) => forward.Head(hidden, final, roundedHead), config.VocabularySize, CancellationToken.None).KlDivergence;
+            floats.Before(config.Layers), changed, floats.Windows, (_, hidden) => forward.Head(hidden, final, head), (_, hidden) => forward.Head(hidden, final, roundedHead), config.VocabularySize, CancellationToken.None).KlDivergence;
     }
 
     /// <summary>Spearman's.</summary>
@@ -133,5 +139,31 @@ public sealed class SensitivityTests
         double[] ranksA = Ranks(a), ranksB = Ranks(b);
         double n = a.Length, squares = ranksA.Zip(ranksB, (x, y) => (x - y) * (x - y)).Sum();
         return 1 - (6 * squares / (n * ((n * n) - 1)));
+    }
+
+    /// <summary>The residual streams of a text in the float model, between all layers.</summary>
+    private sealed class FloatStreams : IDisposable
+    {
+        private readonly List<HiddenStates> streams;
+
+        public FloatStreams(ModelWeights weights, DecoderConfig config, TokenWindows windows)
+        {
+            Windows = windows;
+            using DecoderForward forward = new(config, windows.Length, torch.CPU);
+            using EmbeddingTables embedding = weights.LoadEmbedding();
+            streams = [HiddenStates.Embed(windows, embedding, OnCpu.One, ActivationStore.InMemory)];
+            for (int index = 0; index < config.Layers; index++)
+            {
+                using LayerWeights layer = weights.LoadLayer(config, index, torch.CPU);
+                streams.Add(streams[index].Map(hidden => forward.Layer(hidden, layer), CancellationToken.None));
+            }
+        }
+
+        public TokenWindows Windows { get; }
+
+        /// <summary>The stream before a layer; that behind the last one by the number of layers.</summary>
+        public HiddenStates Before(int layer) => streams[layer];
+
+        public void Dispose() => streams.ForEach(stream => stream.Dispose());
     }
 }
