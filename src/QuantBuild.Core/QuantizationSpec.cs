@@ -363,7 +363,7 @@ public sealed record QuantizationSpec
     /// <exception cref="QuantBuildException">QB0003.</exception>
     internal void CheckGroupSize()
     {
-        if (HasGroups && !IsGroupSize(GroupSize)) throw GroupSizeInvalid(Text(GroupSize));
+        if (!IsGroupSize(GroupSize)) throw GroupSizeInvalid(Text(GroupSize));
     }
 
     internal static int ReadBlockSize(string? text, QuantizationMethod method, int standard)

@@ -132,22 +132,29 @@ internal sealed class StoredActivation(ActivationStore store, torch.Tensor? tens
     /// <summary>Copies some of its rows, whichever they are.</summary>
     /// <param name="rows">Their numbers.</param>
     /// <param name="into">Where they go, float32 [rows, last dimension].</param>
-    public void Copy(ReadOnlySpan<int> rows, Span<byte> into)
+    public unsafe void Copy(ReadOnlySpan<int> rows, Span<byte> into)
     {
         int width = (int)shape[^1] * sizeof(float);
         using FileStream? file = path is null ? null : new(path, FileMode.Open, FileAccess.Read, FileShare.Read, bufferSize: 0);
-        Span<byte> values = tensor is null ? [] : tensor.bytes;
-        for (int i = 0; i < rows.Length; i++)
+        using torch.Tensor? table = tensor?.view(-1, shape[^1]);
+        // All of it may be larger than a span.
+        using torch.Tensor? first = table?.narrow(0, 0, 1);
+        fixed (byte* start = first is null ? [] : first.bytes)
         {
-            Span<byte> row = into.Slice(i * width, width);
-            if (file is null)
+            for (int i = 0, end; i < rows.Length; i = end)
             {
-                values.Slice(rows[i] * width, width).CopyTo(row);
-                continue;
-            }
+                // Neighbours are read together.
+                for (end = i + 1; end < rows.Length && rows[end] == rows[end - 1] + 1;) end++;
+                Span<byte> run = into.Slice(i * width, (end - i) * width);
+                if (file is null)
+                {
+                    new ReadOnlySpan<byte>(start + ((long)rows[i] * width), run.Length).CopyTo(run);
+                    continue;
+                }
 
-            file.Position = (long)rows[i] * width;
-            file.ReadExactly(row);
+                file.Position = (long)rows[i] * width;
+                file.ReadExactly(run);
+            }
         }
     }
 

@@ -267,7 +267,7 @@ internal sealed class LayerQuantizer(
             LinearRole[] mlp = LinearRoles.MlpInputs(config, expert), down = [LinearRole.Down.Of(expert)];
             long lacking = least - routed.SeenBy(expert);
             if (lacking > 0 && mlp.Concat(down).Any(IsCalibrated)) starved(shapes[(int)down[0]].Name.Substring(0, shapes[(int)down[0]].Name.LastIndexOf('.')));
-            TokenPlace[] seen = routed.Of(expert, lacking > 0 ? Math.Max(1, routed.Tokens / lacking) : long.MaxValue);
+            TokenPlace[] seen = routed.Of(expert, lacking > 0 ? Math.Max(1, routed.Tokens / lacking) : null);
             int its = expert;
             using (Statistics? inputs = MeasureExpert(mlp, config.HiddenSize, between, seen, (_, input) => input)) Quantize(mlp, inputs);
             using (Statistics? gated = MeasureExpert(down, DownInputs(its), between, seen, (at, input) => forward[at].Gate(input, layer[at], its))) Quantize(down, gated);

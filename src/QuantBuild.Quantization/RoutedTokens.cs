@@ -39,8 +39,8 @@ internal sealed class RoutedTokens
 
     /// <summary>The tokens that an expert sees, in the order of the text.</summary>
     /// <param name="expert">The expert.</param>
-    /// <param name="step">Every so many of a batch's tokens are among them, whether it sees them or not.</param>
-    public TokenPlace[] Of(int expert, long step = long.MaxValue)
+    /// <param name="step">Where there is one, every so many of a batch's tokens are among them, whether it sees them or not.</param>
+    public TokenPlace[] Of(int expert, long? step = null)
     {
         List<TokenPlace> tokens = new((int)seen[expert]);
         for (int batch = 0; batch < experts.Length; batch++)
@@ -48,7 +48,7 @@ internal sealed class RoutedTokens
             ReadOnlySpan<ushort> own = experts[batch];
             for (int token = 0; token * each < own.Length; token++)
             {
-                if ((step < long.MaxValue && token % step == 0) || own.Slice(token * each, each).Contains((ushort)expert)) tokens.Add(new TokenPlace(batch, token));
+                if (token % step == 0 || own.Slice(token * each, each).Contains((ushort)expert)) tokens.Add(new TokenPlace(batch, token));
             }
         }
 

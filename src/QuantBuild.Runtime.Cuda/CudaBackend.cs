@@ -34,11 +34,11 @@ internal sealed class CudaBackend(Func<CudaDriver> driver) : IDeviceBackend
                 $"The GPU cannot be used for this model: its residual stream is {config.HiddenSize} numbers wide, expected at most {CudaLayers.WidestHidden}. Set LoadOptions.Device to cpu.");
         }
 
-        if (config.Experts > ExpertRouting.MostExperts || config.ExpertsPerToken > ExpertRouting.MostEach)
+        if (config.ExpertsPerToken > ExpertRouting.MostEach)
         {
             throw new QuantBuildException(
                 DiagnosticIds.GpuUnavailable,
-                $"The GPU cannot be used for this model: it has {config.Experts} experts of which {config.ExpertsPerToken} see a token, expected at most {ExpertRouting.MostExperts} and {ExpertRouting.MostEach}. Set LoadOptions.Device to cpu.");
+                $"The GPU cannot be used for this model: {config.ExpertsPerToken} experts see each token, expected at most {ExpertRouting.MostEach}. Set LoadOptions.Device to cpu.");
         }
 
         CudaDevice device = new(driver(), index);

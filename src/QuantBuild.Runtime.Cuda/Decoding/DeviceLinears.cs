@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using QuantBuild.Cuda.Driver;
 using QuantBuild.Kernels;
 
@@ -75,7 +74,7 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
         ? LeastMatrixTokens - 1
         : groups.Min(group => group.Layout.Form.SegmentInputs == 0 ? MostRunTokens : MatrixDivision.Choose(group, slots, group.SegmentHalves, kernels.Device).Tokens);
 
-    // Of experts whose weights are numbers, or read them.
+    // Where weights are numbers, or activations are read as they are.
     private const int MostRunTokens = 64;
 
     private void MultiplyRuns(LinearGroup group, IntPtr x, int stride, ExpertRuns runs)

@@ -6,10 +6,7 @@ namespace QuantBuild.Cuda.Decoding;
 /// <summary>Which experts compute which tokens. The device finds that out by itself: what is queued depends on the number of tokens alone, so that a step with experts can be captured too.</summary>
 internal sealed unsafe class ExpertRouting
 {
-    /// <summary>Experts of a layer at most (experts.cu).</summary>
-    public const int MostExperts = 1024;
-
-    /// <summary>Experts of a token at most: a lane has each.</summary>
+    /// <summary>Experts of a token at most: a lane has each. Of a layer no model has more than the 1,024 that the kernel takes, or its config.json is refused.</summary>
     public const int MostEach = 32;
 
     private const int RouteThreads = 1024;

@@ -59,7 +59,7 @@ internal readonly record struct MatrixDivision(string Kernel, int Tokens, (int X
             if (groups == 0) return;
             int tokenBlocks = (tokens + blockTokens - 1) / blockTokens, blocks = rowBlocks * tokenBlocks * runs, rounds = (blocks + device.Multiprocessors - 1) / device.Multiprocessors;
             double computing = rounds * SliceCycles / groups;
-            double reading = blocks * (weightBytes + (Math.Min(tokens, blockTokens) * SliceInputs)) / (CacheBytesPerCycle * device.Multiprocessors);
+            double reading = (double)blocks * (weightBytes + (Math.Min(tokens, blockTokens) * SliceInputs)) / (CacheBytesPerCycle * device.Multiprocessors);
             double cycles = Math.Max(computing, reading);
             if (cycles >= least) return;
             least = cycles;

@@ -19,12 +19,12 @@
 // Where a linear's input goes: as bytes with a scale for each segment, or as floats.
 struct Rounded
 {
-    s8* bytes;        // [tokens, stride]; null where the linear reads floats
-    Segment* segments; // [tokens, segmentCount]
-    float* floats;    // [tokens, stride]
-    int* outliers;    // how many each token has; null where there can be none
-    int* places;      // [tokens, stride]
-    float* values;    // [tokens, stride]
+    s8* bytes;        // [rows, stride]: a row is a token, or a token of an expert; null where the linear reads floats
+    Segment* segments; // [rows, segmentCount]
+    float* floats;    // [rows, stride]
+    int* outliers;    // how many each row has; null where there can be none
+    int* places;      // [rows, stride]
+    float* values;    // [rows, stride]
     const int* order; // the input of each packed column, or null where they are in order
     const Slot* slots; // what is in the rows, of experts; else null, and rows are tokens
     const int* const* orders; // of each expert, in place of the one; or null where all are in order
@@ -421,7 +421,7 @@ DEVICE float activation(int kind, float x)
 
 struct Gate
 {
-    float* gate;     // [tokens, width]
+    float* gate;     // [rows, width]
     const float* up; // or null
     float limit;     // both are kept within it, and up is one more; 0 for none
     int kind;

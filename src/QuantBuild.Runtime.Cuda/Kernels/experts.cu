@@ -25,12 +25,13 @@ struct Routing
     int runCount;
 };
 
-// Larger for a larger score, and never 0. What is not a number has its place too, so that all lanes see the same order.
+// Larger for a larger score, and never 0. What is not a number comes first, and makes all that is computed with it none.
 DEVICE u32 order_of(float score)
 {
-    u32 bits = bits_of(score);
-    u32 key = bits >> 31 ? ~bits : bits | 0x80000000u;
-    return key == 0 ? 1 : key;
+    if (score != score) return 0xffffffffu;
+    // Zero has one sign.
+    u32 bits = bits_of(score + 0.0f);
+    return bits >> 31 ? ~bits : bits | 0x80000000u;
 }
 
 // The experts of largest score of a token, the first among equals, with the softmax of their scores as shares: by a warp, whose lane n has the n-th.

@@ -203,7 +203,7 @@ internal sealed unsafe partial class DriverApi
                     if (module.Variables.Count > 0 || !programs.TryGetValue(entry.Name, out program))
                     {
                         program = Compiler.Compile(ptx, entry, name => module.Variables.TryGetValue(name, out Allocation? variable) ? variable.Start : null);
-                        programs[entry.Name] = program;
+                        if (module.Variables.Count == 0) programs[entry.Name] = program;
                     }
                 }
 

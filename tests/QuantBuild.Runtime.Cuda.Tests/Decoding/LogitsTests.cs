@@ -117,6 +117,23 @@ public sealed class LogitsTests : IDisposable
         Compare(floats, bytes, [70, 1, 20], BytesInPagesOfPrompts);
     }
 
+    /// <summary>Whole layers with experts, steps of each size once queued and then repeated as they were captured. All experts see each token: none is chosen in another's place.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Experts_of_any_packing_give_the_logits_of_the_processor(bool floatActivations)
+    {
+        const string config = """
+            {"architectures": ["MixtralForCausalLM"], "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
+             "vocab_size": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "sliding_window": null, "num_local_experts": 3, "num_experts_per_tok": 3}
+            """;
+        string[] unlike = ["int4 g32 zeros ordered", "nf4 64", "int8row 1.5"];
+        // Of the first layer each has an order of its own, in the second they are packed unlike, in the third they have outliers, whose other inputs are bytes in any case.
+        string path = TestModel.Write(folder.File("m"), config, linear => !linear.Name.Contains(".experts.") ? null : TestModel.Format(
+            linear.Name.Split('.')[2] switch { "0" => unlike[0], "1" => unlike[int.Parse(linear.Name.Split('.')[^2])], _ => unlike[2] }, linear));
+        Compare(path, new LoadOptions { FloatActivations = floatActivations }, [16, 1, 1, 1, 3, 3, 3, 8, 8, 12], Bytes, Overlapping);
+    }
+
     /// <summary>A text that is long enough to be divided between blocks gives the logits of the processor, and the same to the bit whatever is computed beside it.</summary>
     [Theory]
     [InlineData(KvPrecision.Float16, 1e-3)]

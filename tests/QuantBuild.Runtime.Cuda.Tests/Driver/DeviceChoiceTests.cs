@@ -118,6 +118,33 @@ public sealed class DeviceChoiceTests : IDisposable
         Assert.NotEmpty(again.Generate("One", new() { MaxTokens = 60, Temperature = 0 }));
     }
 
+    public static TheoryData<string, string> OutOfBounds { get; } = new()
+    {
+        { TestArtifact.Config(hidden: 16, intermediate: 16, heads: 1, kvHeads: 1, headDim: 258, layers: 1, vocabulary: 300), "its heads have 258 dimensions" },
+        { TestArtifact.Config(hidden: 16400, intermediate: 16, heads: 1, kvHeads: 1, headDim: 16, layers: 1, vocabulary: 300), "its residual stream is 16400 numbers wide" },
+        { MixtureOfMany, "33 experts see each token" },
+    };
+
+    /// <summary>Models that the kernels do not take: an error where a GPU is asked for, and the processor where any device will do.</summary>
+    [Theory]
+    [MemberData(nameof(OutOfBounds))]
+    public void A_model_that_kernels_do_not_take_is_QB1070_or_left_to_the_processor(string config, string says)
+    {
+        string path = TestModel.Write(folder.File("o"), config, _ => null);
+        using TestGpu gpu = new();
+        QuantBuildException error = Assert.Throws<QuantBuildException>(() => LanguageModel.Load(path, new LoadOptions { Device = "cuda", Backend = gpu.Backend }));
+        Assert.Equal(DiagnosticIds.GpuUnavailable, error.Id);
+        Assert.Contains(says, error.Message);
+        using LanguageModel model = LanguageModel.Load(path, new LoadOptions { Device = "auto", Backend = gpu.Backend });
+        Assert.Equal("cpu", model.Placement.Device);
+        Assert.Contains(says, model.Placement.Reason);
+    }
+
+    private const string MixtureOfMany = """
+        {"architectures": ["MixtralForCausalLM"], "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "max_position_embeddings": 64,
+         "vocab_size": 300, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "sliding_window": null, "num_local_experts": 34, "num_experts_per_tok": 33}
+        """;
+
     [Fact]
     public async Task A_text_that_finds_no_room_for_its_keys_and_values_ends_and_the_others_go_on()
     {
