@@ -43,7 +43,7 @@ public sealed unsafe class OverlapTests
         }
 
         Assert.Throws<QuantBuildException>(Run);
-        Assert.Contains(violation, Assert.Single(gpu.Violations));
+        AssertEach(violation, gpu);
     }
 
     [Fact]
@@ -59,7 +59,7 @@ public sealed unsafe class OverlapTests
             Launch(device, Read + Wait + Write, second, third);
             device.Synchronize();
         });
-        Assert.Contains("reads memory that a kernel wrote before it waits", Assert.Single(gpu.Violations));
+        AssertEach("reads memory that a kernel wrote before it waits", gpu);
     }
 
     [Theory]
@@ -80,6 +80,13 @@ public sealed unsafe class OverlapTests
         Assert.Equal(expected, device.Overlaps);
         Assert.Equal(expected ? "decoder.90" : "decoder", KernelLibrary.Newest("decoder", device.Capability, device.Overlaps));
         Assert.Equal("prompt.80", KernelLibrary.Newest("prompt", device.Capability, device.Overlaps));
+    }
+
+    // Of blocks that run at the same time each may be heard.
+    private static void AssertEach(string violation, TestGpu gpu)
+    {
+        Assert.NotEmpty(gpu.Violations);
+        Assert.All(gpu.Violations, said => Assert.Contains(violation, said));
     }
 
     private static void Launch(CudaDevice device, string body, IntPtr from, IntPtr to)
