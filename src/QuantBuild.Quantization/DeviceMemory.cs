@@ -79,8 +79,8 @@ internal sealed class DeviceMemory(Action<FormattableString> inform, string name
             // Another thread may have seen the same.
             if (tokens >= most) return;
             most = tokens;
+            // Here, so that what several threads say comes in its order.
+            inform($"the memory of {name} ran out: it gets {tokens:N0} tokens at a time from here on");
         }
-
-        inform($"the memory of {name} ran out: it gets {tokens:N0} tokens at a time from here on");
     }
 }
