@@ -49,7 +49,7 @@ internal sealed class DeviceLayer
         Router = weights.Linears(new LinearSource(null, router, activations.Scores, config.Experts));
         if (source.SharedGate is { } shared) SharedGate = weights.Linears(new LinearSource(null, shared, activations.Scores, 1));
         int[] experts = [.. Enumerable.Range(0, config.Experts)];
-        Experts = new DeviceMlp(weights.Linears([.. experts.Select(GateUp)]), weights.Linears([.. experts.Select(expert => new[] { Down(expert, activations.ExpertOutput) })]), mlps[0].Mlp.Width);
+        Experts = new DeviceMlp(weights.Experts([.. experts.Select(GateUp)]), weights.Experts([.. experts.Select(expert => new[] { Down(expert, activations.ExpertOutput) })]), mlps[0].Mlp.Width);
     }
 
     public int Number { get; }

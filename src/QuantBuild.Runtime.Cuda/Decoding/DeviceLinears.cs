@@ -13,8 +13,14 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
 
     private const int VectorThreads = 256;
 
+    // Of experts, where weights are numbers, or activations are read as they are.
+    private const int MostRunTokens = 64;
+
     /// <summary>Rows of a block of the kernels for numbers.</summary>
     public const int FloatRows = VectorThreads / 32;
+
+    // And tokens, where there are several.
+    private const int FloatTokens = 8;
 
     /// <summary>The first of them that are computed together.</summary>
     public LinearGroup First => groups[0];
@@ -74,15 +80,11 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
         ? LeastMatrixTokens - 1
         : groups.Min(group => group.Layout.Form.SegmentInputs == 0 ? MostRunTokens : MatrixDivision.Choose(group, slots, group.SegmentHalves, kernels.Device).Tokens);
 
-    // Where weights are numbers, or activations are read as they are.
-    private const int MostRunTokens = 64;
-
     private void MultiplyRuns(LinearGroup group, IntPtr x, int stride, ExpertRuns runs)
     {
-        const int many = 8;
         IntPtr linears = group.Linears, its = runs.Runs;
         void** parameters = stackalloc void*[] { &linears, &x, &stride, &its };
-        kernels.Launch("floats", group.RunsKernel, (group.Tiles, (runs.RunTokens + many - 1) / many, runs.RunCount), VectorThreads, parameters);
+        kernels.Launch("floats", group.RunsKernel, (group.Tiles, (runs.RunTokens + FloatTokens - 1) / FloatTokens, runs.RunCount), VectorThreads, parameters);
     }
 
     private void Multiply(LinearGroup group, InputParameters input, int runs)
@@ -113,8 +115,7 @@ internal sealed unsafe class DeviceLinears(KernelLibrary kernels, IReadOnlyList<
 
     private void Multiply(LinearGroup group, FloatLinearParameters linear)
     {
-        const int many = 8;
-        int together = linear.Tokens == 1 ? 1 : many;
+        int together = linear.Tokens == 1 ? 1 : FloatTokens;
         void** parameters = stackalloc void*[] { &linear };
         kernels.Launch("floats", together == 1 ? group.OneKernel : group.ManyKernel, (group.Tiles, (linear.Tokens + together - 1) / together, 1), VectorThreads, parameters);
     }

@@ -77,7 +77,7 @@ internal sealed unsafe class DeviceWeights : IDisposable
 
     /// <summary>Uploads linears of experts.</summary>
     /// <param name="experts">Those of each that read one input.</param>
-    public DeviceLinears Linears(IReadOnlyList<LinearSource[]> experts)
+    public DeviceLinears Experts(IReadOnlyList<LinearSource[]> experts)
     {
         // As a rule all experts are packed alike, and are one group. Those of which some are not have a place in several, which is empty in most.
         List<(LinearGroup Group, List<LinearParameters>?[] Linears, FloatLinearParameters[] Floats, IntPtr[] Orders)> together = [];

@@ -49,9 +49,9 @@ internal sealed unsafe class ExpertRouting
     public ExpertRuns Route(IntPtr scores, int tokens, DeviceMlp experts)
     {
         int count = SlotsOf(config, tokens), each = count / config.Experts, size = Math.Min(experts.GateUp.RunTokens(each), experts.Down.RunTokens(each));
-        // Of each expert the last run may not be full.
-        ExpertRuns its = new(slots, runs, count, Math.Min(count, Math.Min(config.Experts, count) + (count / size)), size);
-        if (tokens <= size) its = its with { RunCount = Math.Min(config.Experts, count) };
+        // An expert that sees tokens has one run that may not be full; where all tokens fit into that, no other.
+        int most = Math.Min(config.Experts, count) + (tokens <= size ? 0 : count / size);
+        ExpertRuns its = new(slots, runs, count, Math.Min(count, most), size);
         RoutingParameters routing = new()
         {
             Scores = scores,

@@ -39,7 +39,7 @@ internal readonly record struct MatrixDivision(string Kernel, int Tokens, (int X
     /// <param name="device">The device.</param>
     public static MatrixDivision OfRuns(LinearGroup group, int runTokens, int runs, int segmentHalves, CudaDevice device) => Choose(group, runTokens, runs, segmentHalves, device, runTokens);
 
-    private static MatrixDivision Choose(LinearGroup group, int tokens, int runs, int segmentHalves, CudaDevice device, int? of)
+    private static MatrixDivision Choose(LinearGroup group, int tokens, int runs, int segmentHalves, CudaDevice device, int? tokensOfBlock)
     {
         MatrixDivision best = default;
         double least = double.PositiveInfinity;
@@ -50,7 +50,7 @@ internal readonly record struct MatrixDivision(string Kernel, int Tokens, (int X
 
         void Try(string kernel, int blockRows, int blockTokens, int warpsOfGroup, int rowBlocks)
         {
-            if (of is { } asked && asked != blockTokens) return;
+            if (tokensOfBlock is { } asked && asked != blockTokens) return;
             int segments = Math.Min(LargestSliceSegments, SliceInputs / HalfChunk / segmentHalves);
             int weightBytes = blockRows * SliceInputs * group.Bits / 8, tokenBytes = blockTokens * SliceInputs;
             // A segment has a scale and a sum of each token, and a scale and a zero point of each row.

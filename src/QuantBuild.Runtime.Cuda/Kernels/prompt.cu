@@ -27,10 +27,10 @@ DEVICE u32 pack(float low, float high)
 #endif
 }
 
-// Half precision ends at 65504.
 // Weights times the steps of values in bytes are halves: so many times as large, they have all their bits from 6e-8 on, and values up to 8,000 fit.
 #define STEPS_UNIT 1024.0f
 
+// Half precision ends at 65504.
 DEVICE float within_halves(float x) { return most(-65504.0f, least(65504.0f, x)); }
 
 // c += a b: 16 by 16 times 16 by 8.
